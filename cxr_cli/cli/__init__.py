@@ -1,0 +1,1 @@
+"""The terminal: the only part of the package that uses typer and rich."""

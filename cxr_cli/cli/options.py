@@ -1,0 +1,60 @@
+"""Arguments and options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Uncertain(StrEnum):
+    """What an uncertain label (CheXpert's -1) becomes."""
+
+    IGNORE = "ignore"
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+# Path options are checked where the file is read, so that the library gives the same error as the command line.
+LabelsArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LABELS",
+        help="Label table: course form, NIH Data_Entry_2017, Kaggle sample_labels or CheXpert; .csv, .csv.gz or .zip.",
+    ),
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="Image folder, flat or nested as NIH ships it. Default: images-small/, images/ or images_001/… "
+        "beside the table.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="Where files are written. Default: cxr-output/COMMAND/."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+NoPlotsOption = Annotated[bool, typer.Option("--no-plots", help="Save no plots.")]
+SchemaOption = Annotated[
+    str | None,
+    typer.Option("--schema", metavar="NAME", help="Read the table as this schema instead of recognising it."),
+]
+UncertainOption = Annotated[
+    Uncertain,
+    typer.Option("--uncertain", help="What an uncertain label (CheXpert's -1) becomes; ignore = not known."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Worker processes. Default: one per core."),
+]
+
+
+def output_folder(output: Path | None, command: str) -> Path:
+    """Return the folder a command writes into."""
+    return Path("cxr-output") / command if output is None else output

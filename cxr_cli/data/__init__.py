@@ -1,0 +1,1 @@
+"""Files in, frames and arrays out."""

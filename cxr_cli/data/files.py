@@ -1,0 +1,188 @@
+"""Input files described, output files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxr_cli.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """An input as it was read: its path as given, size in bytes and SHA-256 (hexadecimal)."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+def describe_input(path: Path, content: bytes | None = None) -> InputFile:
+    """Describe a file by path, size and SHA-256; `content` spares reading it again.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is a directory, or cannot be read.
+    """
+    if content is not None:
+        return InputFile(str(path), len(content), hashlib.sha256(content).hexdigest())
+    try:
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+            return InputFile(str(path), stream.tell(), digest.hexdigest())
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def read_input(path: Path, *, remedy: str | None = None) -> bytes:
+    """Read a whole input file.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is a directory, or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise unreadable(path, error, remedy=remedy) from error
+
+
+def unreadable(path: Path, error: OSError, *, remedy: str | None = None) -> InputError:
+    """Say why a file could not be read."""
+    reason = {
+        errno.ENOENT: "no such file",
+        errno.EISDIR: "is a directory, not a file",
+        errno.EACCES: "no permission to read it",
+        errno.ENOTDIR: "a part of the path is not a folder",
+    }.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
+    return InputError(f"{path}: {reason}", remedy=remedy or "Check the path.")
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; on leaving without an exception it is renamed to `path`.
+
+    A kill, a full disk or an exception leaves the old file or none, never half of the new one.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be made or written to, or the disk is full.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix is kept: matplotlib, numpy and Keras choose the format by it.
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f".tmp{path.suffix}", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # mkstemp makes private files; an output gets the mode any new file would have.
+        os.chmod(temporary, 0o666 & ~_umask())
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """Say why an output could not be written."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "Free some space or choose another folder with --output."
+    else:
+        remedy = "Choose a folder you can write to with --output."
+    return OutputError(f"{path}: cannot write: {reason}", remedy=remedy)
+
+
+class Outputs:
+    """The folder a command writes into and the list of what it wrote there.
+
+    Parameters
+    ----------
+    folder
+        Where outputs go; made when the first one is written.
+    inputs
+        Files that must never be overwritten.
+    """
+
+    def __init__(self, folder: Path, inputs: Iterable[Path | str] = ()) -> None:
+        self.folder = Path(folder)
+        self.written: list[Path] = []
+        self._inputs = [Path(item) for item in inputs]
+
+    @contextlib.contextmanager
+    def path(self, name: str | Path) -> Iterator[Path]:
+        """Yield a temporary path that becomes `name` (relative to the folder, or absolute) if all goes well."""
+        target = self.folder / name
+        self.refuse_input(target)
+        with atomic_path(target) as temporary:
+            yield temporary
+        self.written.append(target)
+
+    def refuse_input(self, target: Path) -> None:
+        """Raise OutputError if `target` is one of the inputs, by whatever name."""
+        for item in self._inputs:
+            if _same_file(item, target):
+                raise OutputError(
+                    f"{target}: is an input; inputs are never overwritten",
+                    remedy="Choose another folder with --output.",
+                )
+
+    def write_bytes(self, name: str | Path, content: bytes) -> Path:
+        """Write bytes; return the final path."""
+        with self.path(name) as temporary:
+            temporary.write_bytes(content)
+        return self.written[-1]
+
+    def write_text(self, name: str | Path, text: str) -> Path:
+        """Write UTF-8 text with the line ends it has; return the final path."""
+        return self.write_bytes(name, text.encode("utf-8"))
+
+    def write_json(self, name: str | Path, document: Any) -> Path:
+        """Write a JSON document, indented, in the order given; return the final path."""
+        return self.write_text(name, json_text(document) + "\n")
+
+    def write_figure(self, name: str | Path, figure: Figure, *, dpi: int = 150) -> Path:
+        """Write a figure as PNG without a time stamp or version, so that equal figures give equal bytes."""
+        with self.path(name) as temporary:
+            figure.savefig(temporary, dpi=dpi, metadata={"Software": None})
+        return self.written[-1]
+
+
+def json_text(document: Any) -> str:
+    """Format a document of plain values; NaN is refused (it must have become null before)."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)

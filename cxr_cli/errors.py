@@ -1,0 +1,63 @@
+"""What a user can mend, said in one or two lines: what happened, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class CxrError(Exception):
+    """Base of every error that the command line shows without a traceback (exit code 2).
+
+    Parameters
+    ----------
+    what
+        What happened, naming the file, row or column. No full stop at the end.
+    expected
+        What was expected instead, if that is not plain from `what`.
+    remedy
+        What the user can do next.
+    """
+
+    def __init__(self, what: str, *, expected: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(what, expected, remedy)
+        self.what = what
+        self.expected = expected
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions with keyword-only arguments need help to come back whole from a worker process.
+        return _rebuild, (type(self), self.what, self.expected, self.remedy)
+
+    def __str__(self) -> str:
+        first = self.what if self.expected is None else f"{self.what}; expected {self.expected}"
+        return first if self.remedy is None else f"{first}\n{self.remedy}"
+
+
+def _rebuild(kind: type[CxrError], what: str, expected: str | None, remedy: str | None) -> CxrError:
+    return kind(what, expected=expected, remedy=remedy)
+
+
+class UsageError(CxrError):
+    """Options or arguments that contradict each other or lie outside their range."""
+
+
+class InputError(CxrError):
+    """An input that is missing, unreadable, or not what it should be."""
+
+
+class LabelTableError(InputError):
+    """A label table that cannot be understood: header, delimiter, cells, encoding."""
+
+
+class ImageError(InputError):
+    """An image or image folder that cannot be found, trusted or decoded."""
+
+
+class WeightsFileError(InputError):
+    """A file of pre-trained weights that does not hold what the model needs."""
+
+
+class OutputError(CxrError):
+    """An output that cannot or must not be written."""
+
+
+class MissingPackageError(CxrError):
+    """An optional package that the chosen option needs and that is not installed."""

@@ -1,0 +1,1 @@
+"""Keras code: the only package that imports tensorflow or keras at module level."""

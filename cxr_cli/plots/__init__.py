@@ -1,0 +1,1 @@
+"""Pictures of results: each function takes a result and returns a matplotlib Figure."""

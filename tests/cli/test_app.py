@@ -1,0 +1,89 @@
+import errno
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cxr_cli import __version__
+from cxr_cli.cli import app as app_module
+from cxr_cli.cli import console
+from cxr_cli.errors import CxrError
+
+
+@pytest.fixture
+def failing():
+    """Make an app with the group of the real one and a command that raises what it is given."""
+
+    def run(exception):
+        app = typer.Typer(cls=app_module._Commands, pretty_exceptions_enable=False)
+
+        @app.callback()
+        def main():
+            pass
+
+        @app.command()
+        def fail():
+            raise exception
+
+        return CliRunner().invoke(app, ["fail"])
+
+    return run
+
+
+def test_version(cxr):
+    result = cxr("--version")
+    assert result.exit_code == 0
+    assert result.stdout == f"cxr {__version__}\n"
+
+
+def test_no_arguments_is_help_and_usage_error(cxr):
+    result = cxr()
+    assert result.exit_code == 2
+    assert "Usage" in result.output
+
+
+def test_error_is_one_message_without_traceback(failing):
+    result = failing(CxrError("a.csv: row 3 is bad", expected="0 or 1", remedy="Mend it."))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == "error: a.csv: row 3 is bad; expected 0 or 1\nMend it.\n"
+
+
+@pytest.mark.parametrize(
+    ("exception", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (BrokenPipeError(errno.EPIPE, "closed"), 141),
+        (OSError(errno.ENOSPC, "No space left on device", "out.csv"), 2),
+        (MemoryError(), 2),
+        (typer.Exit(1), 1),
+    ],
+)
+def test_exit_codes(failing, exception, code):
+    result = failing(exception)
+    assert result.exit_code == code
+    assert "Traceback" not in result.output
+
+
+def test_crash_is_2_with_traceback(failing):
+    result = failing(RuntimeError("boom"))
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert "bug in cxr" in result.stderr
+
+
+def test_python_m_is_the_same_program():
+    result = subprocess.run([sys.executable, "-m", "cxr_cli", "--version"], capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stdout == f"cxr {__version__}\n"
+
+
+def test_table_cells_keep_brackets_and_width(capsys):
+    made = console.table("t [bold]", ["name", "n"], [["images/[test]/" + "a" * 200 + ".png", 1234567]])
+    console.stdout().print(made)
+    text = capsys.readouterr().out
+    assert "images/[test]/" + "a" * 200 + ".png" in text
+    assert "t [bold]" in text
+    assert "1,234,567" in text

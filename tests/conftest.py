@@ -1,0 +1,61 @@
+"""Fixtures for all tests: a plain terminal, the sample data, the real data where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from typer.testing import CliRunner
+
+from cxr_cli.cli.app import app
+
+ROOT = Path(__file__).parent.parent
+
+# Machines are shared and slow at times: a law is not broken because an example took long.
+settings.register_profile("cxr", deadline=None, print_blob=True)
+settings.load_profile("cxr")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_terminal():
+    """CI systems and terminals set variables that put ANSI codes into help and tables, even under CliRunner."""
+    names = (
+        "GITHUB_ACTIONS",
+        "FORCE_COLOR",
+        "PY_COLORS",
+        "CLICOLOR_FORCE",
+        "COLUMNS",
+        "LINES",
+        "TERMINAL_WIDTH",
+    )
+    saved = {name: os.environ.pop(name) for name in names if name in os.environ}
+    yield
+    os.environ.update(saved)
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """Return the folder of the synthetic data set; never write into it."""
+    return ROOT / "sample_data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder with the real NIH files; the test is skipped without them."""
+    folder = os.environ.get("CXR_REAL_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("CXR_REAL_DATA does not name the folder with the real NIH files")
+    return Path(folder)
+
+
+@pytest.fixture
+def cxr(tmp_path, monkeypatch):
+    """Run a command in-process in an empty folder: cxr("explore", path, "--json") -> result."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, **options):
+        return CliRunner().invoke(app, [str(item) for item in arguments], **options)
+
+    return run
