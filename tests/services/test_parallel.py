@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxr_cli.errors import CxrError
+from cxr_cli.services import parallel
+from cxr_cli.services.parallel import local_executor, map_in_order
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def kill_worker_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 9), st.integers(0, 4))
+def test_order_and_progress_do_not_depend_on_the_workers(items, chunk, threads):
+    told: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(threads or 1) as pool:
+        executor = pool if threads else None
+        values = list(map_in_order(square, items, executor=executor, progress=lambda *at: told.append(at), chunk=chunk))
+    assert values == [item * item for item in items]
+    assert told == [(index + 1, len(items)) for index in range(len(items))]
+
+
+def test_only_a_bounded_number_of_chunks_is_handed_out_ahead(monkeypatch):
+    monkeypatch.setattr(parallel, "AHEAD", 3)
+    with ThreadPoolExecutor(1) as pool:
+        started: list[int] = []
+        values = map_in_order(started.append, range(100), executor=pool, chunk=2)
+        next(values)
+        values.close()
+    assert len(started) <= 2 * 3
+
+
+@pytest.mark.slow
+def test_processes_give_what_one_process_gives():
+    with local_executor(2) as executor:
+        assert executor is not None
+        assert list(map_in_order(square, range(50), executor=executor)) == [n * n for n in range(50)]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_an_error_with_a_remedy():
+    with pytest.raises(CxrError, match="fewer processes"), local_executor(2) as executor:
+        list(map_in_order(kill_worker_at_three, range(6), executor=executor, chunk=1))
+
+
+def test_no_pool_where_there_is_nothing_to_share():
+    with local_executor(1) as executor:
+        assert executor is None
+    with local_executor(8, n_items=1) as executor:
+        assert executor is None
+    assert parallel.available_cores() >= 1
+
+
+def test_an_error_of_the_function_comes_out_as_it_is():
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(map_in_order(lambda n: 1 // n, [1, 0, 2], executor=pool, chunk=1))
