@@ -1,0 +1,590 @@
+"""Label tables: `read_labels` turns a file of any known data set into one canonical, validated LabelTable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxr_cli.data.files import InputFile
+from cxr_cli.data.schemas import NO_FINDING, Schema, recognise
+from cxr_cli.data.tables import RawTable, read_lines, read_table
+from cxr_cli.errors import LabelTableError
+
+UncertainPolicy = Literal["ignore", "positive", "negative"]
+
+#: How many rows a quirk names; its count is always whole.
+QUIRK_ROWS = 20
+#: Ages above this are typing errors: the 2017 table of ChestX-ray14 goes up to 414.
+MAX_AGE_YEARS = 120
+_AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([YMWDymwd]?)\s*")
+_YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+_SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """Something odd in a table that was repaired, set to "not known", or left as it is.
+
+    Attributes
+    ----------
+    kind
+        A short fixed name, for scripts.
+    message
+        One sentence for people.
+    count
+        How many rows, cells or columns are concerned.
+    rows
+        The first of them, counted from 0 below the header (empty where a column is concerned).
+    """
+
+    kind: str
+    message: str
+    count: int
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A label table in canonical form.
+
+    Attributes
+    ----------
+    path, source
+        The file, and its size and SHA-256.
+    schema
+        Name of the schema it was read as.
+    frame
+        One row per table row, in the order of the file: ``image`` (text), ``patient_id`` (text in one normal form,
+        or missing), one float32 column per pathology (1 present, 0 absent, NaN not known), then ``age`` (years),
+        ``sex`` (M, F or missing), ``view`` (text or missing) and ``follow_up`` where the file has them.
+    pathologies
+        Names of the pathologies, in the order of the file (or of the data set, where findings are listed).
+    quirks
+        What was found odd.
+    columns, n_null_cells
+        The header of the file, and how many cells pandas would read as missing.
+    uncertain, n_uncertain
+        The policy for uncertain labels, and how many cells it touched.
+    patient_codes, patient_ids
+        Position of each row's patient in `patient_ids`, shape (n_images,), -1 where the patient is not known; and
+        the distinct patient ids, in no particular order.
+    raw
+        The bytes and records behind it.
+    """
+
+    path: Path
+    source: InputFile
+    schema: str
+    frame: pd.DataFrame
+    pathologies: tuple[str, ...]
+    quirks: tuple[Quirk, ...]
+    columns: tuple[str, ...]
+    n_null_cells: int
+    uncertain: UncertainPolicy
+    n_uncertain: int
+    patient_codes: NDArray[np.int64]
+    patient_ids: tuple[str, ...]
+    raw: RawTable
+
+    @property
+    def n_images(self) -> int:
+        """Number of rows (a table names one image a row)."""
+        return len(self.frame)
+
+    @cached_property
+    def images(self) -> list[str]:
+        """Image names in the order of the rows."""
+        names: list[str] = self.frame["image"].tolist()
+        return names
+
+    @cached_property
+    def labels(self) -> NDArray[np.float32]:
+        """Labels, shape (n_images, n_pathologies), float32: 1 present, 0 absent, NaN not known."""
+        return np.ascontiguousarray(self.frame[list(self.pathologies)].to_numpy(dtype=np.float32))
+
+    @property
+    def has_patients(self) -> bool:
+        """Whether any row names its patient."""
+        return bool(self.patient_ids)
+
+    def has(self, column: str) -> bool:
+        """Whether the file tells ``age``, ``sex``, ``view`` or ``follow_up``."""
+        return column in self.frame.columns
+
+
+def read_labels(
+    path: Path | str,
+    *,
+    schema: str | None = None,
+    uncertain: UncertainPolicy = "ignore",
+    allow_image_list: bool = False,
+    allow_unsafe_names: bool = False,
+) -> LabelTable:
+    """Read and validate a label table; the schema is recognised from the header.
+
+    Parameters
+    ----------
+    path
+        A comma-separated file in UTF-8, plain, ``.gz`` or ``.zip``.
+    schema
+        Name of a schema in `cxr_cli.data.schemas`, to override recognition.
+    uncertain
+        What a label that the data set calls uncertain becomes: NaN ("ignore"), 1 or 0.
+    allow_image_list
+        Also take a text file with one image name a line, as NIH's ``train_val_list.txt``: no pathologies then, and
+        the patient from the file name.
+    allow_unsafe_names
+        Keep rows whose image name is absolute or climbs out of the image folder, with a quirk, instead of raising
+        an error. Such files are never opened all the same.
+
+    Raises
+    ------
+    InputError
+        The file is missing or unreadable.
+    LabelTableError
+        It is no table of a known schema, has no rows, a row without image, an unsafe image name, or a label that is
+        not 0, 1 or blank (or the schema's mark for uncertain).
+    """
+    path = Path(path)
+    if allow_image_list and path.name.lower().endswith((".txt", ".txt.gz")):
+        return _read_image_list(path, allow_unsafe_names)
+    raw = read_table(path)
+    found = recognise(path, raw.header, schema)
+    if not raw.n_rows:
+        raise LabelTableError(f"{path}: has a header and no rows", remedy="Give a table with at least one image.")
+    return _Reader(raw, found, uncertain, allow_unsafe_names).read()
+
+
+def normal_patient_id(text: str) -> str:
+    """Return the one normal form of a patient id: ``00013118``, ``13118`` and ``13118.0`` are the same patient.
+
+    Examples
+    --------
+    >>> normal_patient_id(" 00013118 "), normal_patient_id("13118.0"), normal_patient_id("p07")
+    ('13118', '13118', 'p07')
+    """
+    text = text.strip()
+    if not (text.isascii() and text.isdigit()):
+        number = re.fullmatch(r"([0-9]+)\.0*", text)
+        if number is None:
+            return text
+        text = number[1]
+    return text.lstrip("0") or "0"
+
+
+def patient_of_nih_name(name: str) -> str | None:
+    """Return the patient id in an NIH image name (``00000013_005.png`` -> ``13``), or None.
+
+    Examples
+    --------
+    >>> patient_of_nih_name("00000013_005.png"), patient_of_nih_name("view1_frontal.jpg")
+    ('13', None)
+    """
+    match = re.fullmatch(r"(\d{8})_\d{3}\.\w+", name.rpartition("/")[2], flags=re.ASCII)
+    return normal_patient_id(match[1]) if match else None
+
+
+class _Reader:
+    """One table on its way from raw cells to canonical columns, collecting quirks."""
+
+    def __init__(self, raw: RawTable, schema: Schema, uncertain: UncertainPolicy, unsafe_ok: bool) -> None:
+        self.raw = raw
+        self.schema = schema
+        self.uncertain = uncertain
+        self.unsafe_ok = unsafe_ok
+        self.n_uncertain = 0
+        self.quirks: list[Quirk] = []
+        header = raw.header
+        self.patient = schema.column(header, schema.patient)
+        self.age = schema.column(header, schema.age)
+        self.sex = schema.column(header, schema.sex)
+        self.view = schema.column(header, schema.view)
+        self.follow_up = schema.column(header, schema.follow_up)
+
+    def read(self) -> LabelTable:
+        header, schema = self.raw.header, self.schema
+        # Columns with few distinct values are parsed as categories: each value is understood once, not once a row.
+        grouped = [schema.findings, self.age, self.sex, self.view, schema.lateral]
+        dtypes: dict[str, Any] = {name: "category" for name in grouped if name}
+        dtypes[schema.image] = str
+        cells = self.raw.frame(dtypes)
+        if len(cells) != self.raw.n_rows:
+            # Both follow RFC 4180; where they part (stray quotes), rows could not be told apart safely.
+            raise LabelTableError(
+                f"{self.raw.path}: {self.raw.n_rows:,} lines but {len(cells):,} rows",
+                expected="quotes only around whole cells",
+                remedy="Remove the stray quotes.",
+            )
+        n_null_cells = int(cells.isna().to_numpy().sum())
+        columns: dict[str, Any] = {"image": self._images(cells[schema.image])}
+        patient_codes, patient_ids = self._patients(cells, columns["image"])
+        columns["patient_id"] = pd.array(np.array([*patient_ids, None], dtype=object)[patient_codes], dtype="str")
+        labels = self._from_findings(cells) if schema.findings else self._from_columns(cells)
+        columns.update(labels)
+        columns.update(self._demographics(cells))
+        self._check_duplicates(columns["image"])
+        self._check_file_names(columns["image"], patient_codes, patient_ids)
+        return LabelTable(
+            path=self.raw.path,
+            source=self.raw.source,
+            schema=schema.name,
+            frame=pd.DataFrame(columns, copy=False),
+            pathologies=tuple(labels),
+            quirks=tuple(self.quirks),
+            columns=header,
+            n_null_cells=n_null_cells,
+            uncertain=self.uncertain,
+            n_uncertain=self.n_uncertain,
+            patient_codes=patient_codes,
+            patient_ids=patient_ids,
+            raw=self.raw,
+        )
+
+    def _quirk(self, kind: str, message: str, rows: NDArray[Any] | Sequence[int]) -> None:
+        if len(rows):
+            self.quirks.append(Quirk(kind, message, len(rows), tuple(int(row) for row in rows[:QUIRK_ROWS])))
+
+    def _error(self, row: int, what: str, *, count: int, expected: str | None, remedy: str) -> LabelTableError:
+        more = f" ({count:,} such rows)" if count > 1 else ""
+        return LabelTableError(
+            f"{self.raw.path}: line {self.raw.line(row)}: {what}{more}", expected=expected, remedy=remedy
+        )
+
+    def _images(self, column: pd.Series[Any]) -> pd.Series[Any]:
+        blank = np.flatnonzero(column.isna().to_numpy())
+        if len(blank):
+            raise self._error(
+                int(blank[0]),
+                f"no image in column {self.schema.image}",
+                count=len(blank),
+                expected="an image name in every row",
+                remedy="Fill it in or remove the row.",
+            )
+        names = _stripped(column) if self.raw.has_stray_blanks else column
+        unsafe = unsafe_names(names.tolist())
+        if unsafe and not self.unsafe_ok:
+            raise self._error(
+                unsafe[0],
+                f"image {names.iloc[unsafe[0]]!r} is absolute or leaves the image folder",
+                count=len(unsafe),
+                expected="a name inside the image folder",
+                remedy="Correct or remove the row; such files are never opened.",
+            )
+        self._quirk("unsafe-image-name", "image name is absolute or leaves the image folder: never opened", unsafe)
+        return names
+
+    def _patients(self, cells: pd.DataFrame, images: pd.Series[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Return each row's position among the distinct patient ids in normal form (-1: not known), and the ids."""
+        if self.patient is not None:
+            codes, written = self._factorized(cells[self.patient])
+        elif self.schema.patient_pattern is not None:
+            codes, found = pd.factorize(images.str.extract(self.schema.patient_pattern, expand=False))
+            written = [str(item) for item in found]
+        else:
+            self.quirks.append(Quirk("no-patient-column", "the table has no patient column", 1))
+            return np.full(len(images), -1, dtype=np.int64), ()
+        position: dict[str, int] = {}
+        # "007" and "7" fall together here; the last entry serves code -1, a blank cell.
+        places = np.full(len(written) + 1, -1, dtype=np.int64)
+        for code, text in enumerate(written):
+            normal = normal_patient_id(text)
+            if normal:
+                places[code] = position.setdefault(normal, len(position))
+        patient_codes = places[codes]
+        self._quirk("no-patient", "no patient id", np.flatnonzero(patient_codes < 0))
+        return patient_codes, tuple(position)
+
+    def _factorized(self, column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[str]]:
+        """Return codes (-1: blank) and distinct ids (text) of the patient column, which pandas may take for numbers."""
+        if column.dtype.kind == "f":
+            known = column.dropna().to_numpy()
+            # Ids too long for a float would fall together, so they are read again as text.
+            if ((known % 1 != 0) | (np.abs(known) >= 2**53)).any():
+                column = self.raw.frame({str(column.name): str}, [str(column.name)])[column.name]
+            else:
+                column = column.astype("Int64")
+        codes, found = pd.factorize(column)
+        return codes.astype(np.int64), [str(item) for item in found.tolist()]
+
+    def _from_findings(self, cells: pd.DataFrame) -> dict[str, NDArray[np.float32]]:
+        """Spread ``|``-separated findings into one column per pathology."""
+        assert self.schema.findings is not None and self.schema.pathologies is not None
+        column = cells[self.schema.findings]
+        codes, combinations = column.cat.codes.to_numpy(), column.cat.categories.astype(str)
+        pathologies = self.schema.pathologies
+        place = {name: index for index, name in enumerate(pathologies)}
+        table = np.zeros((len(combinations) + 1, len(pathologies)), dtype=np.float32)
+        table[-1] = np.nan  # a blank cell: nothing is known
+        contradicting = []
+        for code, combination in enumerate(combinations):
+            findings = [item.strip() for item in combination.split("|")]
+            unknown = [item for item in findings if item not in place and item != NO_FINDING]
+            if unknown:
+                rows = np.flatnonzero(codes == code)
+                raise self._error(
+                    int(rows[0]),
+                    f"column {self.schema.findings}: unknown finding {unknown[0]!r}",
+                    count=len(rows),
+                    expected=f"{NO_FINDING}, or some of {', '.join(pathologies)} separated by |",
+                    remedy="Correct the cell.",
+                )
+            for item in findings:
+                if item != NO_FINDING:
+                    table[code, place[item]] = 1
+            if NO_FINDING in findings and len(set(findings)) > 1:
+                contradicting.append(code)
+        self._quirk("no-findings-cell", "blank findings: labels not known", np.flatnonzero(codes == -1))
+        self._quirk(
+            "no-finding-beside-finding",
+            f"{NO_FINDING} beside a finding: the finding is kept",
+            np.flatnonzero(np.isin(codes, contradicting)) if contradicting else [],
+        )
+        spread = table[codes]
+        return {name: spread[:, index] for index, name in enumerate(pathologies)}
+
+    def _from_columns(self, cells: pd.DataFrame) -> dict[str, NDArray[np.float32]]:
+        """Check the one-hot columns and bring them to 1, 0 and NaN."""
+        names = self.schema.label_columns(self.raw.header)
+        labels: dict[str, NDArray[np.float32]] = {}
+        for name in names:
+            labels[name] = self._one_hot(cells[name], name)
+            if np.isnan(labels[name]).all():
+                self.quirks.append(Quirk("empty-label-column", f"column {name} is empty: nothing is known of it", 1))
+        if NO_FINDING in self.raw.header and labels:
+            nothing = self._one_hot(cells[NO_FINDING], NO_FINDING, count=False)
+            present = np.max(np.nan_to_num(np.stack(list(labels.values()))), axis=0)
+            devices = labels.get("Support Devices")
+            if devices is not None:
+                # CheXpert: support devices are no finding of disease and stand beside No Finding by design.
+                others = [values for key, values in labels.items() if key != "Support Devices"]
+                present = np.max(np.nan_to_num(np.stack(others)), axis=0) if others else present * 0
+            self._quirk(
+                "no-finding-beside-finding",
+                f"{NO_FINDING} beside a finding: the finding is kept",
+                np.flatnonzero((nothing == 1) & (present == 1)),
+            )
+        return labels
+
+    def _one_hot(self, column: pd.Series[Any], name: str, *, count: bool = True) -> NDArray[np.float32]:
+        if column.dtype.kind in "iufb":
+            # bool first becomes a number: True/False is a spelling of 1/0 that R and pandas write.
+            values = column.to_numpy(dtype=np.float64)
+        else:
+            values = pd.to_numeric(_stripped(column).replace("", None), errors="coerce").to_numpy(dtype=np.float64)
+            values = np.where(np.isnan(values) & column.notna().to_numpy(), np.inf, values)
+            blank = column.fillna("").astype(str).str.strip().eq("").to_numpy()
+            values = np.where(blank, np.nan, values)
+        uncertain = (
+            values == self.schema.uncertain if self.schema.uncertain is not None else np.zeros(len(values), dtype=bool)
+        )
+        bad = np.flatnonzero(~((values == 0) | (values == 1) | np.isnan(values) | uncertain))
+        if len(bad):
+            defined = "0, 1, blank" if self.schema.uncertain is None else f"0, 1, {self.schema.uncertain:g}, blank"
+            raise self._error(
+                int(bad[0]),
+                f"column {name}: label {_shown(column.iloc[int(bad[0])])}",
+                count=len(bad),
+                expected=defined,
+                remedy="Correct the cell, or remove the column if it is no pathology.",
+            )
+        if count:
+            self.n_uncertain += int(uncertain.sum())
+        stand_in = {"ignore": np.nan, "positive": 1.0, "negative": 0.0}[self.uncertain]
+        return np.where(uncertain, stand_in, values).astype(np.float32)
+
+    def _demographics(self, cells: pd.DataFrame) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.age:
+            found["age"] = self._ages(cells[self.age])
+        if self.sex:
+            found["sex"] = self._sexes(cells[self.sex])
+        if self.view:
+            found["view"] = self._views(cells)
+        if self.follow_up:
+            found["follow_up"] = pd.to_numeric(cells[self.follow_up], errors="coerce").to_numpy(dtype=np.float64)
+        return found
+
+    def _ages(self, column: pd.Series[Any]) -> NDArray[np.float64]:
+        """Read ages in years from ``58``, ``058Y``, ``013M``, ``001D``."""
+        codes, written = column.cat.codes.to_numpy(), [str(item) for item in column.cat.categories]
+        years = np.full(len(written) + 1, np.nan)
+        strange, converted, too_old = [], [], []
+        for code, text in enumerate(written):
+            match = _AGE.fullmatch(text)
+            if not match:
+                if text.strip():
+                    strange.append(code)
+                continue
+            unit = match[2].upper()
+            age = float(match[1]) * _YEARS[unit]
+            if unit not in ("", "Y"):
+                converted.append(code)
+            if age > MAX_AGE_YEARS:
+                too_old.append(code)
+            else:
+                years[code] = age
+        for kind, these, message in (
+            ("age-converted", converted, "age in months, weeks or days: converted to years"),
+            ("age-out-of-range", too_old, f"age above {MAX_AGE_YEARS} years: taken as not known"),
+            ("age-unreadable", strange, "age that is no number: taken as not known"),
+        ):
+            if these:
+                rows = np.flatnonzero(np.isin(codes, these))
+                shown = ", ".join(written[code] for code in these[:5]) + (", …" if len(these) > 5 else "")
+                self._quirk(kind, f"{message} ({shown})", rows)
+        return years[codes]
+
+    def _sexes(self, column: pd.Series[Any]) -> Any:
+        codes, written = column.cat.codes.to_numpy(), [str(item) for item in column.cat.categories]
+        sexes = np.array([*(_SEX.get(text.strip().casefold()) for text in written), None], dtype=object)
+        odd = [code for code, text in enumerate(written) if sexes[code] is None and text.strip()]
+        if odd:
+            shown = ", ".join(written[code] for code in odd[:5])
+            self._quirk(
+                "sex-unreadable",
+                f"sex neither M nor F: taken as not known ({shown})",
+                np.flatnonzero(np.isin(codes, odd)),
+            )
+        return pd.array(sexes[codes], dtype="str")
+
+    def _views(self, cells: pd.DataFrame) -> Any:
+        assert self.view is not None
+        column = cells[self.view]
+        written = np.array([*(str(item).strip() or None for item in column.cat.categories), None], dtype=object)
+        views = written[column.cat.codes.to_numpy()]
+        if self.schema.lateral:
+            lateral = cells[self.schema.lateral]
+            names = np.array([*(str(item).strip() for item in lateral.cat.categories), None], dtype=object)
+            side = names[lateral.cat.codes.to_numpy()]
+            views = np.where(pd.isna(views) | (side == "Lateral"), side, views)
+        return pd.array(views, dtype="str")
+
+    def _check_duplicates(self, images: pd.Series[Any]) -> None:
+        if not images.is_unique:
+            self._quirk(
+                "duplicate-image",
+                "image named by an earlier row too",
+                np.flatnonzero(images.duplicated().to_numpy()),
+            )
+
+    def _check_file_names(
+        self, images: pd.Series[Any], patient_codes: NDArray[np.int64], patient_ids: Sequence[str]
+    ) -> None:
+        """Hold the patient number in NIH file names (it always equals the patient id) against the patient column."""
+        if self.patient is None:
+            return
+        numbers = _nih_patient_numbers(images.tolist())
+        if not (numbers >= 0).any():
+            return
+        # A patient id that is no number of up to eight digits contradicts any NIH name.
+        ids = [int(item) if item.isdigit() and len(item) <= 8 else -2 for item in patient_ids]
+        known = np.array([*ids, -1], dtype=np.int64)[patient_codes]
+        self._quirk(
+            "patient-contradicts-name",
+            "patient id differs from the number in the file name: the column is taken",
+            np.flatnonzero((numbers >= 0) & (patient_codes >= 0) & (numbers != known)),
+        )
+
+
+def _nih_patient_numbers(names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the number before the underscore of names such as ``00000013_005.png``, -1 for any other name."""
+    try:
+        letters = np.array(names, dtype="S14")
+    except UnicodeEncodeError:
+        return np.array([int(patient_of_nih_name(name) or -1) for name in names], dtype=np.int64)
+    codes = letters.view(np.uint8).reshape(len(names), 14)
+    digits = codes - ord("0")  # uint8: anything below "0" wraps round to more than 9
+    like_nih = (
+        (digits[:, :8] <= 9).all(axis=1)
+        & (codes[:, 8] == ord("_"))
+        & (digits[:, 9:12] <= 9).all(axis=1)
+        & (codes[:, 12] == ord("."))
+    )
+    values = digits[:, :8].astype(np.int64) @ (10 ** np.arange(7, -1, -1, dtype=np.int64))
+    return np.where(like_nih, values, -1)
+
+
+def unsafe_names(names: Sequence[str]) -> list[int]:
+    r"""Return the positions of image names that are absolute or climb out of their folder.
+
+    Names come from outside: ``/etc/passwd``, ``C:\x.png``, ``../x.png`` and ``a/../../x.png`` must not be opened.
+    """
+    joined = " ".join(names)
+    if joined.isprintable() and not any(mark in joined for mark in ("/", "\\", "..", ":")):
+        return []
+    return [position for position, name in enumerate(names) if is_unsafe_name(name)]
+
+
+def is_unsafe_name(name: str) -> bool:
+    """Whether an image name is absolute, climbs out of its folder, or holds a control character."""
+    parts = re.split(r"[/\\]", name)
+    return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None or not name.isprintable()
+
+
+def _stripped(column: pd.Series[Any]) -> pd.Series[Any]:
+    # str.strip over 100,000 cells costs more than looking whether any cell needs it.
+    values = column.tolist()
+    if all(isinstance(value, str) and value == value.strip() for value in values):
+        return column
+    return pd.Series(
+        [value.strip() if isinstance(value, str) else value for value in values], index=column.index, dtype=column.dtype
+    )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    text = str(value)
+    return repr(text if len(text) <= 40 else text[:40] + "…") if isinstance(value, str) else text
+
+
+def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
+    """Read a list of image names; the patient comes from NIH file names, and no label is known."""
+    raw = read_lines(path)
+    if not raw.n_rows:
+        raise LabelTableError(f"{path}: names no image", expected="one image name a line", remedy="Check the file.")
+    names = [raw.record(row).decode("utf-8").strip() for row in range(raw.n_rows)]
+    for row, name in enumerate(names):
+        if "," in name or (not unsafe_ok and is_unsafe_name(name)):
+            what = "is no image name" if "," in name else "is absolute or leaves the image folder"
+            raise LabelTableError(
+                f"{path}: line {raw.line(row)}: {name[:80]!r} {what}",
+                expected="one image name a line",
+                remedy="Correct the line; a table with columns needs the ending .csv.",
+            )
+    patients = [patient_of_nih_name(name) for name in names]
+    patient_codes, patient_ids = pd.factorize(np.array(patients, dtype=object))
+    images = pd.Series(names, dtype="str")
+    unknown = [row for row, patient in enumerate(patients) if patient is None]
+    repeated = np.flatnonzero(images.duplicated().to_numpy()).tolist()
+    quirks = [
+        Quirk(kind, message, len(rows), tuple(rows[:QUIRK_ROWS]))
+        for kind, message, rows in (
+            ("no-patient", "no patient number in the file name", unknown),
+            ("duplicate-image", "image named by an earlier row too", repeated),
+        )
+        if rows
+    ]
+    return LabelTable(
+        path=path,
+        source=raw.source,
+        schema="image-list",
+        frame=pd.DataFrame({"image": images, "patient_id": pd.array(patients, dtype="str")}),
+        pathologies=(),
+        quirks=tuple(quirks),
+        columns=raw.header,
+        n_null_cells=0,
+        uncertain="ignore",
+        n_uncertain=0,
+        patient_codes=patient_codes.astype(np.int64),
+        patient_ids=tuple(patient_ids),
+        raw=raw,
+    )

@@ -1,0 +1,348 @@
+"""Delimited text files as records: located byte for byte, so that selected rows can be written back unchanged.
+
+Parsing cells is left to pandas; what is done here is what pandas does not tell: which bytes make up which row,
+on which line of the file it stands, and whether every row has as many fields as the header. (pandas fills
+short rows with NaN without a word.)
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_cli.data.files import InputFile, describe_input, read_input
+from cxr_cli.errors import LabelTableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BOM = b"\xef\xbb\xbf"
+#: A compressed table that unpacks to more than this is refused: it is a mistake or an attack.
+MAX_UNPACKED = 4 * 1024**3
+_NOT_TEXT = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"%PDF": "a PDF document",
+    b"\x89HDF": "an HDF5 file",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file",
+    b"PAR1": "a Parquet file",
+    b"\x93NUMPY": "a NumPy array",
+}
+_SAVE_AS_CSV = "Give a label table: a CSV file in UTF-8, plain, .gz or .zip."
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table's bytes with the place of every record.
+
+    Attributes
+    ----------
+    path, source
+        The file as given, and its size and SHA-256 as it lies on disk (compressed, if it is).
+    content
+        The unpacked bytes.
+    header
+        Column names, stripped of blanks; an empty name is a trailing comma.
+    starts, ends
+        Where record i begins and ends in `content` (shape (n_rows,), int64), line end included. Blank lines
+        are no records.
+    """
+
+    path: Path
+    source: InputFile
+    content: bytes
+    header: tuple[str, ...]
+    header_end: int
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of data rows."""
+        return len(self.starts)
+
+    def record(self, row: int) -> bytes:
+        """Return the bytes of a row, line end included if it has one."""
+        return self.content[self.starts[row] : self.ends[row]]
+
+    def line(self, row: int) -> int:
+        """Return the line of the file on which a row begins; the header's first line is 1."""
+        return self.content.count(self._newline[-1:], 0, int(self.starts[row])) + 1
+
+    @cached_property
+    def _newline(self) -> bytes:
+        return newline_of(self.content)
+
+    @cached_property
+    def has_stray_blanks(self) -> bool:
+        """Whether any cell might begin or end with a blank or be quoted, by a cheap look at the bytes."""
+        if not self.content.isascii() or b"\t" in self.content or b'"' in self.content:
+            return True
+        raw = np.frombuffer(self.content, dtype=np.uint8)
+        blanks = np.flatnonzero(raw == ord(" "))
+        beside = np.concatenate([raw[blanks - 1], raw[np.minimum(blanks + 1, len(raw) - 1)]])
+        at_end = len(raw) > 0 and (raw[0] == ord(" ") or raw[-1] == ord(" "))
+        return bool(at_end or np.isin(beside, np.frombuffer(b",\r\n ", dtype=np.uint8)).any())
+
+    def select(self, rows: Iterable[int]) -> bytes:
+        """Return a table with the header and the given rows, every line byte for byte as it was.
+
+        Only a last line without line end gets one when it no longer stands last.
+        """
+        parts = [self.content[: self.header_end]]
+        parts.extend(self.record(int(row)) for row in rows)
+        return b"".join(
+            part if index == len(parts) - 1 or not part or part.endswith((b"\n", b"\r")) else part + self._newline
+            for index, part in enumerate(parts)
+        )
+
+    def frame(self, dtypes: Mapping[str, Any], columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Parse the cells with pandas' C parser; columns without a given type are inferred.
+
+        Raises
+        ------
+        LabelTableError
+            pandas cannot parse the file.
+        """
+        import pandas as pd
+
+        names = [name or f"Unnamed: {index}" for index, name in enumerate(self.header)]
+        chosen = names if columns is None else list(columns)
+        if not self.n_rows:
+            return pd.DataFrame({name: pd.Series(dtype=dtypes.get(name, "float64")) for name in chosen})
+        try:
+            return pd.read_csv(
+                io.BytesIO(memoryview(self.content)[self.header_end :]),
+                header=None,
+                names=names,
+                usecols=chosen,
+                dtype=dict(dtypes),
+                index_col=False,
+                low_memory=False,
+                encoding="utf-8",
+            )
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
+            raise LabelTableError(f"{self.path}: cannot be parsed: {error}", remedy=_SAVE_AS_CSV) from error
+
+
+def read_table(path: Path) -> RawTable:
+    """Read a comma-separated file (plain, gzip or zip), find its records and check their number of fields.
+
+    Raises
+    ------
+    InputError
+        The file is missing or unreadable.
+    LabelTableError
+        It is empty, no text, not UTF-8, not comma-separated, has duplicate columns, an unclosed quote, or rows
+        with more or fewer fields than the header.
+    """
+    path = Path(path)
+    packed = read_input(path, remedy="Check the path; a label table is a CSV file.")
+    content = unpack(path, packed)
+    check_text(path, content)
+    begin = len(_BOM) if content.startswith(_BOM) else 0
+    newlines, commas = _separators(path, content)
+    starts, ends = _records(content, newlines, begin)
+    if not len(starts):
+        raise LabelTableError(f"{path}: is empty", expected="a header line and rows", remedy=_SAVE_AS_CSV)
+    header = _header(path, content[starts[0] : ends[0]])
+    _check_fields(path, content, header, starts, ends, commas)
+    return RawTable(
+        path=path,
+        source=describe_input(path, packed),
+        content=content,
+        header=header,
+        header_end=int(ends[0]),
+        starts=starts[1:],
+        ends=ends[1:],
+    )
+
+
+def read_lines(path: Path) -> RawTable:
+    """Read a text without header, one value a line, as a table of the one column ``image``.
+
+    Raises
+    ------
+    InputError
+        The file is missing or unreadable.
+    LabelTableError
+        It is no UTF-8 text.
+    """
+    path = Path(path)
+    packed = read_input(path)
+    content = unpack(path, packed)
+    check_text(path, content)
+    begin = len(_BOM) if content.startswith(_BOM) else 0
+    newlines = np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == newline_of(content)[-1]).astype(np.int64)
+    starts, ends = _records(content, newlines, begin)
+    return RawTable(path, describe_input(path, packed), content, ("image",), begin, starts, ends)
+
+
+def newline_of(content: bytes) -> bytes:
+    r"""Return the line end that a text uses: the first of ``\r\n``, ``\n`` and (old Macintosh) ``\r`` in it."""
+    end = content.find(b"\n")
+    if end < 0:
+        return b"\r" if b"\r" in content else b"\n"
+    return b"\r\n" if content[end - 1 : end] == b"\r" else b"\n"
+
+
+def unpack(path: Path, packed: bytes) -> bytes:
+    """Unpack gzip or a zip archive with one table in it; plain bytes come back as they are.
+
+    Raises
+    ------
+    LabelTableError
+        The archive is damaged, holds no table or several, or unpacks to more than `MAX_UNPACKED` bytes.
+    """
+    try:
+        if packed.startswith(b"\x1f\x8b"):
+            with gzip.open(io.BytesIO(packed)) as stream:
+                content = stream.read(MAX_UNPACKED + 1)
+        elif packed.startswith(b"PK\x03\x04"):
+            content = _unzip(path, packed)
+        else:
+            return packed
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise LabelTableError(
+            f"{path}: damaged archive: {error}", remedy="Download it again, or give the unpacked table."
+        ) from error
+    if len(content) > MAX_UNPACKED:
+        raise LabelTableError(f"{path}: unpacks to more than {MAX_UNPACKED:,} bytes", remedy="Check the file.")
+    return content
+
+
+def _unzip(path: Path, packed: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        names = archive.namelist()
+        if "[Content_Types].xml" in names:
+            raise LabelTableError(
+                f"{path}: is an Excel workbook or another Office file", remedy="Save it as CSV in UTF-8."
+            )
+        tables = [
+            name
+            for name in names
+            if name.lower().endswith((".csv", ".txt"))
+            and not name.startswith("__MACOSX/")
+            and not name.rpartition("/")[2].startswith("._")
+        ]
+        if len(tables) != 1:
+            held = ", ".join(tables or names[:5]) or "nothing"
+            raise LabelTableError(f"{path}: holds {held}", expected="one table", remedy="Give the table itself.")
+        with archive.open(tables[0]) as stream:
+            return stream.read(MAX_UNPACKED + 1)
+
+
+def check_text(path: Path, content: bytes) -> None:
+    """Raise LabelTableError if bytes are no UTF-8 text, saying what they look like instead."""
+    for magic, kind in _NOT_TEXT.items():
+        if content.startswith(magic):
+            raise LabelTableError(f"{path}: is {kind}, not a table", remedy=_SAVE_AS_CSV)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise LabelTableError(f"{path}: is UTF-16", expected="UTF-8", remedy="Save it as CSV in UTF-8.")
+    if content[:512].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise LabelTableError(
+            f"{path}: is a web page, not a table", remedy="Download the file itself, not the page that shows it."
+        )
+    if content.startswith(b"version https://git-lfs"):
+        raise LabelTableError(f"{path}: is a Git LFS pointer, not the file", remedy="Run 'git lfs pull'.")
+    nul = content.find(b"\0")
+    if nul >= 0:
+        raise LabelTableError(f"{path}: is no text: byte {nul} is NUL", remedy=_SAVE_AS_CSV)
+    if not content.isascii():
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise LabelTableError(
+                f"{path}: line {line}: byte {content[error.start]:#04x} is not UTF-8",
+                remedy="Save the table as UTF-8 (for instance: iconv -f latin1 -t utf-8).",
+            ) from error
+
+
+def _separators(path: Path, content: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the line ends and commas that are not inside quotes."""
+    raw = np.frombuffer(content, dtype=np.uint8)
+    newlines = np.flatnonzero(raw == newline_of(content)[-1])
+    commas = np.flatnonzero(raw == ord(","))
+    if b'"' in content:
+        quotes = np.flatnonzero(raw == ord('"'))
+        # Doubled quotes inside a quoted cell leave the parity as it is.
+        if len(quotes) % 2:
+            line = content.count(b"\n", 0, int(quotes[-1])) + 1
+            raise LabelTableError(f"{path}: line {line}: a quote is not closed", remedy="Close or remove it.")
+        newlines = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+        commas = commas[np.searchsorted(quotes, commas) % 2 == 0]
+    return newlines.astype(np.int64), commas.astype(np.int64)
+
+
+def _records(content: bytes, newlines: NDArray[np.int64], begin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    raw = np.frombuffer(content, dtype=np.uint8)
+    ends = newlines + 1
+    if not len(ends) or ends[-1] != len(content):
+        ends = np.append(ends, len(content))
+    starts = np.concatenate(([begin], ends[:-1])).astype(np.int64)
+    starts, ends = starts[starts < ends], ends[starts < ends]
+    # Like pandas, count lines that are empty or hold only blanks as no rows.
+    keep = np.ones(len(starts), dtype=bool)
+    for index in np.flatnonzero(np.isin(raw[starts], np.frombuffer(b" \t\r\n", dtype=np.uint8))):
+        keep[index] = bool(content[starts[index] : ends[index]].strip(b" \t\r\n"))
+    return starts[keep], ends[keep]
+
+
+def _header(path: Path, line: bytes) -> tuple[str, ...]:
+    text = line.decode("utf-8").rstrip("\r\n")
+    try:
+        cells = next(csv.reader([text], skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        raise LabelTableError(f"{path}: line 1: the header cannot be read: {error}", remedy=_SAVE_AS_CSV) from error
+    header = tuple(cell.strip() for cell in cells)
+    if len(header) == 1:
+        for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if delimiter in text:
+                raise LabelTableError(
+                    f"{path}: line 1: columns are separated by {name}",
+                    expected="commas",
+                    remedy="Save the table as comma-separated values.",
+                )
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise LabelTableError(
+            f"{path}: line 1: duplicate columns: {', '.join(twice)}", remedy="Remove or rename one of each."
+        )
+    if "" in header[:-1]:
+        raise LabelTableError(
+            f"{path}: line 1: column {header.index('') + 1} has no name", remedy="Name it or remove it."
+        )
+    return header
+
+
+def _check_fields(
+    path: Path,
+    content: bytes,
+    header: tuple[str, ...],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    commas: NDArray[np.int64],
+) -> None:
+    fields = np.searchsorted(commas, ends) - np.searchsorted(commas, starts) + 1
+    bad = np.flatnonzero(fields[1:] != len(header)) + 1
+    if len(bad):
+        first = int(bad[0])
+        line = content.count(newline_of(content)[-1:], 0, int(starts[first])) + 1
+        more = f" ({len(bad):,} such lines)" if len(bad) > 1 else ""
+        raise LabelTableError(
+            f"{path}: line {line}: {fields[first]} fields{more}",
+            expected=f"{len(header)} as in the header",
+            remedy="Mend or remove the line; a cell with a comma in it needs quotes.",
+        )
