@@ -1,0 +1,979 @@
+"""Draw the synthetic chest films of ``sample_data/`` and write their two tables.
+
+Run ``python sample_data/make_sample_data.py`` to write everything again beside this file, or name another folder.
+NumPy is all it needs. What is drawn and what is planted is described in ``README.md`` beside it.
+
+The bytes must be the same on every machine, so the drawing keeps to operations whose result IEEE 754 fixes to the last
+bit: ``+ - * /``, ``sqrt``, comparisons and rounding, one NumPy call each. There is no ``sin``, ``exp`` or power (they
+differ between libm builds and SIMD widths), no sum along an axis and no matrix product (their order of addition
+differs). Random numbers come from ``PCG64.random_raw``, the stream that NumPy promises never to change.
+
+Body coordinates: x from -1 (the patient's right, on the left of the film) to 1 across the rib cage, y from -1 (apex of
+the lungs) down to about 0.9 (diaphragm). Everything is thickness: a film is bright where the rays met much tissue.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int32]
+Pixels = NDArray[np.uint8]
+Point = tuple[float, float]
+
+SIZE = 256  # pixels along each edge of a film
+SEED = 2018
+
+COLUMNS = (  # the course's order: PatientId stands between the findings
+    "Image,Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,Infiltration,Mass,Nodule,"
+    "PatientId,Pleural_Thickening,Pneumonia,Pneumothorax"
+).split(",")
+
+# Positive rows in (train, valid): about the prevalences of the course's tables.
+POSITIVES = {
+    "Infiltration": (34, 9),
+    "Effusion": (24, 6),
+    "Atelectasis": (20, 5),
+    "Nodule": (11, 3),
+    "Mass": (9, 3),
+    "Pneumothorax": (8, 2),
+    "Consolidation": (7, 2),
+    "Pleural_Thickening": (5, 1),
+    "Cardiomegaly": (5, 1),
+    "Edema": (4, 1),
+    "Emphysema": (4, 1),
+    "Fibrosis": (3, 1),
+    "Pneumonia": (3, 1),
+    "Hernia": (2, 0),
+}
+CHRONIC = ("Hernia", "Fibrosis", "Emphysema", "Cardiomegaly", "Pleural_Thickening")  # on every film of a patient
+ROWS_WITH_FINDINGS = (90, 23)
+
+# NIH numbers its patients from 1 to 30805: a number above 90000 is no real patient's.
+FIRST_PATIENT = 90001
+TRAIN_PATIENTS = ((1, 135), (2, 14), (3, 6), (4, 2), (6, 1))  # (films, patients with so many), only in train
+VALID_PATIENTS = ((1, 36), (2, 2), (3, 1))  # only in valid; the patient of the copied film comes on top
+SHARED_PATIENTS = ((1, 1), (1, 1), (1, 2), (1, 1), (1, 1))  # in both tables: (films in train, films in valid)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Numbers
+
+
+class Dice:
+    """Random numbers that are the same on every machine and with every NumPy release."""
+
+    def __init__(self, *seed: int) -> None:
+        self._bits = np.random.PCG64(np.random.SeedSequence([SEED, *seed]))
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """Return a number in [low, high)."""
+        return low + (high - low) * ((int(self._bits.random_raw()) >> 11) * 2.0**-53)
+
+    def chance(self, probability: float) -> bool:
+        """Return True with the given probability."""
+        return self.uniform() < probability
+
+    def below(self, n: int) -> int:
+        """Return an integer in [0, n)."""
+        return int(self.uniform() * n)
+
+    def side(self) -> int:
+        """Return -1 (patient's right) or 1 (left)."""
+        return 1 if self.chance(0.5) else -1
+
+    def shuffled(self, items: Sequence) -> list:
+        """Return the items in random order (Fisher and Yates)."""
+        result = list(items)
+        for last in range(len(result) - 1, 0, -1):
+            other = self.below(last + 1)
+            result[last], result[other] = result[other], result[last]
+        return result
+
+    def grid(self, rows: int, columns: int) -> Array:
+        """Return numbers in [0, 1), float64 of shape (rows, columns)."""
+        raw = self._bits.random_raw(rows * columns) >> np.uint64(11)
+        return (raw.astype(np.float64) * 2.0**-53).reshape(rows, columns)
+
+    def grain(self) -> Array:
+        """Return film grain of about unit deviation: sums of four bytes, float64 of shape (SIZE, SIZE)."""
+        raw = self._bits.random_raw(SIZE * SIZE // 2).astype("<u8").view(np.uint8).reshape(SIZE, SIZE, 4)
+        total = raw[..., 0].astype(np.int32) + raw[..., 1] + raw[..., 2] + raw[..., 3]
+        return (total - 510) / 147.8
+
+
+def step(value: Array) -> Array:
+    """Rise smoothly from 0 at value <= 0 to 1 at value >= 1."""
+    t = np.clip(value, 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def bump(distance_squared: Array) -> Array:
+    """Fall smoothly from 1 at distance 0 to 0 at distance 1 and beyond."""
+    t = np.maximum(1.0 - distance_squared, 0.0)
+    return t * t
+
+
+def chord(distance_squared: Array) -> Array:
+    """Return the thickness of a unit ball at a distance from its centre, 1 in the middle."""
+    return np.sqrt(np.maximum(1.0 - distance_squared, 0.0))
+
+
+def texture(dice: Dice, cells: int) -> Array:
+    """Return smooth random hills in [0, 1], ``cells`` of them along each edge of the film."""
+    knots = dice.grid(cells + 2, cells + 2)
+    position = (np.arange(SIZE) + 0.5) * (cells / SIZE)
+    cell = position.astype(np.intp)
+    t = step(position - cell)
+    rows = knots[cell] * (1.0 - t)[:, None] + knots[cell + 1] * t[:, None]
+    return rows[:, cell] * (1.0 - t) + rows[:, cell + 1] * t
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Who is on the film, and how it was taken
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What stays the same from film to film of a patient (lengths in body coordinates)."""
+
+    cage: float  # half width of the rib cage
+    squareness: float  # 0: the cage tapers like an egg, 1: like a barrel
+    flesh: float  # thickness of fat and muscle
+    bones: float  # how much the bones absorb
+    breasts: float  # size of the breast shadows, 0 for none
+    heart: float  # half length of the heart
+    heart_tilt: float
+    heart_x: float
+    knob: float  # radius of the aortic arch
+    mediastinum: float  # half width beside the spine
+    diaphragm: float  # height of the right dome
+    dome_difference: float  # how much lower the left dome stands
+    dome_curve: float
+    rib_spacing: float
+    rib_phase: float
+    rib_slope: float
+    rib_width: float
+    clavicle: float  # height of the shoulder end
+    scoliosis: float  # sideways bend of the spine
+    vessels: float
+    stomach: float  # radius of the gas bubble in the stomach, 0 for none
+
+
+@dataclass(frozen=True)
+class Pose:
+    """What differs from film to film: position, breath, exposure."""
+
+    x: float  # pixels of body coordinates (0, 0)
+    y: float
+    scale_x: float  # pixels per unit
+    scale_y: float
+    half_tilt: float  # tangent of half the rotation in the plane of the film
+    turn: float  # rotation about the long axis, seen as a sideways shift of what lies deep
+    lordosis: float  # tube angle: moves clavicles and slants the ribs
+    breath: float  # lowers the diaphragm
+    arm: float  # how far the arms stand off
+    portable: bool  # taken at the bedside, from the front: larger heart, cables
+    gain: float  # exposure
+    contrast: float
+    black: float
+    white: float
+    grain: float
+
+
+def draw_anatomy(dice: Dice) -> Anatomy:
+    """Return a patient's anatomy."""
+    female = dice.chance(0.45)
+    flesh = dice.uniform()
+    return Anatomy(
+        cage=dice.uniform(0.90, 1.04),
+        squareness=dice.uniform(0.15, 1.0),
+        flesh=0.10 + 0.22 * flesh * flesh,
+        bones=dice.uniform(0.6, 1.2),
+        breasts=dice.uniform(0.3, 0.5) if female else 0.0,
+        heart=dice.uniform(0.50, 0.60),
+        heart_tilt=dice.uniform(0.15, 0.38),
+        heart_x=dice.uniform(0.10, 0.18),
+        knob=dice.uniform(0.10, 0.16),
+        mediastinum=dice.uniform(0.15, 0.22),
+        diaphragm=dice.uniform(0.58, 0.84),
+        dome_difference=dice.uniform(-0.02, 0.14),
+        dome_curve=dice.uniform(0.20, 0.38),
+        rib_spacing=dice.uniform(0.185, 0.245),
+        rib_phase=dice.uniform(),
+        rib_slope=dice.uniform(0.18, 0.62),
+        rib_width=dice.uniform(0.30, 0.44),
+        clavicle=dice.uniform(-1.10, -0.86),
+        scoliosis=dice.uniform(-0.07, 0.07),
+        vessels=dice.uniform(0.7, 1.25),
+        stomach=dice.uniform(0.10, 0.22) if dice.chance(0.55) else 0.0,
+    )
+
+
+def draw_pose(dice: Dice, anatomy: Anatomy) -> Pose:
+    """Return how one film of a patient was taken."""
+    scale = dice.uniform(80.0, 108.0)
+    portable = dice.chance(0.35)
+    return Pose(
+        x=SIZE / 2 + dice.uniform(-17.0, 17.0),
+        y=SIZE / 2 + dice.uniform(-22.0, 20.0),
+        scale_x=scale,
+        scale_y=scale * dice.uniform(0.94, 1.12),
+        half_tilt=dice.uniform(-0.055, 0.055),
+        turn=dice.uniform(-0.09, 0.09),
+        lordosis=dice.uniform(-0.09, 0.09),
+        breath=dice.uniform(-0.10, 0.08) - (0.06 if portable else 0.0),
+        arm=dice.uniform(-0.25, 0.45),
+        portable=portable,
+        gain=dice.uniform(0.7, 1.35),
+        contrast=dice.uniform(-0.35, 0.5),
+        black=dice.uniform(0.0, 26.0),
+        white=dice.uniform(215.0, 252.0),
+        grain=dice.uniform(0.35, 0.85),
+    )
+
+
+class Scene:
+    """The rays of one film: where each meets the body, and how much of what it passes.
+
+    ``air`` (0 to about 1, lung depth), ``dense`` (thickness added to the soft tissue: bones, vessels, metal) and
+    ``haze`` (0 to 1, share of the air that is filled with something) are what structures and findings draw on.
+    All arrays are float64 of shape (SIZE, SIZE).
+    """
+
+    def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
+        self.anatomy, self.pose = anatomy, pose
+        t = pose.half_tilt
+        self._cos, self._sin = (1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t)
+        across = (np.arange(SIZE) + 0.5 - pose.x)[None, :]
+        down = (np.arange(SIZE) + 0.5 - pose.y)[:, None]
+        self.skin_x: Array = (across * self._cos + down * self._sin) / pose.scale_x
+        self.y: Array = (down * self._cos - across * self._sin) / pose.scale_y
+        # A turned patient: the middle moves against the wall.
+        self.x: Array = self.skin_x + pose.turn * np.maximum(1.0 - self.skin_x * self.skin_x, 0.0)
+        self.reach: Array = np.abs(self.x)
+        self.left: NDArray[np.bool_] = self.x > 0
+        self.wall = self._wall() - self.reach  # distance to the side wall of the chest, > 0 inside
+        self.above = self._diaphragm() - self.y  # height above the diaphragm
+        self.spine_x = anatomy.scoliosis * self.y * (1.0 - self.y)
+        self.air = np.zeros((SIZE, SIZE))
+        self.dense = np.zeros((SIZE, SIZE))
+        self.haze = np.zeros((SIZE, SIZE))
+
+    def _wall(self) -> Array:
+        a = self.anatomy
+        u = np.clip((0.55 - self.y) / 1.55, 0.0, 1.0)
+        u2 = u * u
+        taper = np.sqrt(np.maximum(1.0 - ((1.0 - a.squareness) * u2 + a.squareness * u2 * u2), 0.0))
+        low = np.maximum(self.y - 0.55, 0.0)
+        return 0.40 + (a.cage - 0.40) * taper - 0.08 * low * low
+
+    def _diaphragm(self) -> Array:
+        a = self.anatomy
+        top = a.diaphragm + self.pose.breath + np.where(self.left, a.dome_difference, 0.0)
+        off = (self.reach / a.cage - 0.46) / 0.54
+        off2 = off * off
+        return top + a.dome_curve * (0.45 * off2 + 0.55 * off2 * off2 * off2) * np.where(off > 0, 1.0, 0.35)
+
+    def fill(self, share: Array) -> None:
+        """Fill a share (0 to 1) of the air that is left."""
+        self.haze = 1.0 - (1.0 - self.haze) * (1.0 - np.clip(share, 0.0, 1.0))
+
+    def ball(self, x: float, y: float, radius_x: float, radius_y: float | None = None, slant: float = 0.0) -> Array:
+        """Return the squared distance from (x, y) in units of the radii."""
+        dx, dy = self.x - x, self.y - y
+        across, down = (dx + slant * dy) / radius_x, (dy - slant * dx) / (radius_y or radius_x)
+        return across * across + down * down
+
+    def pixel(self, point: Point) -> Point:
+        """Return the pixel (column, row) of a point of the body."""
+        x, y = point
+        x = x - self.pose.turn * max(1.0 - x * x, 0.0)
+        across, down = x * self.pose.scale_x, y * self.pose.scale_y
+        return across * self._cos - down * self._sin + self.pose.x, across * self._sin + down * self._cos + self.pose.y
+
+    def stroke(self, layer: Array, points: Sequence[Point], widths: Sequence[float], strength: float) -> None:
+        """Draw a rounded line through points of the body; widths in body units, one per point."""
+        pixels = [self.pixel(point) for point in points]
+        radii = [max(width * self.pose.scale_x, 0.75) for width in widths]
+        for start, end, r0, r1 in zip(pixels, pixels[1:], radii, radii[1:], strict=False):
+            stroke_pixels(layer, start, end, r0, r1, strength)
+
+
+def stroke_pixels(layer: Array, start: Point, end: Point, r0: float, r1: float, strength: float) -> None:
+    """Draw a rounded line between two pixels where it is stronger than what is there; radii taper from r0 to r1."""
+    margin = max(r0, r1) + 1.0
+    left, right = (int(edge) for edge in (min(start[0], end[0]) - margin, max(start[0], end[0]) + margin + 1.0))
+    top, bottom = (int(edge) for edge in (min(start[1], end[1]) - margin, max(start[1], end[1]) + margin + 1.0))
+    left, right, top, bottom = max(left, 0), min(right, SIZE), max(top, 0), min(bottom, SIZE)
+    if left >= right or top >= bottom:
+        return
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    px = (np.arange(left, right) + 0.5 - start[0])[None, :]
+    py = (np.arange(top, bottom) + 0.5 - start[1])[:, None]
+    along = np.clip((px * dx + py * dy) / (dx * dx + dy * dy + 1e-9), 0.0, 1.0)
+    off_x, off_y, radius = px - along * dx, py - along * dy, r0 + (r1 - r0) * along
+    profile = strength * chord((off_x * off_x + off_y * off_y) / (radius * radius))
+    box = layer[top:bottom, left:right]
+    np.maximum(box, profile, out=box)
+
+
+def curve(a: Point, b: Point, c: Point, n: int = 8) -> list[Point]:
+    """Return n + 1 points of the quadratic Bezier curve from a by way of b to c."""
+    points = []
+    for i in range(n + 1):
+        t = i / n
+        u, v, w = (1 - t) * (1 - t), 2 * t * (1 - t), t * t
+        points.append((u * a[0] + v * b[0] + w * c[0], u * a[1] + v * b[1] + w * c[1]))
+    return points
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The healthy chest
+
+
+def soft_tissue(scene: Scene) -> Array:
+    """Return the thickness of the body without lungs: trunk, neck, shoulders, arms, breasts."""
+    a, x, y = scene.anatomy, scene.skin_x, scene.y
+    trunk_width = a.cage + a.flesh + 0.06 * np.clip(y - 0.3, 0.0, 1.0) * a.flesh
+    neck_width = 0.30 + 0.5 * a.flesh
+    half = neck_width + (trunk_width - neck_width) * step((y + 1.32) / 0.55)
+    off = x / half
+    trunk = (1.05 + 0.35 * step((y + 0.9) / 0.6) + 0.45 * step((y - 0.4) / 0.7)) * chord(off * off * off * off)
+    arms = np.zeros((SIZE, SIZE))
+    reach = a.cage + 0.34 + a.flesh
+    elbow = reach + scene.pose.arm
+    for side in (-1, 1):
+        shoulder = (side * reach, a.clavicle + 0.24)
+        scene.stroke(arms, [(side * 0.55, a.clavicle + 0.14), shoulder], [0.26, 0.30 + 0.3 * a.flesh], 0.95)
+        scene.stroke(arms, [shoulder, (side * elbow, 0.9)], [0.30 + 0.3 * a.flesh, 0.22 + 0.2 * a.flesh], 0.95)
+    trunk2, arms2 = trunk * trunk, arms * arms
+    body = np.sqrt(np.sqrt(trunk2 * trunk2 + arms2 * arms2)) * (0.8 + 1.2 * a.flesh)
+    for side in (-1, 1) if a.breasts else ():
+        d2 = scene.ball(side * 0.56, 0.38, a.breasts + 0.08, a.breasts)
+        below = step((scene.y - 0.1) / 0.5)
+        body = body + 0.38 * chord(d2) * below
+    return body
+
+
+def lungs(scene: Scene, mediastinum: float) -> Array:
+    """Return the depth of the lungs, 0 to 1, without the heart."""
+    u = np.clip((0.55 - scene.y) / 1.55, 0.0, 1.0)
+    u2 = u * u
+    u4 = u2 * u2
+    medial = 0.40 - (0.40 - mediastinum) * np.sqrt(np.maximum(1.0 - u4 * u4, 0.0))
+    away = np.abs(scene.x - scene.spine_x)
+    depth_wall = np.clip(scene.wall / 0.5, 0.0, 1.0)
+    depth_wall = np.sqrt(depth_wall * (2.0 - depth_wall))
+    inner = np.clip((away - medial) / 0.16, 0.0, 1.0)
+    inner = np.sqrt(inner * (2.0 - inner))
+    apex = step((scene.y + 1.0) / 0.35)
+    behind = 0.22 * step((scene.above + 0.22) / 0.24)  # lung that hangs behind the dome
+    floor = np.maximum(step((scene.above + 0.01) / 0.03), behind)
+    return depth_wall * inner * (0.55 + 0.45 * apex) * floor
+
+
+def heart(scene: Scene) -> Array:
+    """Return how much of the lung's depth the heart, the aorta and the great vessels take, 0 to 1."""
+    a = scene.anatomy
+    size = a.heart * (1.06 if scene.pose.portable else 1.0)
+    base_y = a.diaphragm + scene.pose.breath - 0.62 * size + 0.04
+    main = scene.ball(a.heart_x + 0.05, base_y, size, size * 0.70, slant=a.heart_tilt)
+    atrium = scene.ball(-0.08, base_y + 0.02, 0.36 * size + 0.06, 0.62 * size)
+    knob = scene.ball(0.10 + 0.3 * a.knob, -0.50, a.knob + 0.05, a.knob + 0.02)
+    trunk = scene.ball(0.13, -0.22, a.knob + 0.06, 0.25)
+    cava = scene.ball(-0.12, -0.5, 0.13, 0.55)
+    shadow = np.maximum(np.maximum(chord(main), 0.9 * chord(atrium)), 0.75 * chord(knob))
+    shadow = np.maximum(shadow, np.maximum(0.6 * chord(trunk), 0.5 * chord(cava)))
+    return np.minimum(1.0, 1.35 * shadow)
+
+
+def spine(scene: Scene) -> Array:
+    """Return the vertebrae as added thickness."""
+    across = (scene.x - scene.spine_x) / (0.105 + 0.012 * scene.y)
+    column = step((1.0 - np.abs(across)) / 0.25)
+    phase = (scene.y + scene.anatomy.rib_phase) / 0.165
+    within = (phase - np.floor(phase)) * 2.0 - 1.0
+    disc = step((np.abs(within) - 0.72) / 0.25)
+    pedicle = bump((np.abs(across) - 0.68) * (np.abs(across) - 0.68) / 0.07 + (within + 0.1) * (within + 0.1) / 0.10)
+    process = bump(across * across / 0.03 + (within - 0.45) * (within - 0.45) / 0.25)
+    return column * (0.50 - 0.20 * disc) + 0.16 * pedicle + 0.10 * process
+
+
+def rib_band(phase: Array, width: float) -> Array:
+    """Return ribs of unit spacing: 1 on a rib, with brighter edges (cortical bone), 0 between."""
+    off = np.abs((phase - np.floor(phase)) * 2.0 - 1.0)
+    inside = step((width - off) / 0.16 + 0.5)
+    rim = (off - width + 0.10) / 0.13
+    return inside * 0.75 + 0.45 * bump(rim * rim) * inside
+
+
+def ribs(scene: Scene) -> Array:
+    """Return the ribs as added thickness: the back halves plain, the front halves fainter and the other way down."""
+    a, pose = scene.anatomy, scene.pose
+    reach, y = scene.reach / a.cage, scene.y
+    r2 = reach * reach
+    slope = a.rib_slope + pose.lordosis
+    back_line = -0.20 * reach + (0.30 + slope) * r2 + 0.10 * r2 * r2
+    back_line = back_line * (1.0 - 0.25 * np.clip(y, -1.0, 1.0))
+    back = rib_band((y - back_line) / a.rib_spacing + a.rib_phase, a.rib_width)
+    front_line = -0.55 * (1.0 + pose.lordosis) * reach - 0.25 * r2
+    front = rib_band((y - front_line) / (a.rib_spacing * 1.12) + 1.7 * a.rib_phase, a.rib_width * 1.15)
+    cage = step((scene.wall + 0.07) / 0.04)
+    top = step((y + 1.08) / 0.12)
+    bottom = step((1.15 - y) / 0.3)
+    from_spine = step((reach - 0.10) / 0.08)
+    cartilage = step((reach - 0.42) / 0.22) * step((y + 0.85) / 0.2)
+    tangent = np.clip((scene.wall + 0.07) / 0.22, 0.0, 1.0)
+    tangent = 1.0 + 0.9 * (1.0 - tangent) * (1.0 - tangent)  # at the side the rays run along the bone
+    return a.bones * cage * top * bottom * (0.20 * back * from_spine * tangent + 0.11 * front * cartilage)
+
+
+def shoulder_bones(scene: Scene) -> Array:
+    """Return clavicles, shoulder blades and upper arms as added thickness."""
+    a, pose = scene.anatomy, scene.pose
+    layer = np.zeros((SIZE, SIZE))
+    shift = 0.8 * pose.lordosis
+    reach = a.cage + 0.34 + a.flesh
+    for side in (-1, 1):
+        head = (side * (reach - 0.02), a.clavicle + 0.22)
+        clavicle = curve((side * 0.12, -0.74 + shift), (side * 0.45, -0.84 + shift), (side * 0.74, a.clavicle + shift))
+        clavicle += curve(clavicle[-1], (side * 0.95, a.clavicle - 0.10 + shift), (side * (reach - 0.1), a.clavicle))[
+            1:
+        ]
+        scene.stroke(layer, clavicle, [0.055] + [0.042] * (len(clavicle) - 1), 0.34)
+        scene.stroke(layer, [head, head], [0.135, 0.135], 0.36)
+        scene.stroke(layer, [head, (side * (reach + pose.arm), 0.9)], [0.10, 0.075], 0.40)
+        blade = curve((side * 0.70, -0.84), (side * 0.86, -0.35), (side * (0.98 + 0.3 * max(pose.arm, 0.0)), 0.0))
+        scene.stroke(layer, blade, [0.022] * len(blade), 0.15)
+        scene.stroke(layer, [blade[-1], (side * (reach - 0.16), a.clavicle + 0.3)], [0.03, 0.05], 0.17)
+        scene.stroke(layer, [(side * 0.74, -0.80), (side * (reach - 0.1), a.clavicle + 0.12)], [0.03, 0.06], 0.17)
+    return a.bones * layer
+
+
+def airways(scene: Scene) -> Array:
+    """Return windpipe and main bronchi as missing thickness."""
+    layer = np.zeros((SIZE, SIZE))
+    scene.stroke(layer, [(0.0, -1.6), (0.01, -0.75), (-0.02, -0.28)], [0.075, 0.07, 0.065], 0.30)
+    scene.stroke(layer, [(-0.02, -0.28), (-0.17, -0.10)], [0.055, 0.04], 0.18)
+    scene.stroke(layer, [(-0.02, -0.28), (0.20, -0.12)], [0.05, 0.04], 0.18)
+    return layer
+
+
+def vessels(scene: Scene, dice: Dice, strength: float) -> Array:
+    """Return the vessels that branch from the hila as added thickness."""
+    layer = np.zeros((SIZE, SIZE))
+    for side, root in ((-1, (-0.20, -0.06)), (1, (0.22, -0.14))):
+        for _ in range(9):
+            down = dice.uniform(-0.8, 0.85)
+            tip = (side * dice.uniform(0.4, 0.85), root[1] + down)
+            bend = (root[0] + side * dice.uniform(0.04, 0.25), root[1] + down * dice.uniform(0.3, 0.65))
+            branch = curve(root, bend, tip, 6)
+            scene.stroke(layer, branch, [0.036, 0.030, 0.024, 0.018, 0.013, 0.010, 0.007], 0.21 * strength)
+            fork = branch[3]
+            twig = (fork[0] + side * dice.uniform(0.1, 0.32), fork[1] + dice.uniform(-0.22, 0.28))
+            scene.stroke(layer, [fork, twig], [0.017, 0.006], 0.15 * strength)
+        hilum = scene.ball(root[0], root[1] + 0.04, 0.13, 0.22)
+        layer = layer + 0.12 * strength * bump(hilum)
+    return layer
+
+
+def stomach_gas(scene: Scene) -> Array:
+    """Return the gas bubble under the left dome as missing thickness."""
+    a = scene.anatomy
+    if not a.stomach:
+        return np.zeros((SIZE, SIZE))
+    top = a.diaphragm + a.dome_difference + scene.pose.breath
+    d2 = scene.ball(0.42, top + 0.10 + 0.6 * a.stomach, 1.25 * a.stomach, 0.75 * a.stomach)
+    return 0.55 * chord(d2) * step(-(scene.above + 0.04) / 0.04)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Findings that change the anatomy
+
+
+def enlarge_heart(anatomy: Anatomy, dice: Dice) -> Anatomy:
+    """Let the heart take well over half the width of the chest."""
+    return replace(anatomy, heart=dice.uniform(0.76, 0.88) * anatomy.cage, heart_tilt=0.22, heart_x=0.16)
+
+
+def overinflate(anatomy: Anatomy, dice: Dice) -> Anatomy:
+    """Give emphysema its low, flat domes, a barrel chest and a narrow heart."""
+    low = max(anatomy.diaphragm, 0.72) + 0.16
+    return replace(
+        anatomy, diaphragm=low, dome_curve=0.06, dome_difference=0.03, squareness=1.0, heart=0.40, vessels=0.45
+    )
+
+
+def shrink_lungs(anatomy: Anatomy, dice: Dice) -> Anatomy:
+    """Make the lungs small, as stiff ones are."""
+    return replace(anatomy, diaphragm=anatomy.diaphragm - 0.10)
+
+
+ALTERATIONS: dict[str, Callable[[Anatomy, Dice], Anatomy]] = {
+    "Cardiomegaly": enlarge_heart,
+    "Emphysema": overinflate,
+    "Fibrosis": shrink_lungs,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Findings that are drawn on the film
+
+
+def place_in_lung(scene: Scene, dice: Dice, low: float = -0.65, high: float = 0.45) -> Point:
+    """Return a point inside a lung and clear of the heart."""
+    side = dice.side()
+    y = dice.uniform(low, min(high, scene.anatomy.diaphragm + scene.pose.breath - 0.2))
+    inner = 0.38 + (0.16 if side > 0 and y > 0 else 0.0)
+    return side * dice.uniform(inner, 0.70), y
+
+
+def raise_dome(scene: Scene, side: int, height: float) -> None:
+    """Raise one dome of the diaphragm: a lung that lost volume."""
+    lung = (scene.left == (side > 0)) & (scene.wall > 0)
+    scene.air *= np.where(lung, step((scene.above - height + 0.01) / 0.03), 1.0)
+
+
+def atelectasis(scene: Scene, dice: Dice) -> None:
+    """Draw plate-like bands across a lower zone, and the dome under them drawn up."""
+    side = dice.side()
+    height = dice.uniform(0.10, 0.20)
+    raise_dome(scene, side, height)
+    floor = scene.anatomy.diaphragm + scene.pose.breath - height
+    band = np.zeros((SIZE, SIZE))
+    for i in range(2 + dice.below(2)):
+        y = floor - 0.10 - 0.13 * i - dice.uniform(0.0, 0.05)
+        start, end = (
+            (side * dice.uniform(0.25, 0.34), y + dice.uniform(-0.04, 0.04)),
+            (side * dice.uniform(0.7, 0.86), y),
+        )
+        scene.stroke(band, curve(start, (side * 0.5, y - 0.05), end), [0.030 + 0.012 * dice.uniform()] * 9, 0.85)
+    scene.fill(band)
+
+
+def patch(scene: Scene, dice: Dice, centre: Point, size: float, strength: float, cells: int) -> Array:
+    """Return an ill-defined patch of opacity, 0 to ``strength``."""
+    shape = bump(scene.ball(*centre, size, size * dice.uniform(0.8, 1.3)) * 0.55)
+    return strength * shape * (0.35 + 0.9 * texture(dice, cells))
+
+
+def infiltration(scene: Scene, dice: Dice) -> None:
+    """Draw one to three faint, mottled, ill-defined patches."""
+    for _ in range(1 + dice.below(3)):
+        centre = place_in_lung(scene, dice)
+        scene.fill(patch(scene, dice, centre, dice.uniform(0.26, 0.40), 0.75, 34))
+
+
+def bronchogram(scene: Scene, dice: Dice, centre: Point, size: float) -> Array:
+    """Return the air-filled bronchi that stay dark in a filled lung."""
+    layer = np.zeros((SIZE, SIZE))
+    side = 1 if centre[0] > 0 else -1
+    root = (centre[0] - side * 0.8 * size, centre[1] - 0.5 * size)
+    for i in range(4):
+        tip = (centre[0] + side * 0.7 * size, centre[1] + size * (-0.6 + 0.42 * i + dice.uniform(-0.08, 0.08)))
+        scene.stroke(layer, [root, tip], [0.022, 0.010], 0.7)
+    return layer
+
+
+def consolidation(scene: Scene, dice: Dice) -> None:
+    """Draw a dense, even patch with a straight lower edge (the fissure) and air bronchograms."""
+    centre = place_in_lung(scene, dice, -0.55, 0.3)
+    size = dice.uniform(0.28, 0.38)
+    shape = step(1.9 * (1.0 - scene.ball(*centre, size * 1.1, size)))
+    fissure = step((centre[1] + 0.55 * size + 0.1 * (scene.x - centre[0]) - scene.y) / 0.03)
+    scene.fill(0.95 * shape * fissure * (1.0 - bronchogram(scene, dice, centre, size)))
+
+
+def pneumonia(scene: Scene, dice: Dice) -> None:
+    """Draw a coarse, lobe-sized patch in one lower zone, with faint air bronchograms."""
+    centre = (dice.side() * dice.uniform(0.48, 0.60), dice.uniform(0.12, 0.32))
+    size = dice.uniform(0.42, 0.52)
+    opacity = patch(scene, dice, centre, size, 1.05, 16)
+    scene.fill(opacity * (1.0 - 0.6 * bronchogram(scene, dice, centre, 0.7 * size)))
+
+
+def edema(scene: Scene, dice: Dice) -> None:
+    """Draw haze spreading from both hila like wings, wide vessels, short lines at the bases."""
+    strength = dice.uniform(0.65, 0.8)
+    for side in (-1, 1):
+        wing = bump(scene.ball(side * 0.40, 0.02, 0.62, 0.80) * 0.7)
+        scene.fill(strength * wing * (0.55 + 0.6 * texture(dice, 26)))
+    lines = np.zeros((SIZE, SIZE))
+    for i in range(6):
+        for side in (-1, 1):
+            y = 0.20 + 0.07 * i
+            scene.stroke(lines, [(side * 0.97, y), (side * 0.84, y + dice.uniform(-0.02, 0.02))], [0.008, 0.006], 0.12)
+    scene.dense += lines * (scene.air > 0.05)
+    scene.dense += 0.8 * vessels(scene, dice, 1.2) * scene.air
+
+
+def effusion(scene: Scene, dice: Dice) -> None:
+    """Draw fluid that blunts the angle beside the diaphragm and climbs the wall, on one or both sides."""
+    sides = (-1, 1) if dice.chance(0.3) else (dice.side(),)
+    for side in sides:
+        height = dice.uniform(0.10, 0.45)
+        lateral = np.clip(scene.reach / scene.anatomy.cage, 0.0, 1.0)
+        climb = lateral * lateral
+        climb = climb * climb
+        level = scene.anatomy.diaphragm + scene.pose.breath + 0.06 - height - 0.42 * climb
+        under = step((scene.y - level + 0.03) / 0.07)
+        scene.fill(0.97 * under * (scene.left == (side > 0)))
+
+
+def fibrosis(scene: Scene, dice: Dice) -> None:
+    """Draw a net of coarse lines, thickest at the bases and the walls, on both sides."""
+    net = np.zeros((SIZE, SIZE))
+    for cells in (22, 36, 52):
+        ridge = np.abs(texture(dice, cells) - 0.5) / 0.075
+        net = np.maximum(net, bump(ridge * ridge))
+    where = np.maximum(step((scene.y + 0.25) / 0.7), step((0.36 - scene.wall) / 0.3))
+    scene.fill(0.62 * net * where + 0.15 * where)
+
+
+def hernia(scene: Scene, dice: Dice) -> None:
+    """Draw a round gas bubble with a fluid level behind the heart."""
+    x, radius = dice.uniform(-0.02, 0.16), dice.uniform(0.20, 0.25)
+    y = scene.anatomy.diaphragm + scene.pose.breath - 0.75 * radius - 0.05
+    d2 = scene.ball(x, y, radius, radius * 0.9)
+    rim = (np.sqrt(d2) - 1.0) / 0.13
+    gas = chord(d2 / 0.85) * step((y + 0.25 * radius - scene.y) / 0.03)
+    scene.dense += 0.45 * chord(d2 / 1.15) * (1.0 - gas) + 0.25 * bump(rim * rim) - 0.75 * gas
+
+
+def nodule(scene: Scene, dice: Dice) -> None:
+    """Draw one to three small round shadows with a sharp edge."""
+    for _ in range(1 + dice.below(3)):
+        x, y = place_in_lung(scene, dice)
+        radius = dice.uniform(0.055, 0.085)
+        scene.dense += 0.34 * np.minimum(1.4 * chord(scene.ball(x, y, radius, radius)), 1.0)
+
+
+def mass(scene: Scene, dice: Dice) -> None:
+    """Draw one large, lobed shadow."""
+    x, y = place_in_lung(scene, dice, -0.6, 0.35)
+    radius = dice.uniform(0.16, 0.24)
+    shape = chord(scene.ball(x, y, radius, radius * 0.9))
+    for _ in range(3):
+        dx, dy = dice.uniform(-0.6, 0.6) * radius, dice.uniform(-0.6, 0.6) * radius
+        shape = np.maximum(shape, 0.9 * chord(scene.ball(x + dx, y + dy, 0.7 * radius, 0.7 * radius)))
+    scene.fill(np.minimum(1.3 * shape, 0.95))
+    scene.dense += 0.12 * shape
+
+
+def pleural_thickening(scene: Scene, dice: Dice) -> None:
+    """Draw a bright, wavy peel along the wall of one lung, thickest at the apex."""
+    side = dice.side()
+    apex = step((-0.35 - scene.y) / 0.5)
+    width = dice.uniform(0.075, 0.11) * (0.6 + 0.8 * texture(dice, 9)) + 0.12 * apex
+    peel = step((width - scene.wall) / 0.025) * (scene.left == (side > 0))
+    cap = step((-0.80 - scene.y + 0.10 * texture(dice, 12)) / 0.03) * (scene.left == (side > 0))
+    scene.fill(0.92 * np.maximum(peel, cap))
+
+
+def emphysema(scene: Scene, dice: Dice) -> None:
+    """Draw overblown lungs: more air, thin-walled holes in the upper zones."""
+    scene.air *= 1.22
+    for _ in range(5):
+        x, y = place_in_lung(scene, dice, -0.75, 0.0)
+        d2 = scene.ball(x, y, dice.uniform(0.10, 0.18))
+        rim = (np.sqrt(d2) - 1.0) / 0.12
+        scene.dense += (0.07 * bump(rim * rim) - 0.07 * chord(d2)) * (scene.air > 0.2)
+
+
+def pneumothorax(scene: Scene, dice: Dice) -> None:
+    """Draw a rim of black, empty air along the wall of one side; the lung's edge is a thin white line."""
+    side = dice.side()
+    here = scene.left == (side > 0)
+    width = dice.uniform(0.16, 0.28) + 0.22 * step((-0.2 - scene.y) / 0.7)
+    inside = scene.wall - width
+    top = scene.y + 0.80 - 0.1 * scene.reach
+    inside = np.minimum(inside, top)
+    rim = step((0.012 - inside) / 0.02) * here * step(scene.above / 0.05)
+    scene.dense *= 1.0 - rim * 0.55  # no vessels out there, and ribs in thin contrast
+    scene.air = np.where(here, scene.air * (1.0 + 0.45 * rim) + 0.12 * rim * (scene.air > 0.02), scene.air)
+    line = (inside - 0.012) / 0.02
+    scene.dense += 0.20 * bump(line * line) * here * (scene.air > 0.05)
+
+
+FINDINGS: dict[str, Callable[[Scene, Dice], None]] = {
+    "Fibrosis": fibrosis,
+    "Edema": edema,
+    "Infiltration": infiltration,
+    "Pneumonia": pneumonia,
+    "Consolidation": consolidation,
+    "Nodule": nodule,
+    "Mass": mass,
+    "Atelectasis": atelectasis,
+    "Emphysema": emphysema,
+    "Pneumothorax": pneumothorax,
+    "Pleural_Thickening": pleural_thickening,
+    "Effusion": effusion,
+    "Hernia": hernia,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From the chest to the film
+
+LETTERS = {  # strokes in a box of one by one
+    "L": [[(0.15, 0.0), (0.15, 1.0), (0.8, 1.0)]],
+    "R": [[(0.15, 1.0), (0.15, 0.0), (0.7, 0.0), (0.85, 0.25), (0.7, 0.5), (0.15, 0.5)], [(0.5, 0.5), (0.9, 1.0)]],
+    "A": [[(0.05, 1.0), (0.5, 0.0), (0.95, 1.0)], [(0.25, 0.62), (0.75, 0.62)]],
+    "P": [[(0.15, 1.0), (0.15, 0.0), (0.7, 0.0), (0.85, 0.27), (0.7, 0.55), (0.15, 0.55)]],
+}
+
+
+def write_letters(film: Array, text: str, x: float, y: float, height: float, value: float) -> None:
+    """Write letters on the film as lead letters stand on real ones."""
+    for i, letter in enumerate(text):
+        for line in LETTERS[letter]:
+            points = [(x + (i * 0.95 + 0.7 * u) * height, y + v * height) for u, v in line]
+            for start, end in zip(points, points[1:], strict=False):
+                stroke_pixels(film, start, end, 1.3, 1.3, value)
+
+
+def markers(film: Array, pose: Pose, dice: Dice) -> None:
+    """Put the side marker into an upper corner, and AP on films from the bedside."""
+    y, height = dice.uniform(8.0, 40.0), dice.uniform(9.0, 13.0)
+    if dice.chance(0.7):
+        write_letters(film, "L", dice.uniform(222.0, 242.0), y, height, pose.white)
+    else:
+        write_letters(film, "R", dice.uniform(6.0, 22.0), y, height, pose.white)
+    if pose.portable:
+        write_letters(film, "AP", dice.uniform(6.0, 14.0), dice.uniform(60.0, 120.0), 8.0, pose.white)
+
+
+def cables(scene: Scene, dice: Dice) -> Array:
+    """Return the leads of a bedside monitor as added thickness."""
+    layer = np.zeros((SIZE, SIZE))
+    if scene.pose.portable:
+        for _ in range(1 + dice.below(3)):
+            side = dice.side()
+            end = (side * dice.uniform(0.35, 0.85), dice.uniform(-0.75, 0.55))
+            wire = curve((side * dice.uniform(0.9, 1.5), 1.5), (side * dice.uniform(0.5, 1.3), 0.2), end, 14)
+            scene.stroke(layer, wire, [0.009] * len(wire), 0.22)
+            scene.stroke(layer, [end, end], [0.035, 0.035], 0.35)
+    return layer
+
+
+def collimate(film: Array, dice: Dice) -> None:
+    """Blacken the strips beyond the collimator on some films."""
+    for edge in range(4):
+        strip = int(dice.uniform(2.0, 16.0))
+        if dice.chance(0.13):
+            film[(np.s_[:strip], np.s_[-strip:], np.s_[:, :strip], np.s_[:, -strip:])[edge]] = 2.0
+
+
+def soften(film: Array) -> Array:
+    """Blur by a small kernel: (1, 2, 1) / 4 along both axes."""
+    padded = np.pad(film, 1, mode="edge")
+    rows = (padded[:-2] + padded[2:]) * 0.25 + padded[1:-1] * 0.5
+    return (rows[:, :-2] + rows[:, 2:]) * 0.25 + rows[:, 1:-1] * 0.5
+
+
+def develop(thickness: Array, pose: Pose, dice: Dice) -> Pixels:
+    """Turn thickness into grey levels: exposure, contrast, letters, collimator, grain; uint8 of shape (SIZE, SIZE)."""
+    amount = np.maximum(thickness, 0.0) * pose.gain
+    level = amount / (amount + 0.75)
+    level = np.clip((level - 0.02) / 0.76, 0.0, 1.0)
+    level = level * (1.0 + pose.contrast) / (1.0 + pose.contrast * level)
+    film = soften(pose.black + (pose.white - pose.black) * level)
+    markers(film, pose, dice)
+    collimate(film, dice)
+    film = film + pose.grain * dice.grain()
+    return np.clip(np.floor(film + 0.5), 0.0, 255.0).astype(np.uint8)
+
+
+def draw_film(patient: int, follow_up: int, findings: Sequence[str] = ()) -> Pixels:
+    """Return one film, uint8 of shape (SIZE, SIZE), 0 black to 255 white.
+
+    The patient's number fixes the anatomy; patient and follow-up number fix how the film was taken.
+    """
+    anatomy = draw_anatomy(Dice(patient))
+    dice = Dice(patient, 1 + follow_up)
+    pose = draw_pose(dice, anatomy)
+    for name, alter in ALTERATIONS.items():
+        if name in findings:
+            anatomy = alter(anatomy, dice)
+    scene = Scene(anatomy, pose)
+    scene.air = lungs(scene, anatomy.mediastinum) * (1.0 - 0.94 * heart(scene))
+    grown = vessels(scene, Dice(patient, 0), anatomy.vessels)
+    scene.dense = grown * np.minimum(1.0, 1.3 * scene.air) + ribs(scene)
+    scene.air *= 0.94 + 0.12 * texture(dice, 40)
+    for name, draw in FINDINGS.items():
+        if name in findings:
+            draw(scene, dice)
+    body = soft_tissue(scene)
+    lung = 0.80 * scene.air * (1.0 - scene.haze) * np.minimum(1.0, body / 0.9)
+    bones = (spine(scene) + shoulder_bones(scene)) * step(body / 0.3)
+    gas = (airways(scene) + stomach_gas(scene)) * step(body / 0.5)
+    thickness = body * 0.95 - 0.95 * lung + 0.9 * scene.dense + bones - gas
+    return develop(np.maximum(thickness, 0.0) + cables(scene, dice), pose, dice)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The tables
+
+
+@dataclass(frozen=True)
+class Film:
+    """One row of a table."""
+
+    patient: int
+    follow_up: int
+    findings: frozenset[str] = frozenset()
+    copy_of: Film | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the file name, in NIH's form."""
+        return f"{self.patient:08d}_{self.follow_up:03d}.png"
+
+    def row(self) -> str:
+        """Return the line of the table."""
+        known = {"Image": self.name, "PatientId": str(self.patient)}
+        return ",".join(known.get(column, str(int(column in self.findings))) for column in COLUMNS)
+
+    def pixels(self) -> Pixels:
+        """Return the picture, uint8 of shape (SIZE, SIZE)."""
+        if self.copy_of:
+            return brightened(self.copy_of.pixels())
+        return draw_film(self.patient, self.follow_up, sorted(self.findings))
+
+    def png(self) -> bytes:
+        """Return the file; a copy goes through another PNG filter than its original."""
+        return encode_png(self.pixels(), paeth=self.copy_of is None)
+
+
+def brightened(pixels: Pixels) -> Pixels:
+    """Return the picture 4 % and 4 grey levels brighter."""
+    return np.minimum(pixels.astype(np.int32) * 26 // 25 + 4, 255).astype(np.uint8)
+
+
+def deal_chronic(dice: Dice, films: Sequence[Film], counts: dict[str, int]) -> dict[Film, set[str]]:
+    """Give each chronic finding to all films of some patients, exactly as many films as are wanted."""
+    dealt: dict[Film, set[str]] = {}
+    by_patient: dict[int, list[Film]] = {}
+    for film in films:
+        by_patient.setdefault(film.patient, []).append(film)
+    for finding in CHRONIC:
+        left = counts[finding]
+        for patient in dice.shuffled(list(by_patient)):
+            if len(by_patient[patient]) <= left:
+                left -= len(by_patient[patient])
+                dealt.update({film: {finding} for film in by_patient.pop(patient)})
+    return dealt
+
+
+def deal_findings(
+    dice: Dice, films: Sequence[Film], healthy: Sequence[Film], counts: dict[str, int], n_with_findings: int
+) -> list[Film]:
+    """Return the films with findings: ``counts`` of each, on ``n_with_findings`` of the films.
+
+    ``healthy`` are films of patients who get no chronic finding.
+    """
+    dealt = deal_chronic(dice, [film for film in films if film not in healthy], counts)
+    new = [film for film in dice.shuffled(films) if film not in dealt][: n_with_findings - len(dealt)]
+    deck = dice.shuffled([name for name, count in counts.items() if name not in CHRONIC for _ in range(count)])
+    for film, finding in zip(new, deck, strict=False):
+        dealt[film] = {finding}
+    for finding in deck[len(new) :]:
+        free = [film for film in films if film in dealt and finding not in dealt[film] and len(dealt[film]) < 4]
+        dealt[free[dice.below(len(free))]].add(finding)
+    return [replace(film, findings=frozenset(dealt.get(film, ()))) for film in films]
+
+
+def numbered(patients: Iterator[int], groups: Sequence[tuple[int, int]]) -> list[Film]:
+    """Return the films of new patients, follow-ups numbered from 0."""
+    return [Film(patient, i) for n, times in groups for patient in take(patients, times) for i in range(n)]
+
+
+def take(items: Iterator[int], n: int) -> list[int]:
+    """Return the next n items."""
+    return [next(items) for _ in range(n)]
+
+
+def tables() -> tuple[list[Film], list[Film]]:
+    """Return the rows of the training and the validation table, in their order."""
+    dice = Dice(0)
+    n_patients = sum(n for _, n in TRAIN_PATIENTS + VALID_PATIENTS) + len(SHARED_PATIENTS) + 1
+    patients = iter(dice.shuffled(range(FIRST_PATIENT, FIRST_PATIENT + n_patients)))
+    shared: tuple[list[Film], list[Film]] = ([], [])
+    for n_train, n_valid in SHARED_PATIENTS:
+        patient = next(patients)
+        shared[0].extend(Film(patient, i) for i in range(n_train))
+        shared[1].extend(Film(patient, n_train + i) for i in range(n_valid))
+    result = []
+    for i, groups in enumerate((TRAIN_PATIENTS, VALID_PATIENTS)):
+        counts = {name: pair[i] for name, pair in POSITIVES.items()}
+        films = shared[i] + numbered(patients, groups)
+        result.append(deal_findings(dice, films, shared[i], counts, ROWS_WITH_FINDINGS[i]))
+    train, valid = result
+    n_films = {film.patient: sum(other.patient == film.patient for other in train + valid) for film in train}
+    original = next(film for film in dice.shuffled(train) if not film.findings and n_films[film.patient] == 1)
+    valid.append(Film(next(patients), 0, copy_of=original))
+    return dice.shuffled(train), dice.shuffled(valid)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+
+
+def paeth_guess(left: IntArray, up: IntArray, corner: IntArray) -> IntArray:
+    """Return which of the three neighbours is nearest to left + up - corner, ties in this order (PNG filter 4)."""
+    by_left, by_up, by_corner = np.abs(up - corner), np.abs(left - corner), np.abs(left + up - 2 * corner)
+    return np.where((by_left <= by_up) & (by_left <= by_corner), left, np.where(by_up <= by_corner, up, corner))
+
+
+def encode_png(pixels: Pixels, *, paeth: bool = True) -> bytes:
+    """Return an 8-bit grey PNG whose bytes depend on the pixels alone.
+
+    Pillow's PNG bytes differ between its releases, and zlib, zlib-ng and others search for repetitions in different
+    ways. Without that search (Z_HUFFMAN_ONLY) they all write the same bytes, and grainy pictures lose next to nothing.
+    The row filter is fixed as well: Paeth's, which suits films best, or the mean of the left and the upper pixel.
+    """
+    height, width = pixels.shape
+    padded = np.pad(pixels.astype(np.int32), ((1, 0), (1, 0)))
+    left, up, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
+    kind, guess = (4, paeth_guess(left, up, corner)) if paeth else (3, (left + up) // 2)
+    rows = np.full((height, width + 1), kind, np.uint8)
+    rows[:, 1:] = (pixels - guess) % 256
+    packer = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_HUFFMAN_ONLY)
+    data = packer.compress(rows.tobytes()) + packer.flush()
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    comment = b"Comment\0Synthetic: drawn by make_sample_data.py, shows no person."
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"tEXt", comment)
+        + chunk(b"IDAT", data)
+        + chunk(b"IEND", b"")
+    )
+
+
+def write(folder: Path) -> None:
+    """Write both tables and all films into a folder."""
+    images = folder / "images-small"
+    images.mkdir(parents=True, exist_ok=True)
+    for name, films in zip(("train-small.csv", "valid-small.csv"), tables(), strict=True):
+        lines = [",".join(COLUMNS), *(film.row() for film in films)]
+        (folder / name).write_bytes(("\n".join(lines) + "\n").encode("ascii"))
+        for film in films:
+            (images / film.name).write_bytes(film.png())
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent)
