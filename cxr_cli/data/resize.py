@@ -1,0 +1,171 @@
+"""Resizing as pure functions of arrays: area by exact averaging, the others as Pillow (and so Keras) does them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+#: Grey values in: one 8- or 16-bit number a pixel.
+Grey = NDArray[np.uint8] | NDArray[np.uint16]
+Resized = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+
+# Integers up to here are exact in float32, whatever the order in which they are added.
+_EXACT_FLOAT32 = 1 << 24
+# Output rows made by one product of a banded matrix; wider bands multiply more zeros.
+_BAND = 16
+
+
+class Interpolation(StrEnum):
+    """How pixels of the resized image come from those of the source."""
+
+    AREA = "area"
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+_PILLOW = {
+    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
+    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
+    Interpolation.LANCZOS: Image.Resampling.LANCZOS,
+}
+
+
+def resize(pixels: Grey, size: tuple[int, int], interpolation: Interpolation | str = Interpolation.AREA) -> Resized:
+    """Resize a grey image.
+
+    Parameters
+    ----------
+    pixels
+        Source, shape (height, width), uint8 or uint16.
+    size
+        (height, width) of the result.
+    interpolation
+        ``area``: mean of the source pixels that a result pixel covers, the right choice for making films
+        smaller. ``nearest``, ``bilinear``, ``bicubic``, ``lanczos``: Pillow's filters of these names, which
+        are those of Keras' ``load_img``.
+
+    Returns
+    -------
+    ndarray
+        Shape `size`, on the source's scale. ``nearest`` keeps the dtype; ``area`` gives float32, not rounded;
+        the other filters give uint8 for uint8 (rounded and clipped by Pillow) and float32 for uint16 (not
+        rounded, clipped to 0–65535).
+    """
+    interpolation = Interpolation(interpolation)
+    if interpolation is Interpolation.AREA:
+        return area(pixels, size)
+    if interpolation is Interpolation.NEAREST:
+        return nearest(pixels, size)
+    image = Image.fromarray(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
+    made = np.asarray(image.resize((size[1], size[0]), _PILLOW[interpolation]))
+    return made if pixels.dtype == np.uint8 else np.clip(made, 0, 65535)
+
+
+def nearest(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Take for each result pixel the source pixel under its centre, as Pillow's NEAREST does.
+
+    Parameters
+    ----------
+    pixels
+        Source, shape (height, width), any dtype.
+    size
+        (height, width) of the result.
+
+    Returns
+    -------
+    ndarray
+        Shape `size`, dtype of the source.
+    """
+    rows = _nearest_index(pixels.shape[0], size[0])
+    columns = _nearest_index(pixels.shape[1], size[1])
+    return pixels[rows[:, None], columns]
+
+
+@functools.lru_cache(maxsize=64)
+def _nearest_index(n_source: int, n_result: int) -> NDArray[np.intp]:
+    # Pillow steps through the source in floating point, adding the scale each time; so do we.
+    scale = n_source / n_result
+    steps = np.full(n_result, scale)
+    steps[0] = scale * 0.5
+    index: NDArray[np.intp] = np.minimum(np.add.accumulate(steps).astype(np.intp), n_source - 1)
+    index.setflags(write=False)
+    return index
+
+
+def area(pixels: Grey, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Average the source over the rectangle that each result pixel covers.
+
+    The averages are exact: sources are integers, so are the weights of fully and partly covered pixels (in
+    units of the greatest common divisor of both lengths), and their sums stay below what the float type
+    holds exactly. The result is therefore the same to the last bit on every machine and with any number of
+    threads; only the division at the end rounds.
+
+    Parameters
+    ----------
+    pixels
+        Source, shape (height, width), uint8 or uint16.
+    size
+        (height, width) of the result; larger than the source is allowed.
+
+    Returns
+    -------
+    ndarray of float32
+        Shape `size`, on the source's scale, not rounded.
+    """
+    full_scale = np.iinfo(pixels.dtype).max
+    units = math.prod(n // math.gcd(n, m) for n, m in zip(pixels.shape, size, strict=True))
+    exact: type[np.floating[Any]] = np.float32 if units * full_scale < _EXACT_FLOAT32 else np.float64
+    totals = _add_columns(_add_rows(pixels.astype(exact), size[0]), size[1])
+    averages: NDArray[Any] = np.divide(totals, exact(units), order="C")
+    return averages.astype(np.float32, copy=False)
+
+
+def _add_rows(values: NDArray[Any], n_result: int) -> NDArray[Any]:
+    """Add up the rows under each of `n_result` rows, weighted by their integer overlap."""
+    n_source, width = values.shape
+    if n_source == n_result:
+        return values
+    n_blocks = math.gcd(n_source, n_result)
+    weights = _overlaps(n_source // n_blocks, n_result // n_blocks).astype(values.dtype)
+    made, used = weights.shape
+    blocks = values.reshape(n_blocks, used, width)
+    if made <= _BAND:
+        sums: NDArray[Any] = np.matmul(weights, blocks)
+        return sums.reshape(n_result, width)
+    result = np.empty((n_blocks, made, width), values.dtype)
+    for start in range(0, made, _BAND):
+        stop = min(start + _BAND, made)
+        first, last = start * used // made, -(-stop * used // made)
+        np.matmul(weights[start:stop, first:last], blocks[:, first:last], out=result[:, start:stop])
+    return result.reshape(n_result, width)
+
+
+def _add_columns(values: NDArray[Any], n_result: int) -> NDArray[Any]:
+    height, n_source = values.shape
+    n_blocks = math.gcd(n_source, n_result)
+    if n_source == n_result or n_result // n_blocks > _BAND:
+        return _add_rows(values.T, n_result).T
+    weights = _overlaps(n_source // n_blocks, n_result // n_blocks).astype(values.dtype)
+    # One tall product is faster than many small ones on a transposed array.
+    sums: NDArray[Any] = np.matmul(values.reshape(height * n_blocks, -1), weights.T)
+    return sums.reshape(height, n_result)
+
+
+@functools.lru_cache(maxsize=64)
+def _overlaps(n_source: int, n_result: int) -> NDArray[np.int64]:
+    """Return how much of each source interval lies in each result interval, in units 1/n_result of a source pixel.
+
+    Each of the `n_result` rows adds up to `n_source`.
+    """
+    source = np.arange(n_source) * n_result
+    result = np.arange(n_result)[:, None] * n_source
+    covered: NDArray[np.int64] = np.minimum(source + n_result, result + n_source) - np.maximum(source, result)
+    return np.maximum(covered, 0)
