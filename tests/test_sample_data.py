@@ -169,7 +169,7 @@ def test_no_two_other_films_are_near_duplicates(sample_data, rows, script):
     prints, thumbs = zip(*(fingerprint(sample_data / "images-small" / name) for name in names), strict=True)
     distance = (np.array(prints)[:, None] != np.array(prints)[None]).sum(axis=-1)
     correlation = np.array(thumbs) @ np.array(thumbs).T
-    near = np.argwhere(np.triu((distance <= 40) | (correlation >= 0.85), 1))
+    near = np.argwhere(np.triu((distance <= 40) & (correlation >= 0.85), 1))
     assert len(near) == 1
     copy = next(film for film in script.tables()[1] if film.copy_of)
     assert {names[i] for i in near[0]} == {copy.name, copy.copy_of.name}
