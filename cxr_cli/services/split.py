@@ -1,0 +1,560 @@
+"""Patient-disjoint splits in which every pathology has its share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cxr_cli.data.files import InputFile, Outputs
+from cxr_cli.errors import InputError, UsageError
+from cxr_cli.services.precision import auroc_half_width
+from cxr_cli.services.result import Result
+from cxr_cli.services.stratify import assign_units, count_per_unit, plan_targets, promises
+
+if TYPE_CHECKING:
+    from cxr_cli.data.labels import LabelTable
+
+Ints = npt.NDArray[np.int64]
+
+#: 70 % to learn from, 10 % to choose with, 20 % to judge by, as in Wang et al., CVPR 2017.
+DEFAULT_SHARES: Mapping[str, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
+#: The area for which confidence intervals are foretold: about the mean over the 14 findings in the literature.
+EXPECTED_AUROC = 0.8
+#: How the shares of two, three splits are called when they are given without names.
+_NAMES = {2: ("train", "valid"), 3: ("train", "valid", "test")}
+
+
+@dataclass(frozen=True)
+class LabelShare:
+    """What one split got of one pathology.
+
+    Attributes
+    ----------
+    pathology
+        Its name.
+    positives, known
+        Images with the finding, and images for which it is known whether they have it.
+    target
+        Positives that the split should have; None in an official split, which is not ours to fill.
+    deviation
+        (positives - target) / target; None without target.
+    prevalence
+        positives / known; None if nothing is known.
+    prevalence_ratio
+        Prevalence here over prevalence in the whole table; None where that is 0 or unknown.
+    auroc_half_width
+        Half the 95 % confidence interval of an AUROC of `EXPECTED_AUROC` measured here (Hanley and McNeil).
+    """
+
+    pathology: str
+    positives: int
+    known: int
+    target: float | None
+    deviation: float | None
+    prevalence: float | None
+    prevalence_ratio: float | None
+    auroc_half_width: float | None
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """One split.
+
+    Attributes
+    ----------
+    name, file
+        Its name, and the table written for it (None if none was).
+    official
+        Whether it is a published list taken as it is.
+    n_images, n_patients
+        Their numbers; patients are None where the table names none.
+    images_per_patient
+        Mean.
+    share, target_share
+        Of all images in the table, 0 to 1; target None in an official split.
+    labels
+        One entry per pathology, in the order of the table.
+    """
+
+    name: str
+    file: str | None
+    official: bool
+    n_images: int
+    n_patients: int | None
+    images_per_patient: float | None
+    share: float
+    target_share: float | None
+    labels: tuple[LabelShare, ...]
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """The pathology and split farthest from their target; `deviation` is (positives - target) / target."""
+
+    split: str
+    pathology: str
+    deviation: float
+
+
+@dataclass(frozen=True)
+class RareLabel:
+    """A pathology that some split has no positive of: `n_patients` units have it, too few or too unlucky."""
+
+    pathology: str
+    positives: int
+    n_units: int
+    splits_without: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BelowMinimum:
+    """A pathology of which a split got fewer positives than were asked for."""
+
+    split: str
+    pathology: str
+    positives: int
+    wanted: int
+
+
+@dataclass(frozen=True)
+class OfficialContrast:
+    """How an official test list differs from the images outside it.
+
+    `ratios` maps each pathology to its prevalence in the test list over that outside (None where undefined);
+    `worst` is the one farthest from 1.
+    """
+
+    n_images_test: int
+    n_images_rest: int
+    images_per_patient_test: float | None
+    images_per_patient_rest: float | None
+    ratios: Mapping[str, float | None]
+    worst: str | None
+
+
+@dataclass(frozen=True)
+class SplitResult(Result):
+    """A table divided into splits.
+
+    Attributes
+    ----------
+    unit
+        What is kept whole: "patient", or "image" where patients are not known.
+    seed, min_positives
+        As given.
+    table, official_lists
+        The files it was made from.
+    schema
+        As which the table was read.
+    n_images, n_patients, n_units
+        In the table; `n_patients` is None where it names none.
+    pathologies, positives
+        Names in the order of the table, and the number of images with each.
+    expected_auroc
+        For which `auroc_half_width` is foretold.
+    splits
+        One entry per split.
+    worst, mean_deviation
+        Over pathologies and splits that have a target: the largest deviation, and the mean of its absolute value.
+    too_rare
+        Pathologies of which some split has no positive.
+    below_minimum
+        Splits other than the training split with fewer than `min_positives` of a pathology.
+    official
+        How the official test list differs from the rest; None without one.
+    leakage
+        What check-leakage says of the splits; None if it was not asked.
+    rows
+        For each split the rows of the table in it, counted from 0 below the header; not in the JSON.
+    """
+
+    unit: str
+    seed: int
+    min_positives: int
+    table: InputFile
+    official_lists: tuple[InputFile, ...]
+    schema: str
+    n_images: int
+    n_patients: int | None
+    n_units: int
+    pathologies: tuple[str, ...]
+    positives: tuple[int, ...]
+    expected_auroc: float
+    splits: tuple[SplitSummary, ...]
+    worst: Deviation | None
+    mean_deviation: float | None
+    too_rare: tuple[RareLabel, ...]
+    below_minimum: tuple[BelowMinimum, ...]
+    official: OfficialContrast | None
+    rows: tuple[Ints, ...] = field(metadata={"json": False}, repr=False, compare=False)
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Read shares written as ``0.7,0.1,0.2`` or ``train=0.7,calibration=0.1,test=0.2``.
+
+    Two shares without names are train and valid, three are train, valid and test.
+
+    Raises
+    ------
+    UsageError
+        A share is no number, or more shares than names.
+
+    Examples
+    --------
+    >>> parse_shares("0.7,0.1,0.2")
+    {'train': 0.7, 'valid': 0.1, 'test': 0.2}
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if any("=" in part for part in parts):
+        pairs = [part.partition("=")[::2] for part in parts]
+    elif len(parts) in _NAMES:
+        pairs = list(zip(_NAMES[len(parts)], parts, strict=True))
+    else:
+        raise UsageError(
+            f"--fractions {text}: {len(parts)} shares without names",
+            expected="two (train, valid), three (train, valid, test), or names",
+            remedy="Write train=0.7,valid=0.1,… or, for cross-validation, --folds N.",
+        )
+    shares: dict[str, float] = {}
+    for name, number in pairs:
+        name = name.strip()
+        if name in shares:
+            raise UsageError(f"--fractions {text}: the name {name} stands there twice")
+        try:
+            shares[name] = float(number)
+        except ValueError:
+            raise UsageError(
+                f"--fractions {text}: {number or name!r} is no number", expected="shares such as 0.7,0.1,0.2"
+            ) from None
+    return shares
+
+
+def fold_shares(n_folds: int) -> dict[str, float]:
+    """Return equal shares for cross-validation, named ``fold-1`` and so on (zero-padded to sort well).
+
+    Raises
+    ------
+    UsageError
+        Fewer than two folds.
+    """
+    if n_folds < 2:
+        raise UsageError(f"--folds {n_folds}", expected="at least 2")
+    digits = len(str(n_folds))
+    return {f"fold-{number:0{digits}}": 1 / n_folds for number in range(1, n_folds + 1)}
+
+
+def split(
+    table: LabelTable,
+    shares: Mapping[str, float] = DEFAULT_SHARES,
+    *,
+    min_positives: int = 0,
+    official: tuple[LabelTable, LabelTable] | None = None,
+    seed: int = 0,
+    allow_image_split: bool = False,
+) -> SplitResult:
+    """Divide a label table so that patients stay whole and every split has its share of every pathology.
+
+    Patients are what is divided; positives and images are what is counted (`stratify.assign_units`). The order of
+    rows has no influence.
+
+    Parameters
+    ----------
+    table
+        The table. Two patients who share an image name are kept together.
+    shares
+        Share of the images for each split, by name; positive, sum 1. The training split is the one called ``train``,
+        or else the first.
+    min_positives
+        Every split gets at least so many positives of each pathology where the table has enough: the other splits
+        are given up to an equal part of a rare finding, so that the training split never keeps less than they get.
+        Prevalence in the other splits is bent by this, and the result says how far.
+    official
+        Published lists (images to train and validate with, images to test with), as ChestX-ray14 has them. The second
+        becomes the split ``test`` as it is; the other shares are taken in proportion inside the first.
+    seed
+        Decides between equally good divisions; 0 or more.
+    allow_image_split
+        Let an image whose patient is not known stand for itself. Films of one patient may then fall into several
+        splits without anyone being able to tell.
+
+    Returns
+    -------
+    The division, with nothing written yet: see `write_split`.
+
+    Raises
+    ------
+    UsageError
+        Shares that are not positive or do not add up to 1, unfit names, or a minimum without training split.
+    InputError
+        Unknown patients, fewer patients than splits, a split that stays empty, or images that are in no official list
+        or in both.
+    """
+    shares = _checked_shares(shares, official is not None)
+    units = _units(table, allow_image_split)
+    in_test = np.zeros(table.n_images, dtype=bool) if official is None else _official_rows(table, official)
+    names = tuple(shares)
+    fractions = np.array(list(shares.values()), dtype=np.float64)
+    free = np.flatnonzero(~in_test)
+    _, inside = np.unique(units[free], return_inverse=True)
+    counts = count_per_unit(inside, table.labels[free])
+    if len(counts) < len(names):
+        raise InputError(
+            f"{table.path}: {len(counts):,} patients cannot fill {len(names)} splits", remedy="Ask for fewer splits."
+        )
+    minimum = _minimum(counts, names, min_positives, len(table.pathologies))
+    assigned = assign_units(counts, fractions, minimum=minimum, seed=seed)[inside]
+    rows = [free[assigned == number] for number in range(len(names))]
+    empty = [name for name, part in zip(names, rows, strict=True) if not len(part)]
+    if empty:
+        raise InputError(
+            f"{table.path}: nothing is left for split {empty[0]}: patients with many images leave too few others",
+            remedy="Ask for fewer splits or larger shares.",
+        )
+    targets = plan_targets(counts.sum(axis=0), fractions, minimum)
+    summaries = [
+        _summary(table, name, part, target, float(fraction) * len(free) / table.n_images)
+        for name, part, target, fraction in zip(names, rows, targets, fractions, strict=True)
+    ]
+    if official is not None:
+        rows.append(np.flatnonzero(in_test))
+        summaries.append(_summary(table, "test", rows[-1], None, None))
+    return _result(table, summaries, rows, units, seed=seed, min_positives=min_positives, official=official)
+
+
+def write_split(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitResult:
+    """Write one table per split, every line byte for byte as it was; return the result with the paths in it.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to, or a table would replace an input.
+    """
+    summaries = []
+    for summary, rows in zip(result.splits, result.rows, strict=True):
+        path = outputs.write_bytes(f"{summary.name}.csv", table.raw.select(rows))
+        summaries.append(replace(summary, file=str(path)))
+    return replace(result, splits=tuple(summaries))
+
+
+def _checked_shares(shares: Mapping[str, float], official: bool) -> dict[str, float]:
+    """Check names and numbers; with official lists leave out ``test`` and let the others add up to 1."""
+    written = ",".join(f"{name}={share:g}" for name, share in shares.items())
+    for name, share in shares.items():
+        if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
+            raise UsageError(
+                f"--fractions {written}: {name!r} is no name for a split", expected="letters, digits, - and _"
+            )
+        if not 0 < share <= 1:
+            raise UsageError(f"--fractions {written}: share {share:g}", expected="more than 0 and at most 1")
+    total = math.fsum(shares.values())
+    if abs(total - 1) > 1e-6:
+        raise UsageError(f"--fractions {written}: the shares add up to {total:g}", expected="a sum of 1")
+    inside = {name: share for name, share in shares.items() if not (official and name == "test")}
+    if not inside or (len(inside) < 2 and not official):
+        raise UsageError(f"--fractions {written}: one split", expected="two or more")
+    total = math.fsum(inside.values())
+    return {name: share / total for name, share in inside.items()}
+
+
+def _units(table: LabelTable, allow_image_split: bool) -> Ints:
+    """Number what must stay whole: patients in the order of their ids, then images of unknown patients by name."""
+    unknown = np.flatnonzero(table.patient_codes < 0)
+    if len(unknown) and not allow_image_split:
+        if not table.has_patients:
+            what, remedy = "names no patients", "Add a patient column, or accept leakage with --allow-image-split."
+        else:
+            what = f"line {table.raw.line(int(unknown[0]))}: no patient ({len(unknown):,} such rows)"
+            remedy = "Fill it in, remove the rows, or let such images stand for themselves with --allow-image-split."
+        raise InputError(f"{table.path}: {what}", expected="a patient for every image", remedy=remedy)
+    rank = np.empty(len(table.patient_ids) + 1, dtype=np.int64)
+    rank[np.argsort(np.array(table.patient_ids, dtype=object), kind="stable")] = np.arange(len(table.patient_ids))
+    units = rank[table.patient_codes]
+    images = np.array(table.images, dtype=object)
+    codes, _ = pd.factorize(images[unknown], sort=True)
+    units[unknown] = len(table.patient_ids) + codes
+    return _joined(units, pd.factorize(images)[0])
+
+
+def _joined(units: Ints, images: Ints) -> Ints:
+    """Give units that share an image the number of the lowest of them."""
+    order = np.lexsort((units, images))
+    same = np.flatnonzero((np.diff(images[order]) == 0) & (np.diff(units[order]) != 0))
+    if not len(same):
+        return units
+    lowest = np.arange(units.max() + 1)
+    pairs = [(int(units[order[place]]), int(units[order[place + 1]])) for place in same]
+    while True:  # each round carries the lowest number one pair further; chains of shared images are short
+        before = lowest.copy()
+        for one, other in pairs:
+            lowest[[one, other]] = min(lowest[one], lowest[other])
+        if (lowest == before).all():
+            break
+    joined: Ints = lowest[units]
+    return joined
+
+
+def _official_rows(table: LabelTable, official: tuple[LabelTable, LabelTable]) -> npt.NDArray[np.bool_]:
+    """Tell for each row whether it is in the test list; every image must be in exactly one list."""
+    images = table.frame["image"]
+    in_train, in_test = (images.isin(listed.images).to_numpy() for listed in official)
+    for bad, where in ((in_train & in_test, "both"), (~in_train & ~in_test, "neither")):
+        if bad.any():
+            row = int(bad.argmax())
+            raise InputError(
+                f"{table.path}: line {table.raw.line(row)}: {table.images[row]} is in {where} of the official lists"
+                f" ({int(bad.sum()):,} such images)",
+                expected="every image in exactly one list",
+                remedy=f"Check {official[0].path} and {official[1].path}, or split without --official.",
+            )
+    if in_test.all() or in_train.all():
+        one = official[0 if in_test.all() else 1]
+        raise InputError(f"{one.path}: names no image of {table.path}", remedy="Check the order: train_val, test.")
+    return in_test
+
+
+def _minimum(counts: Ints, names: Sequence[str], min_positives: int, n_pathologies: int) -> Ints:
+    """Return what each split is promised of each measure, shape (n_splits, n_measures)."""
+    minimum = np.zeros((len(names), counts.shape[1]), dtype=np.int64)
+    if min_positives < 0:
+        raise UsageError(f"--min-positives {min_positives}", expected="0 or more")
+    if min_positives and all(name.startswith("fold-") for name in names):
+        raise UsageError(
+            "--min-positives with --folds: folds are test and training data in turn, so that all have equal shares",
+            remedy="Drop one of them.",
+        )
+    minimum[:, :n_pathologies] = promises(counts.sum(axis=0), len(names), min_positives)[:n_pathologies]
+    return minimum
+
+
+def _summary(
+    table: LabelTable, name: str, rows: Ints, targets: npt.NDArray[np.float64] | None, share: float | None
+) -> SplitSummary:
+    patients = table.patient_codes[rows]
+    n_patients = len(np.unique(patients[patients >= 0])) if table.has_patients else None
+    labels = table.labels
+    everywhere, here = _prevalence(labels), _prevalence(labels[rows])
+    positives = (labels[rows] == 1).sum(axis=0)
+    known = (~np.isnan(labels[rows])).sum(axis=0)
+    return SplitSummary(
+        name=name,
+        file=None,
+        official=targets is None,
+        n_images=len(rows),
+        n_patients=n_patients,
+        images_per_patient=len(rows) / n_patients if n_patients else None,
+        share=len(rows) / table.n_images,
+        target_share=share,
+        labels=tuple(
+            LabelShare(
+                pathology=pathology,
+                positives=int(positives[place]),
+                known=int(known[place]),
+                target=None if targets is None else float(targets[place]),
+                deviation=None if targets is None else _ratio(positives[place] - targets[place], targets[place]),
+                prevalence=_number(here[place]),
+                prevalence_ratio=_ratio(here[place], everywhere[place]),
+                auroc_half_width=_number(
+                    auroc_half_width(int(positives[place]), int(known[place] - positives[place]), EXPECTED_AUROC)
+                ),
+            )
+            for place, pathology in enumerate(table.pathologies)
+        ),
+    )
+
+
+def _result(
+    table: LabelTable,
+    summaries: Sequence[SplitSummary],
+    rows: Sequence[Ints],
+    units: Ints,
+    *,
+    seed: int,
+    min_positives: int,
+    official: tuple[LabelTable, LabelTable] | None,
+) -> SplitResult:
+    deviations = [
+        Deviation(summary.name, label.pathology, label.deviation)
+        for summary in summaries
+        for label in summary.labels
+        if label.deviation is not None
+    ]
+    training = "train" if any(summary.name == "train" for summary in summaries) else summaries[0].name
+    return SplitResult(
+        unit="patient" if table.has_patients else "image",
+        seed=seed,
+        min_positives=min_positives,
+        table=table.source,
+        official_lists=() if official is None else (official[0].source, official[1].source),
+        schema=table.schema,
+        n_images=table.n_images,
+        n_patients=len(table.patient_ids) if table.has_patients else None,
+        n_units=len(np.unique(units)),
+        pathologies=table.pathologies,
+        positives=tuple(int(number) for number in (table.labels == 1).sum(axis=0)),
+        expected_auroc=EXPECTED_AUROC,
+        splits=tuple(summaries),
+        worst=max(deviations, key=lambda item: abs(item.deviation), default=None),
+        mean_deviation=math.fsum(abs(item.deviation) for item in deviations) / len(deviations) if deviations else None,
+        too_rare=_too_rare(table, summaries, units),
+        below_minimum=tuple(
+            BelowMinimum(summary.name, label.pathology, label.positives, min_positives)
+            for summary in summaries
+            if summary.name != training
+            for label in summary.labels
+            if label.positives < min_positives
+        ),
+        official=None if official is None else _contrast(table, summaries[-1], rows),
+        rows=tuple(rows),
+    )
+
+
+def _too_rare(table: LabelTable, summaries: Sequence[SplitSummary], units: Ints) -> tuple[RareLabel, ...]:
+    rare = []
+    for place, pathology in enumerate(table.pathologies):
+        without = tuple(summary.name for summary in summaries if not summary.labels[place].positives)
+        if without:
+            present = table.labels[:, place] == 1
+            rare.append(RareLabel(pathology, int(present.sum()), len(np.unique(units[present])), without))
+    return tuple(rare)
+
+
+def _contrast(table: LabelTable, test: SplitSummary, rows: Sequence[Ints]) -> OfficialContrast:
+    rest = np.concatenate(rows[:-1])
+    inside, outside = _prevalence(table.labels[rows[-1]]), _prevalence(table.labels[rest])
+    ratios = {
+        pathology: _ratio(one, other) for pathology, one, other in zip(table.pathologies, inside, outside, strict=True)
+    }
+    told = {name: abs(math.log(ratio)) for name, ratio in ratios.items() if ratio}
+    patients = table.patient_codes[rest]
+    n_patients = len(np.unique(patients[patients >= 0]))
+    return OfficialContrast(
+        n_images_test=test.n_images,
+        n_images_rest=len(rest),
+        images_per_patient_test=test.images_per_patient,
+        images_per_patient_rest=len(rest) / n_patients if n_patients else None,
+        ratios=ratios,
+        worst=max(told, key=lambda name: told[name]) if told else None,
+    )
+
+
+def _prevalence(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    known = (~np.isnan(labels)).sum(axis=0)
+    positives = (labels == 1).sum(axis=0)
+    shares: npt.NDArray[np.float64] = np.divide(
+        positives, known, out=np.full(len(known), np.nan), where=known > 0
+    )
+    return shares
+
+
+def _ratio(one: Any, other: Any) -> float | None:
+    return _number(one / other) if other and not np.isnan(other) else None
+
+
+def _number(value: Any) -> float | None:
+    return None if math.isnan(value) else float(value)
