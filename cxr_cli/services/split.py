@@ -363,7 +363,7 @@ def _checked_shares(shares: Mapping[str, float], official: bool) -> dict[str, fl
 
 
 def _units(table: LabelTable, allow_image_split: bool) -> Ints:
-    """Number what must stay whole: patients in the order of their ids, then images of unknown patients by name."""
+    """Give a number to what must stay whole: patients by id, then images of unknown patients by name."""
     unknown = np.flatnonzero(table.patient_codes < 0)
     if len(unknown) and not allow_image_split:
         if not table.has_patients:
@@ -546,9 +546,7 @@ def _contrast(table: LabelTable, test: SplitSummary, rows: Sequence[Ints]) -> Of
 def _prevalence(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     known = (~np.isnan(labels)).sum(axis=0)
     positives = (labels == 1).sum(axis=0)
-    shares: npt.NDArray[np.float64] = np.divide(
-        positives, known, out=np.full(len(known), np.nan), where=known > 0
-    )
+    shares: npt.NDArray[np.float64] = np.divide(positives, known, out=np.full(len(known), np.nan), where=known > 0)
     return shares
 
 
