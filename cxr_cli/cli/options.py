@@ -53,6 +53,15 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", min=1, metavar="N", help="Worker processes. Default: one per core."),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Run on the workers of a Dask scheduler, such as tcp://host:8786, which see the same folders. "
+        "Needs the extra 'cluster'.",
+    ),
+]
 
 
 def output_folder(output: Path | None, command: str) -> Path:

@@ -23,7 +23,7 @@ class LocatedImages:
     folder
         The image folder.
     paths
-        For each name asked for, in order: its file, or None.
+        For each name asked for, in order: its file (an absolute path), or None.
     missing
         Positions of names with no file.
     refused
@@ -98,7 +98,8 @@ def locate_images(folder: Path, names: Sequence[str]) -> LocatedImages:
     by_name: dict[str, list[str]] = {}
     outside: set[str] = set()
     try:
-        for file, path, is_link in _walk(folder, ""):
+        # Absolute, so that a worker in another folder or on another machine opens the same file.
+        for file, path, is_link in _walk(os.path.abspath(folder), ""):
             if is_link and not _inside(root, path):
                 outside.add(file)
             relative[file] = path

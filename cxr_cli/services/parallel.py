@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -69,6 +70,8 @@ def _chunks_done(
         return
     from concurrent.futures.process import BrokenProcessPool
 
+    lost = _lost_worker_errors()
+
     waiting: deque[Future[list[Value]]] = deque()
     try:
         for part in chunks:
@@ -82,9 +85,20 @@ def _chunks_done(
             "a worker process was killed from outside, most likely because memory ran out",
             remedy="Use fewer processes with --workers.",
         ) from error
+    except lost as error:
+        raise CxrError(
+            f"the cluster gave up on a task after several workers died on it: {error}",
+            remedy="Look at the workers' logs; give them more memory.",
+        ) from error
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _lost_worker_errors() -> tuple[type[Exception], ...]:
+    """Return what a Dask cluster raises when it gives up, if Dask is what runs here."""
+    distributed = sys.modules.get("distributed")
+    return () if distributed is None else (distributed.KilledWorker,)
 
 
 def apply(function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:

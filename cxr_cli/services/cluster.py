@@ -1,0 +1,98 @@
+"""A Dask cluster's workers as a `concurrent.futures.Executor`, for everything that works through many images."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Executor
+
+from cxr_cli import __version__
+from cxr_cli.errors import CxrError, MissingPackageError, UsageError
+from cxr_cli.services.parallel import local_executor
+
+#: Seconds to wait for the scheduler to answer, and then for its first worker.
+PATIENCE = 15
+
+
+@contextlib.contextmanager
+def open_executor(
+    workers: int | None = None, cluster: str | None = None, *, n_items: int | None = None
+) -> Iterator[Executor | None]:
+    """Yield what runs the per-image function: this machine's cores, or a cluster's workers.
+
+    Parameters
+    ----------
+    workers
+        Number of local processes; None is one per core. A cluster has as many as it has.
+    cluster
+        Address of a Dask scheduler, such as ``tcp://host:8786``; None for this machine.
+    n_items
+        How many items there are to work through.
+
+    Raises
+    ------
+    UsageError
+        Both are given.
+    MissingPackageError
+        A cluster is given and Dask distributed is not installed.
+    CxrError
+        The scheduler does not answer, has no workers, or a worker lacks this version of the package.
+    """
+    if cluster is None:
+        with local_executor(workers, n_items=n_items) as executor:
+            yield executor
+    elif workers is not None:
+        raise UsageError("--workers and --cluster exclude each other", remedy="Leave one of them out.")
+    else:
+        with _cluster_executor(cluster) as executor:
+            yield executor
+
+
+@contextlib.contextmanager
+def _cluster_executor(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingPackageError(
+            "--cluster needs Dask distributed, which is not installed",
+            remedy="Install it with: pip install 'cxr-cli[cluster]'",
+        ) from error
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        raise CxrError(
+            f"{address}: no Dask scheduler answers",
+            expected="an address such as tcp://host:8786",
+            remedy="Start one with 'dask scheduler', and workers with 'dask worker ADDRESS'.",
+        ) from error
+    with client:
+        _check_workers(client, address)
+        # Pure tasks would be looked up by a hash of their arguments; every chunk here is new.
+        executor: Executor = client.get_executor(pure=False)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _check_workers(client: object, address: str) -> None:
+    """Results are the same everywhere only if the code is."""
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)  # type: ignore[attr-defined]
+    except TimeoutError as error:
+        raise CxrError(
+            f"{address}: the scheduler has no workers", remedy=f"Start some with 'dask worker {address}'."
+        ) from error
+    versions = client.run(worker_version, on_error="return")  # type: ignore[attr-defined]
+    for worker, version in sorted(versions.items()):
+        if isinstance(version, ModuleNotFoundError):
+            raise CxrError(f"{worker}: cxr is not installed on this worker", remedy=f"Install cxr-cli {__version__}.")
+        if isinstance(version, BaseException):
+            raise CxrError(f"{worker}: the worker fails: {version}") from version
+        if version != __version__:
+            raise CxrError(f"{worker}: has cxr {version}", expected=__version__, remedy="Install the same version.")
+
+
+def worker_version() -> str:
+    """Return the version of this package; run on each worker."""
+    return __version__

@@ -1,0 +1,110 @@
+"""A real scheduler and two worker processes on the loopback interface."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cxr_cli.errors import CxrError, MissingPackageError, UsageError
+from cxr_cli.services import cluster as cluster_module
+from cxr_cli.services.cluster import open_executor
+from cxr_cli.services.parallel import map_in_order
+from tests.conftest import ROOT
+from tests.services.cluster_functions import slow_digest
+
+pytest.importorskip("distributed", reason="Dask distributed is not installed")
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """Start a scheduler; yield its address and a function that starts a worker."""
+    folder = tmp_path_factory.mktemp("dask")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
+    processes = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        processes.append(process)
+        return process
+
+    described = folder / "scheduler.json"
+    start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(described))
+    for _ in range(300):
+        if described.exists() and described.stat().st_size:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the scheduler did not start")
+    address = json.loads(described.read_text())["address"]
+
+    def worker():
+        return start(
+            "dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(folder)
+        )
+
+    yield address, worker
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        process.wait(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing_but_time(scheduler):
+    address, start_worker = scheduler
+    victim, _ = start_worker(), start_worker()
+    items = [f"film {number}" for number in range(60)]
+    expected = [slow_digest(item) for item in items]
+    found = []
+    with open_executor(cluster=address) as executor:
+        for value in map_in_order(slow_digest, items, executor=executor, chunk=2):
+            found.append(value)
+            if len(found) == 10:
+                os.kill(victim.pid, signal.SIGKILL)
+    assert found == expected
+    assert victim.wait(timeout=10) == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_an_exception_in_a_worker_comes_back(scheduler):
+    address, start_worker = scheduler
+    start_worker()
+    with open_executor(cluster=address) as executor, pytest.raises(AttributeError):
+        list(map_in_order(slow_digest, [1], executor=executor))
+
+
+def test_no_scheduler(monkeypatch):
+    monkeypatch.setattr(cluster_module, "PATIENCE", 0.5)
+    with pytest.raises(CxrError, match="no Dask scheduler answers"), open_executor(cluster="tcp://127.0.0.1:9"):
+        pass
+
+
+def test_bad_address():
+    with pytest.raises(CxrError, match="no Dask scheduler answers"), open_executor(cluster="nonsense://x"):
+        pass
+
+
+def test_workers_and_cluster_exclude_each_other():
+    with pytest.raises(UsageError, match="exclude"), open_executor(workers=2, cluster="tcp://127.0.0.1:9"):
+        pass
+
+
+def test_missing_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingPackageError, match="cxr-cli\\[cluster\\]"), open_executor(cluster="tcp://h:1"):
+        pass
+
+
+def test_without_cluster_it_is_local():
+    with open_executor(workers=1) as executor:
+        assert executor is None
