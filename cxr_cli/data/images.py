@@ -101,7 +101,17 @@ def read_gray(path: Path | str) -> GrayImage:
         The file is missing, is no image of a known type, is damaged or cut short, or has more than
         `MAX_PIXELS` pixels. Names the file.
     """
-    content = _content(Path(path))
+    return decode_gray(read_content(path), path)
+
+
+def decode_gray(content: bytes, path: Path | str) -> GrayImage:
+    """Decode the content of an image file as `read_gray` does; `path` serves its errors only.
+
+    Raises
+    ------
+    ImageError
+        As `read_gray`.
+    """
     kind = _image_type(content, path)
     try:
         header = kind.header(content)
@@ -113,27 +123,15 @@ def read_gray(path: Path | str) -> GrayImage:
         raise _damaged(path, kind, error) from error
 
 
-def read_header(path: Path | str) -> ImageHeader:
-    """Read format, mode and size without decoding the pixels.
+def read_content(path: Path | str) -> bytes:
+    """Read an image file without decoding it.
 
     Raises
     ------
     ImageError
-        As `read_gray`, except for damage behind the header.
+        The file is missing, cannot be read, is no file, or is larger than any image.
     """
-    content = _content(Path(path))
-    kind = _image_type(content, path)
-    try:
-        header = kind.header(content)
-        _refuse_absurd(header)
-        return header
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _damaged(path, kind, error) from error
-
-
-def _content(path: Path) -> bytes:
+    path = Path(path)
     if path.name.startswith("._"):
         raise ImageError(f"{path}: is a side file of macOS, not an image", remedy="Delete it, or fix the name.")
     try:
@@ -147,6 +145,26 @@ def _content(path: Path) -> bytes:
     except OSError as error:
         reason = unreadable(path, error)
         raise ImageError(reason.what, remedy=reason.remedy) from error
+
+
+def read_header(path: Path | str) -> ImageHeader:
+    """Read format, mode and size without decoding the pixels.
+
+    Raises
+    ------
+    ImageError
+        As `read_gray`, except for damage behind the header.
+    """
+    content = read_content(path)
+    kind = _image_type(content, path)
+    try:
+        header = kind.header(content)
+        _refuse_absurd(header)
+        return header
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _damaged(path, kind, error) from error
 
 
 def _image_type(content: bytes, path: Path | str) -> ImageType:
