@@ -161,7 +161,8 @@ def _unit(thumbnails: NDArray[np.int8]) -> NDArray[np.float32]:
     values = thumbnails.astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     length = np.sqrt(np.einsum("ij,ij->i", values, values))[:, None]
-    return np.divide(values, length, out=np.zeros_like(values), where=length > 0)
+    np.divide(values, length, out=values, where=length > 0)
+    return values
 
 
 def _sign_hash(even: NDArray[np.float64]) -> NDArray[np.uint64]:

@@ -6,7 +6,6 @@ every pair takes about a quarter of a minute for 6.3 thousand million of them.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cxr_cli.services.parallel import available_cores
 
 #: Hashes of the first array and of the second that are compared at a time: working memory that fits a core's cache.
 ROWS, COLUMNS = 128, 2048
@@ -75,7 +76,7 @@ def near_pairs(
             raise ValueError(f"hashes of type {hashes.dtype} and shape {hashes.shape}; expected uint64, (n, 4)")
     if not 0 <= max_distance <= 126:
         raise ValueError(f"max_distance {max_distance}; expected 0 to 126")
-    threads = threads or os.cpu_count() or 1
+    threads = threads or available_cores()
     columns = [np.ascontiguousarray(second[:, word]) for word in range(4)]
     tiles = product(range(0, len(first), ROWS), range(0, len(second), STRIPE))
     waiting: deque[Future[NearPairs]] = deque()
@@ -94,7 +95,8 @@ def near_pairs(
 
 def distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.int16]:
     """Count the bits that differ between hashes, pair by pair: shapes (n, 4) -> int16, shape (n,)."""
-    return np.bitwise_count(first ^ second).sum(axis=1, dtype=np.int16)
+    counts: NDArray[np.int16] = np.bitwise_count(first ^ second).sum(axis=1, dtype=np.int16)
+    return counts
 
 
 def _found(future: Future[NearPairs]) -> Iterator[NearPairs]:
