@@ -1,0 +1,566 @@
+"""What is in a label table and its images: counts, distributions, co-occurrences, shortcuts, oddities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_cli.errors import UsageError
+from cxr_cli.services.groups import Breakdown, CodedLabels, Difference, break_down, count_distinct, far_commoner, share
+from cxr_cli.services.result import Result
+
+if TYPE_CHECKING:
+    from cxr_cli.data.labels import LabelTable, Quirk
+    from cxr_cli.services.image_survey import ImageCheck
+
+#: Age groups in years, each from its bound up to the next: children, then bands of twenty years.
+AGE_BOUNDS = (0, 18, 40, 60, 80)
+AGE_GROUPS = ("0-17", "18-39", "40-59", "60-79", "80+")
+#: How many rows, patients, combinations and missing files are listed; counts are always whole.
+N_FIRST_ROWS = 5
+N_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: image, patient (None where not known) and the pathologies present."""
+
+    image: str
+    patient_id: str | None
+    pathologies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """The label table as a file.
+
+    Attributes
+    ----------
+    path, schema
+        The file and the schema it was read as.
+    n_rows, n_columns, columns
+        Rows below the header, and the header.
+    n_null_cells
+        Cells that pandas reads as missing.
+    uncertain, n_uncertain
+        What uncertain labels became ("ignore", "positive", "negative"), and how many cells that touched.
+    n_images, n_duplicates
+        Distinct image names, and rows that repeat one.
+    first_rows
+        The first `N_FIRST_ROWS` rows.
+    """
+
+    path: str
+    schema: str
+    n_rows: int
+    n_columns: int
+    columns: tuple[str, ...]
+    n_null_cells: int
+    uncertain: str
+    n_uncertain: int
+    n_images: int
+    n_duplicates: int
+    first_rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class PatientFacts:
+    """Patients and how many images each has.
+
+    Attributes
+    ----------
+    n_patients
+        Distinct patients.
+    n_rows_without_patient
+        Rows that name none.
+    images_per_patient
+        Number of patients by their number of images, {1: 17503, 2: 5000, …}.
+    mean, median, maximum
+        Of images per patient.
+    patients_with_maximum
+        Who has the most, the first `N_LISTED`.
+    """
+
+    n_patients: int
+    n_rows_without_patient: int
+    images_per_patient: Mapping[int, int]
+    mean: float
+    median: float
+    maximum: int
+    patients_with_maximum: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PathologyFacts:
+    """One pathology.
+
+    Attributes
+    ----------
+    name
+        As in the table.
+    n_positive, n_negative, n_unknown
+        Images with it, without it, and where it is not known; they add up to the rows.
+    prevalence
+        Positives as a share of the known, 0 to 1; NaN where nothing is known.
+    n_patients
+        Distinct patients with at least one positive image.
+    negatives_per_positive
+        NaN where there is no positive.
+    """
+
+    name: str
+    n_positive: int
+    n_negative: int
+    n_unknown: int
+    prevalence: float
+    n_patients: int
+    negatives_per_positive: float
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A set of pathologies found together on exactly `n_images` images; the empty set is "no finding"."""
+
+    pathologies: tuple[str, ...]
+    n_images: int
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """Labels per image. A label that is not known counts as none.
+
+    Attributes
+    ----------
+    n_pathologies, n_labels
+        Columns of labels, and positives in all of them.
+    per_image
+        Number of images by their number of positive labels.
+    mean_per_image
+        The "cardinality" of the table.
+    n_without_finding, n_with_one, n_with_several
+        Images with no, one, and more positive labels.
+    n_unlabelled
+        Images where not one label is known (a part of `n_without_finding`).
+    n_combinations
+        Distinct sets of findings, the empty one included.
+    combinations
+        The `N_LISTED` commonest.
+    """
+
+    n_pathologies: int
+    n_labels: int
+    per_image: Mapping[int, int]
+    mean_per_image: float
+    n_without_finding: int
+    n_with_one: int
+    n_with_several: int
+    n_unlabelled: int
+    n_combinations: int
+    combinations: tuple[Combination, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pathologies on the same image.
+
+    Attributes
+    ----------
+    first, second
+        Their names, in the order of the table.
+    n_images
+        Images with both.
+    share_of_first, share_of_second
+        `n_images` as a share of the images with the first and with the second, 0 to 1.
+    lift
+        How many times as often as chance would have it, were they independent: 1 means unrelated. Over the
+        images where both are known.
+    """
+
+    first: str
+    second: str
+    n_images: int
+    share_of_first: float
+    share_of_second: float
+    lift: float
+
+
+@dataclass(frozen=True)
+class CoOccurrence:
+    """Pathologies found together.
+
+    Attributes
+    ----------
+    pathologies
+        Order of rows and columns.
+    n_images
+        Images with both, shape (n_pathologies, n_pathologies), symmetric; the diagonal holds the positives.
+    pairs
+        Every pair that occurs, the most frequent first.
+    """
+
+    pathologies: tuple[str, ...]
+    n_images: tuple[tuple[int, ...], ...]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class AgeFacts:
+    """Ages of the patients, one for every image where it is known, in years.
+
+    Attributes
+    ----------
+    n_known, n_unknown
+        Images with and without age.
+    minimum, maximum, mean, std, median
+        In years; ddof 0. NaN where no age is known.
+    n_under_18, n_over_100
+        Images.
+    by_decade
+        Images by the age's full tens, {0: …, 10: …}.
+    """
+
+    n_known: int
+    n_unknown: int
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    median: float
+    n_under_18: int
+    n_over_100: int
+    by_decade: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class ImageSurvey:
+    """The image folder of a table.
+
+    Attributes
+    ----------
+    folder
+        Where the images are.
+    n_named, n_found, n_missing, n_refused
+        Distinct images that the table names; how many of them have a file, have none, and were refused because
+        the name or a link leaves the folder.
+    missing, refused
+        The first `N_LISTED` of these.
+    n_not_named
+        Image files in the folder that the table does not name.
+    n_ambiguous
+        Names that stand for files in several subfolders; the first in sorted order is taken.
+    check
+        What opening them showed.
+    """
+
+    folder: str
+    n_named: int
+    n_found: int
+    n_missing: int
+    missing: tuple[str, ...]
+    n_refused: int
+    refused: tuple[str, ...]
+    n_not_named: int
+    n_ambiguous: int
+    check: ImageCheck
+
+
+@dataclass(frozen=True)
+class ExploreResult(Result):
+    """Everything `explore` finds out.
+
+    Attributes
+    ----------
+    table
+        The file.
+    patients
+        None where the table names none.
+    pathologies, labels, co_occurrence
+        Each pathology, labels per image, and pathologies found together.
+    age
+        None where the table has no ages.
+    by_view, by_sex, by_age
+        Images, patients and prevalences by group; None where the table does not have it.
+    differences
+        Pathologies far commoner in one view, sex or age group than in the others.
+    images
+        None where there is no image folder.
+    quirks
+        What was odd in the table.
+    seed
+        What drew the random sample of images.
+    """
+
+    table: TableFacts
+    patients: PatientFacts | None
+    pathologies: tuple[PathologyFacts, ...]
+    labels: LabelFacts
+    co_occurrence: CoOccurrence
+    age: AgeFacts | None
+    by_view: Breakdown | None
+    by_sex: Breakdown | None
+    by_age: Breakdown | None
+    differences: tuple[Difference, ...]
+    images: ImageSurvey | None
+    quirks: tuple[Quirk, ...]
+    seed: int
+
+
+def explore(
+    table: LabelTable,
+    image_folder: Path | None = None,
+    *,
+    n_images: int = 9,
+    seed: int = 0,
+    check_images: bool = False,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExploreResult:
+    """Describe a label table and, if there is a folder, its images.
+
+    Parameters
+    ----------
+    table
+        What `cxr_cli.data.labels.read_labels` returned.
+    image_folder
+        Where the images are, flat or nested (`cxr_cli.data.folders.find_image_folder` looks beside the table);
+        None leaves images out.
+    n_images
+        How many images to open, drawn at random.
+    seed
+        What draws them: the same seed draws the same images.
+    check_images
+        Open every image, not only the sample.
+    executor
+        Where images are opened; None opens them here, one after the other. See
+        `cxr_cli.services.parallel.local_executor`.
+    progress
+        Called with (done, total) as images are opened.
+
+    Raises
+    ------
+    UsageError
+        `n_images` or `seed` is negative.
+    ImageError
+        The image folder cannot be read. (A single image that cannot be opened is no error; it is counted.)
+    """
+    if n_images < 0 or seed < 0:
+        raise UsageError(f"n_images {n_images}, seed {seed}", expected="0 or more")
+    data = CodedLabels.of(table.pathologies, table.labels, table.patient_codes)
+    groups = _groups(table)
+    breakdowns = {attribute: break_down(data, *groups[attribute]) for attribute in groups}
+    return ExploreResult(
+        table=_table_facts(table, data),
+        patients=_patient_facts(table) if table.has_patients else None,
+        pathologies=_pathology_facts(data),
+        labels=_label_facts(data),
+        co_occurrence=_co_occurrence(data),
+        age=_age_facts(table.frame["age"].to_numpy(dtype=np.float64)) if table.has("age") else None,
+        by_view=breakdowns.get("view"),
+        by_sex=breakdowns.get("sex"),
+        by_age=breakdowns.get("age"),
+        differences=tuple(
+            difference for attribute in groups for difference in far_commoner(data, *groups[attribute], attribute)
+        ),
+        images=None
+        if image_folder is None
+        else _survey(table, data, image_folder, n_images, seed, check_images, executor, progress),
+        quirks=table.quirks,
+        seed=seed,
+    )
+
+
+def _table_facts(table: LabelTable, data: CodedLabels) -> TableFacts:
+    n_duplicates = sum(quirk.count for quirk in table.quirks if quirk.kind == "duplicate-image")
+    first = table.frame.iloc[:N_FIRST_ROWS]
+    return TableFacts(
+        path=str(table.path),
+        schema=table.schema,
+        n_rows=table.n_images,
+        n_columns=len(table.columns),
+        columns=table.columns,
+        n_null_cells=table.n_null_cells,
+        uncertain=table.uncertain,
+        n_uncertain=table.n_uncertain,
+        n_images=table.n_images - n_duplicates,
+        n_duplicates=n_duplicates,
+        first_rows=tuple(
+            Row(str(image), patient if isinstance(patient, str) else None, data.findings(row))
+            for row, (image, patient) in enumerate(zip(first["image"], first["patient_id"], strict=True))
+        ),
+    )
+
+
+def _patient_facts(table: LabelTable) -> PatientFacts:
+    codes = table.patient_codes
+    n_images = np.bincount(codes[codes >= 0], minlength=len(table.patient_ids))
+    with_maximum = np.flatnonzero(n_images == n_images.max())
+    return PatientFacts(
+        n_patients=len(n_images),
+        n_rows_without_patient=int((codes < 0).sum()),
+        images_per_patient=_tally(n_images),
+        mean=float(n_images.mean()),
+        median=float(np.median(n_images)),
+        maximum=int(n_images.max()),
+        patients_with_maximum=tuple(table.patient_ids[code] for code in with_maximum[:N_LISTED]),
+    )
+
+
+def _tally(values: NDArray[np.integer[Any]]) -> dict[int, int]:
+    """Count how often each value occurs, in ascending order of the values."""
+    counts = np.bincount(values)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _pathology_facts(data: CodedLabels) -> tuple[PathologyFacts, ...]:
+    n_images = data.n_images()[0]
+    n_positive, n_known = n_images @ data.positive, n_images @ data.known
+    prevalence, odds = share(n_positive, n_known), share(n_known - n_positive, n_positive)
+    return tuple(
+        PathologyFacts(
+            name=name,
+            n_positive=int(n_positive[column]),
+            n_negative=int(n_known[column] - n_positive[column]),
+            n_unknown=int(len(data.codes) - n_known[column]),
+            prevalence=float(prevalence[column]),
+            n_patients=count_distinct(data.patients[data.positive[data.codes, column]]),
+            negatives_per_positive=float(odds[column]),
+        )
+        for column, name in enumerate(data.pathologies)
+    )
+
+
+def _label_facts(data: CodedLabels) -> LabelFacts:
+    n_images = data.n_images()[0].astype(np.int64)
+    n_labels = data.positive.sum(axis=1)
+    # Combinations that differ only in what is not known are one set of findings.
+    found, places = np.unique(data.positive, axis=0, return_inverse=True)
+    counts = np.bincount(places.reshape(-1), weights=n_images).astype(np.int64)
+    commonest = np.argsort(-counts, kind="stable")[:N_LISTED]
+    per_image = np.bincount(n_labels, weights=n_images).astype(np.int64)
+    return LabelFacts(
+        n_pathologies=len(data.pathologies),
+        n_labels=int(n_images @ n_labels),
+        per_image={number: int(count) for number, count in enumerate(per_image) if count},
+        mean_per_image=float(n_images @ n_labels / len(data.codes)),
+        n_without_finding=int(per_image[:1].sum()),
+        n_with_one=int(per_image[1:2].sum()),
+        n_with_several=int(per_image[2:].sum()),
+        n_unlabelled=int(n_images[~data.known.any(axis=1)].sum()),
+        n_combinations=len(counts),
+        combinations=tuple(Combination(data.names(found[place]), int(counts[place])) for place in commonest),
+    )
+
+
+def _co_occurrence(data: CodedLabels) -> CoOccurrence:
+    n_images = data.n_images()[0]
+    positive, known = data.positive.astype(np.float64), data.known.astype(np.float64)
+    weighted = positive.T * n_images
+    both, n_positive = weighted @ positive, weighted.sum(axis=1)
+    positive_where_known, both_known = weighted @ known, (known.T * n_images) @ known
+    pairs = [
+        Pair(
+            first=data.pathologies[one],
+            second=data.pathologies[other],
+            n_images=int(both[one, other]),
+            share_of_first=float(both[one, other] / n_positive[one]),
+            share_of_second=float(both[one, other] / n_positive[other]),
+            lift=float(
+                both[one, other]
+                * both_known[one, other]
+                / (positive_where_known[one, other] * positive_where_known[other, one])
+            ),
+        )
+        for one, other in np.argwhere(np.triu(both, k=1) > 0).tolist()
+    ]
+    return CoOccurrence(
+        pathologies=data.pathologies,
+        n_images=tuple(tuple(int(count) for count in row) for row in both),
+        pairs=tuple(sorted(pairs, key=lambda pair: -pair.n_images)),
+    )
+
+
+def _age_facts(ages: NDArray[np.float64]) -> AgeFacts:
+    known = ages[~np.isnan(ages)]
+    some = known if len(known) else np.array([np.nan])
+    return AgeFacts(
+        n_known=len(known),
+        n_unknown=len(ages) - len(known),
+        minimum=float(some.min()),
+        maximum=float(some.max()),
+        mean=float(some.mean()),
+        std=float(some.std()),
+        median=float(np.median(some)),
+        n_under_18=int((known < 18).sum()),
+        n_over_100=int((known > 100).sum()),
+        by_decade={10 * tens: count for tens, count in _tally((known // 10).astype(np.int64)).items()},
+    )
+
+
+def _groups(table: LabelTable) -> dict[str, tuple[NDArray[np.int64], Sequence[str]]]:
+    """Return group codes and group names for each attribute that the table has."""
+    groups: dict[str, tuple[NDArray[np.int64], Sequence[str]]] = {}
+    for attribute in ("view", "sex"):
+        if table.has(attribute):
+            groups[attribute] = _codes(table.frame[attribute])
+    if table.has("age"):
+        ages = table.frame["age"].to_numpy(dtype=np.float64)
+        codes = np.searchsorted(AGE_BOUNDS, ages, side="right") - 1
+        groups["age"] = np.where(np.isnan(ages), -1, codes), AGE_GROUPS
+    return groups
+
+
+def _codes(column: Any) -> tuple[NDArray[np.int64], Sequence[str]]:
+    """Return a number for each value of a column, the commonest first, and the values; missing ones are -1."""
+    import pandas as pd
+
+    codes, values = pd.factorize(column)
+    order = np.argsort(-np.bincount(codes[codes >= 0], minlength=len(values)), kind="stable")
+    place = np.empty(len(order) + 1, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    place[-1] = -1  # what code -1 finds
+    return place[codes], [str(values[code]) for code in order]
+
+
+def _survey(
+    table: LabelTable,
+    data: CodedLabels,
+    folder: Path,
+    n_images: int,
+    seed: int,
+    every: bool,
+    executor: Executor | None,
+    progress: Callable[[int, int], None] | None,
+) -> ImageSurvey:
+    from cxr_cli.data.folders import locate_images
+    from cxr_cli.services.image_survey import check_images
+
+    rows = {name: row for row, name in reversed(list(enumerate(table.images)))}
+    names = list(dict.fromkeys(table.images))
+    located = locate_images(folder, names)
+    check = check_images(
+        [(name, str(path)) for name, path in zip(names, located.paths, strict=True) if path is not None],
+        n_images=n_images,
+        seed=seed,
+        every=every,
+        findings=lambda image: data.findings(rows[image]),
+        executor=executor,
+        progress=progress,
+    )
+    return ImageSurvey(
+        folder=str(folder),
+        n_named=len(names),
+        n_found=located.n_found,
+        n_missing=len(located.missing),
+        missing=tuple(names[position] for position in located.missing[:N_LISTED]),
+        n_refused=len(located.refused),
+        refused=tuple(names[position] for position in located.refused[:N_LISTED]),
+        n_not_named=located.n_unnamed,
+        n_ambiguous=len(located.ambiguous),
+        check=check,
+    )

@@ -1,0 +1,382 @@
+"""What the image files of a table are like: a random sample or all of them opened, measured and judged."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_cli.data.images import GrayImage, read_gray
+from cxr_cli.errors import ImageError
+from cxr_cli.services.parallel import map_in_order
+
+#: A standard deviation below this share of the full range is no film: the flattest of 39 NIH films has 0.136.
+NEAR_CONSTANT = 0.02
+#: Anatomical contrast below this many standard deviations means inverted. On 39 NIH films it lies between 0.8 and
+#: 2.6, so for the same films inverted between -2.6 and -0.8: the limit keeps its distance from both.
+INVERTED = -0.4
+#: Longest side of the small copies that are kept for drawing, in pixels.
+PICTURE_SIDE = 640
+#: Bins of the histograms that are kept for drawing, over the full range.
+HISTOGRAM_BINS = 256
+#: How many names of missing files are listed; the count is always whole.
+N_LISTED = 5
+
+_SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",)}
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """One image as it was found.
+
+    Attributes
+    ----------
+    image, path
+        Its name in the table, and the file.
+    format, mode
+        As Pillow names them: "PNG"; "L", "I;16", "RGBA", …
+    height, width
+        In pixels.
+    minimum, maximum, mean, std
+        Of the grey values, as shares of the full range (255 or 65535): 0 is black, 1 is white. The standard
+        deviation is that of the pixels at hand (ddof 0). Alpha has no part in them.
+    oddities
+        What is unusual, see `oddities_of`.
+    pathologies
+        Findings present, if known.
+    histogram, picture
+        Pixels in each of `HISTOGRAM_BINS` equal parts of the full range, int64; and a small copy for drawing,
+        float32 from 0 to 1, longest side at most about `PICTURE_SIDE`. Only where asked for; not part of the JSON.
+    """
+
+    image: str
+    path: str
+    format: str
+    mode: str
+    height: int
+    width: int
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    oddities: tuple[str, ...]
+    pathologies: tuple[str, ...] = ()
+    histogram: NDArray[np.int64] | None = field(default=None, compare=False, repr=False, metadata={"json": False})
+    picture: NDArray[np.float32] | None = field(default=None, compare=False, repr=False, metadata={"json": False})
+
+
+@dataclass(frozen=True)
+class BrokenImage:
+    """A file that could not be opened, and why."""
+
+    image: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class OddImage:
+    """An image that was opened and is unusual."""
+
+    image: str
+    oddities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """All pixels of all opened images together.
+
+    Attributes
+    ----------
+    n_images, n_pixels
+        How many.
+    minimum, maximum, mean, std
+        Of all pixels, as shares of each image's full range, 0 to 1; ddof 0.
+    sizes, modes, formats
+        How many images of each size ("1024 × 1024", height first), mode and format; the commonest first.
+    """
+
+    n_images: int
+    n_pixels: int
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    sizes: Mapping[str, int]
+    modes: Mapping[str, int]
+    formats: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ImageCheck:
+    """What opening images showed.
+
+    Attributes
+    ----------
+    which
+        "sample" or "all": which of the found images were opened.
+    n_opened, n_broken, n_odd
+        How many were opened, could not be opened, and were opened and are unusual.
+    broken, odd
+        Which, in the order of the table.
+    oddities
+        How many images have each oddity.
+    statistics
+        The opened images together; None if there are none.
+    sample
+        The images of the random sample that could be opened, in the order of the table.
+    """
+
+    which: str
+    n_opened: int
+    n_broken: int
+    broken: tuple[BrokenImage, ...]
+    n_odd: int
+    odd: tuple[OddImage, ...]
+    oddities: Mapping[str, int]
+    statistics: PixelStatistics | None
+    sample: tuple[ImageFacts, ...]
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """One image to inspect: its name in the table, its file, and whether to keep picture and histogram."""
+
+    image: str
+    path: str
+    for_drawing: bool = False
+
+
+def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
+    """Open one image and measure it; what cannot be opened is a result too.
+
+    Pure and at module level, so that any executor can run it.
+    """
+    try:
+        gray = read_gray(task.path)
+    except ImageError as error:
+        return BrokenImage(task.image, task.path, error.what.removeprefix(f"{task.path}: "))
+    return measure(gray, task)
+
+
+def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
+    """Measure a decoded image; all statistics come from whole-number counts of each grey value."""
+    pixels, full_scale = gray.pixels, gray.full_scale
+    counts = np.bincount(pixels.reshape(-1), minlength=full_scale + 1)
+    values = np.flatnonzero(counts)
+    # Whole-number sums are exact, so equal images give equal numbers whatever decoded them.
+    total, total_of_squares = _sums(counts)
+    n_pixels = pixels.size
+    mean = total / n_pixels
+    std = math.sqrt(max(n_pixels * total_of_squares - total * total, 0)) / n_pixels
+    return ImageFacts(
+        image=task.image,
+        path=task.path,
+        format=gray.format,
+        mode=gray.mode,
+        height=gray.height,
+        width=gray.width,
+        minimum=int(values[0]) / full_scale,
+        maximum=int(values[-1]) / full_scale,
+        mean=mean / full_scale,
+        std=std / full_scale,
+        oddities=oddities_of(gray, std, Path(task.path).suffix),
+        histogram=counts.reshape(HISTOGRAM_BINS, -1).sum(axis=1) if task.for_drawing else None,
+        picture=_small_copy(pixels, full_scale) if task.for_drawing else None,
+    )
+
+
+def _sums(counts: NDArray[np.int64]) -> tuple[int, int]:
+    values = np.arange(len(counts), dtype=np.int64)
+    return int(counts @ values), int(counts @ (values * values))
+
+
+def oddities_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
+    """Name what is unusual in a decoded image.
+
+    Parameters
+    ----------
+    gray
+        The image.
+    std
+        Standard deviation of its pixels, in grey levels.
+    suffix
+        Ending of the file name.
+
+    Returns
+    -------
+    tuple of str
+        Some of: "16-bit"; "mode RGBA" (or RGB, P, 1 …: not plain grey); "JPEG named .png" (or another format
+        that the name does not tell); "near-constant" (standard deviation below `NEAR_CONSTANT`); "inverted"
+        (`anatomical_contrast` below `INVERTED`: probably black on white).
+    """
+    found = []
+    if gray.full_scale > 255:
+        found.append("16-bit")
+    elif gray.mode != "L":
+        found.append(f"mode {gray.mode}")
+    if suffix.lower() not in _SUFFIXES.get(gray.format, (suffix.lower(),)):
+        found.append(f"{gray.format} named {suffix or 'without ending'}")
+    if std < NEAR_CONSTANT * gray.full_scale:
+        found.append("near-constant")
+    elif anatomical_contrast(gray.pixels) < INVERTED * std:
+        found.append("inverted")
+    return tuple(found)
+
+
+def anatomical_contrast(pixels: NDArray[Any]) -> float:
+    """Tell how much brighter the dense parts of a frontal chest film are than the airy ones.
+
+    The mediastinum and the abdomen under the diaphragm stop the beam; lungs and the air above the shoulders let it
+    through. Where each lies in a frontal film is rough anatomy, and differs little between people. Brightness of
+    the border against the centre would be simpler, and is wrong on 4 of 39 NIH films.
+
+    Parameters
+    ----------
+    pixels
+        Grey values, shape (height, width), any scale.
+
+    Returns
+    -------
+    float
+        Mean of (mediastinum - lungs) and (abdomen - upper corners), in the units of the pixels: positive for a film
+        with white bones, exactly its negative for the same film inverted, 0 for a constant image or one with fewer
+        than 16 rows or columns.
+    """
+    height, width = pixels.shape
+    if min(height, width) < 16:
+        return 0.0
+
+    def brightness(top: float, bottom: float, left: float, right: float) -> float:
+        part = pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        return float(part.mean(dtype=np.float64))
+
+    lungs = (brightness(0.22, 0.60, 0.20, 0.40) + brightness(0.22, 0.60, 0.60, 0.80)) / 2
+    mediastinum = brightness(0.25, 0.75, 0.42, 0.58)
+    abdomen = brightness(0.75, 1.00, 0.30, 0.70)
+    corners = (brightness(0.00, 0.10, 0.00, 0.15) + brightness(0.00, 0.10, 0.85, 1.00)) / 2
+    return ((mediastinum - lungs) + (abdomen - corners)) / 2
+
+
+def _small_copy(pixels: NDArray[Any], full_scale: int) -> NDArray[np.float32]:
+    """Shrink by a whole factor, averaging blocks; rows and columns that fill no block are left out."""
+    factor = math.ceil(max(pixels.shape) / PICTURE_SIDE)
+    down, across = (min(factor, side) for side in pixels.shape)
+    height, width = pixels.shape[0] // down, pixels.shape[1] // across
+    blocks = pixels[: height * down, : width * across].reshape(height, down, width, across)
+    means: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
+    return (means / full_scale).astype(np.float32)
+
+
+def draw_sample(n_available: int, n_images: int, seed: int) -> list[int]:
+    """Draw positions without replacement, the same for the same seed; returned in ascending order."""
+    chosen = np.random.default_rng(seed).choice(n_available, min(n_images, n_available), replace=False)
+    return sorted(chosen.tolist())
+
+
+def check_images(
+    files: Sequence[tuple[str, str]],
+    *,
+    n_images: int = 9,
+    seed: int = 0,
+    every: bool = False,
+    findings: Callable[[str], tuple[str, ...]] = lambda image: (),
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageCheck:
+    """Open a random sample of the files, or all of them.
+
+    Parameters
+    ----------
+    files
+        (name in the table, path) of each file there is, in the order of the table.
+    n_images, seed
+        Size of the random sample, and what draws it.
+    every
+        Open every file, not only the sample.
+    findings
+        Gives the pathologies present in an image, for the sample.
+    executor, progress
+        As in `cxr_cli.services.parallel.map_in_order`.
+    """
+    sample = set(draw_sample(len(files), n_images, seed))
+    tasks = [
+        ImageTask(image, path, for_drawing=position in sample)
+        for position, (image, path) in enumerate(files)
+        if every or position in sample
+    ]
+    gathered = _Gathered(findings)
+    for outcome in map_in_order(inspect_image, tasks, executor=executor, progress=progress):
+        gathered.add(outcome)
+    return gathered.check("all" if every else "sample")
+
+
+class _Gathered:
+    """Outcomes of `inspect_image` summed up as they come, so that memory does not grow with their number."""
+
+    def __init__(self, findings: Callable[[str], tuple[str, ...]]) -> None:
+        self.findings = findings
+        self.broken: list[BrokenImage] = []
+        self.odd: list[OddImage] = []
+        self.sample: list[ImageFacts] = []
+        self.tallies: dict[str, Counter[str]] = {"sizes": Counter(), "modes": Counter(), "formats": Counter()}
+        self.n_images = self.n_pixels = 0
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.total = self.total_of_squares = 0.0
+
+    def add(self, outcome: ImageFacts | BrokenImage) -> None:
+        if isinstance(outcome, BrokenImage):
+            self.broken.append(outcome)
+            return
+        if outcome.oddities:
+            self.odd.append(OddImage(outcome.image, outcome.oddities))
+        if outcome.picture is not None:
+            self.sample.append(replace(outcome, pathologies=self.findings(outcome.image)))
+        n_pixels = outcome.height * outcome.width
+        self.tallies["sizes"][f"{outcome.height} × {outcome.width}"] += 1
+        self.tallies["modes"][outcome.mode] += 1
+        self.tallies["formats"][outcome.format] += 1
+        self.n_images += 1
+        self.n_pixels += n_pixels
+        self.minimum, self.maximum = min(self.minimum, outcome.minimum), max(self.maximum, outcome.maximum)
+        self.total += n_pixels * outcome.mean
+        self.total_of_squares += n_pixels * (outcome.std**2 + outcome.mean**2)
+
+    def check(self, which: str) -> ImageCheck:
+        return ImageCheck(
+            which=which,
+            n_opened=self.n_images,
+            n_broken=len(self.broken),
+            broken=tuple(self.broken),
+            n_odd=len(self.odd),
+            odd=tuple(self.odd),
+            oddities=by_count(name for image in self.odd for name in image.oddities),
+            statistics=self._statistics(),
+            sample=tuple(self.sample),
+        )
+
+    def _statistics(self) -> PixelStatistics | None:
+        if not self.n_images:
+            return None
+        mean = self.total / self.n_pixels
+        return PixelStatistics(
+            n_images=self.n_images,
+            n_pixels=self.n_pixels,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            mean=mean,
+            std=math.sqrt(max(self.total_of_squares / self.n_pixels - mean**2, 0.0)),
+            **{name: by_count(tally.elements()) for name, tally in self.tallies.items()},
+        )
+
+
+def by_count(names: Iterable[str]) -> dict[str, int]:
+    """Count names, the commonest first, equally common ones in alphabetical order."""
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
