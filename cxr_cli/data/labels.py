@@ -69,8 +69,12 @@ class LabelTable:
         Names of the pathologies, in the order of the file (or of the data set, where findings are listed).
     quirks
         What was found odd.
-    columns, n_null_cells
-        The header of the file, and how many cells pandas would read as missing.
+    columns, column_types, null_cells
+        The header of the file; the type pandas infers for each column ("str", "int64", "float64", …); and how many
+        of its cells pandas reads as missing.
+    n_findings_written
+        Distinct cells of the column of ``|``-separated findings, as written: the same findings in another order
+        count apart. None where there is one column per pathology.
     uncertain, n_uncertain
         The policy for uncertain labels, and how many cells it touched.
     patient_codes, patient_ids
@@ -87,7 +91,9 @@ class LabelTable:
     pathologies: tuple[str, ...]
     quirks: tuple[Quirk, ...]
     columns: tuple[str, ...]
-    n_null_cells: int
+    column_types: tuple[str, ...]
+    null_cells: tuple[int, ...]
+    n_findings_written: int | None
     uncertain: UncertainPolicy
     n_uncertain: int
     patient_codes: NDArray[np.int64]
@@ -98,6 +104,11 @@ class LabelTable:
     def n_images(self) -> int:
         """Number of rows (a table names one image a row)."""
         return len(self.frame)
+
+    @property
+    def n_null_cells(self) -> int:
+        """Number of cells that pandas reads as missing."""
+        return sum(self.null_cells)
 
     @cached_property
     def images(self) -> list[str]:
@@ -163,6 +174,19 @@ def read_labels(
     return _Reader(raw, found, uncertain, allow_unsafe_names).read()
 
 
+def _inferred_type(column: pd.Series[Any], n_null: int) -> str:
+    """Name the type that pandas infers for a column, which may have been parsed as text or as categories of text."""
+    if n_null == len(column):
+        return "float64"
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        try:
+            numbers = pd.to_numeric(column.cat.categories.to_series())
+        except (ValueError, TypeError):
+            return "str"
+        return "float64" if n_null else str(numbers.dtype)
+    return "str" if column.dtype.kind == "O" else str(column.dtype)
+
+
 def normal_patient_id(text: str) -> str:
     """Return the one normal form of a patient id: ``00013118``, ``13118`` and ``13118.0`` are the same patient.
 
@@ -223,7 +247,7 @@ class _Reader:
                 expected="quotes only around whole cells",
                 remedy="Remove the stray quotes.",
             )
-        n_null_cells = int(cells.isna().to_numpy().sum())
+        null_cells = tuple(int(column.isna().sum()) for _, column in cells.items())
         columns: dict[str, Any] = {"image": self._images(cells[schema.image])}
         patient_codes, patient_ids = self._patients(cells, columns["image"])
         columns["patient_id"] = pd.array(np.array([*patient_ids, None], dtype=object)[patient_codes], dtype="str")
@@ -240,7 +264,11 @@ class _Reader:
             pathologies=tuple(labels),
             quirks=tuple(self.quirks),
             columns=header,
-            n_null_cells=n_null_cells,
+            column_types=tuple(
+                _inferred_type(column, n_null) for (_, column), n_null in zip(cells.items(), null_cells, strict=True)
+            ),
+            null_cells=null_cells,
+            n_findings_written=len(cells[schema.findings].cat.categories) if schema.findings else None,
             uncertain=self.uncertain,
             n_uncertain=self.n_uncertain,
             patient_codes=patient_codes,
@@ -581,7 +609,9 @@ def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
         pathologies=(),
         quirks=tuple(quirks),
         columns=raw.header,
-        n_null_cells=0,
+        column_types=("str",),
+        null_cells=(0,),
+        n_findings_written=None,
         uncertain="ignore",
         n_uncertain=0,
         patient_codes=patient_codes.astype(np.int64),

@@ -37,6 +37,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class ColumnFacts:
+    """One column of the file: its name, the type pandas infers, and how many cells pandas reads as missing."""
+
+    name: str
+    type: str
+    n_null: int
+
+
+@dataclass(frozen=True)
 class TableFacts:
     """The label table as a file.
 
@@ -44,10 +53,10 @@ class TableFacts:
     ----------
     path, schema
         The file and the schema it was read as.
-    n_rows, n_columns, columns
-        Rows below the header, and the header.
-    n_null_cells
-        Cells that pandas reads as missing.
+    n_rows, n_columns, n_null_cells
+        Rows below the header, columns, and cells that pandas reads as missing.
+    columns
+        In the order of the file.
     uncertain, n_uncertain
         What uncertain labels became ("ignore", "positive", "negative"), and how many cells that touched.
     n_images, n_duplicates
@@ -60,8 +69,8 @@ class TableFacts:
     schema: str
     n_rows: int
     n_columns: int
-    columns: tuple[str, ...]
     n_null_cells: int
+    columns: tuple[ColumnFacts, ...]
     uncertain: str
     n_uncertain: int
     n_images: int
@@ -149,6 +158,9 @@ class LabelFacts:
         Images where not one label is known (a part of `n_without_finding`).
     n_combinations
         Distinct sets of findings, the empty one included.
+    n_combinations_written
+        Distinct cells of the column of findings, where the same findings in another order count apart (836 in NIH's
+        table, whose sets are 801); None where there is one column per pathology.
     combinations
         The `N_LISTED` commonest.
     """
@@ -162,6 +174,7 @@ class LabelFacts:
     n_with_several: int
     n_unlabelled: int
     n_combinations: int
+    n_combinations_written: int | None
     combinations: tuple[Combination, ...]
 
 
@@ -358,7 +371,7 @@ def explore(
         table=_table_facts(table, data),
         patients=_patient_facts(table) if table.has_patients else None,
         pathologies=_pathology_facts(data),
-        labels=_label_facts(data),
+        labels=_label_facts(table, data),
         co_occurrence=_co_occurrence(data),
         age=_age_facts(table.frame["age"].to_numpy(dtype=np.float64)) if table.has("age") else None,
         by_view=breakdowns.get("view"),
@@ -383,8 +396,8 @@ def _table_facts(table: LabelTable, data: CodedLabels) -> TableFacts:
         schema=table.schema,
         n_rows=table.n_images,
         n_columns=len(table.columns),
-        columns=table.columns,
         n_null_cells=table.n_null_cells,
+        columns=tuple(map(ColumnFacts, table.columns, table.column_types, table.null_cells)),
         uncertain=table.uncertain,
         n_uncertain=table.n_uncertain,
         n_images=table.n_images - n_duplicates,
@@ -435,7 +448,7 @@ def _pathology_facts(data: CodedLabels) -> tuple[PathologyFacts, ...]:
     )
 
 
-def _label_facts(data: CodedLabels) -> LabelFacts:
+def _label_facts(table: LabelTable, data: CodedLabels) -> LabelFacts:
     n_images = data.n_images()[0].astype(np.int64)
     n_labels = data.positive.sum(axis=1)
     # Combinations that differ only in what is not known are one set of findings.
@@ -453,6 +466,7 @@ def _label_facts(data: CodedLabels) -> LabelFacts:
         n_with_several=int(per_image[2:].sum()),
         n_unlabelled=int(n_images[~data.known.any(axis=1)].sum()),
         n_combinations=len(counts),
+        n_combinations_written=table.n_findings_written,
         combinations=tuple(Combination(data.names(found[place]), int(counts[place])) for place in commonest),
     )
 

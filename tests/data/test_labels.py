@@ -37,9 +37,31 @@ def test_course_form_by_hand(read):
     assert pd.isna(table.frame["patient_id"].iloc[2])
     np.testing.assert_array_equal(table.labels, np.array([[1, 0], [0, np.nan], [1, 1]], dtype=np.float32))
     assert table.n_null_cells == 2
+    assert table.null_cells == (0, 0, 1, 1)
+    assert table.column_types == ("str", "int64", "float64", "float64")
+    assert table.n_findings_written is None
     assert kinds(table) == {"no-patient": (1, (2,))}
     assert [table.patient_ids[code] for code in table.patient_codes[:2]] == ["7", "7"]
     assert table.patient_codes[2] == -1
+
+
+def test_findings_written_in_another_order_are_counted_apart(read):
+    rows = [f"0000000{n}_000.png,{cell},0,{n},58,M,PA,1,1,1,1\n" for n, cell in enumerate(["Mass|Edema", "Edema|Mass"])]
+    table = read(NIH_HEADER + "\n" + "".join(rows))
+    assert table.n_findings_written == 2
+    np.testing.assert_array_equal(table.labels[0], table.labels[1])
+    types = dict(zip(table.columns, table.column_types, strict=True))
+    assert (types["Image Index"], types["Patient Age"], types["Patient Gender"]) == ("str", "int64", "str")
+
+
+@pytest.mark.filterwarnings("error")
+def test_types_are_those_that_pandas_infers(real_data):
+    for name in ("train-small.csv", "Data_Entry_2017_v2020.csv.gz"):
+        frame = pd.read_csv(real_data / "nih" / name)
+        expected = ["str" if str(kind) in ("object", "str") else str(kind) for kind in frame.dtypes]
+        table = read_labels(real_data / "nih" / name)
+        assert list(table.column_types) == expected
+        assert list(table.null_cells) == frame.isna().sum().tolist()
 
 
 def test_nih_2017_with_trailing_comma_and_old_ages(read):
