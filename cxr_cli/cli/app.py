@@ -117,4 +117,4 @@ def cxr(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    app(prog_name="cxr")

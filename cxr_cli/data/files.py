@@ -7,13 +7,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_cli.errors import InputError, OutputError
+from cxr_cli.errors import InputError, MissingPackageError, OutputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,17 +48,51 @@ def describe_input(path: Path, content: bytes | None = None) -> InputFile:
 
 
 def read_input(path: Path, *, remedy: str | None = None) -> bytes:
-    """Read a whole input file.
+    """Read a whole input file; an address such as ``s3://bucket/train.csv`` is read through fsspec.
 
     Raises
     ------
     InputError
         The file is missing, is a directory, or cannot be read.
+    MissingPackageError
+        The path is an address, and fsspec or its package for that protocol is not installed.
     """
+    address = remote_address(path)
+    if address is not None:
+        return _read_remote(address)
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise unreadable(path, error, remedy=remedy) from error
+
+
+def remote_address(path: Path | str) -> str | None:
+    """Return the address that a path stands for, or None for a local path.
+
+    Examples
+    --------
+    >>> remote_address(Path("s3://bucket/train.csv")), remote_address("train.csv"), remote_address("C:/train.csv")
+    ('s3://bucket/train.csv', None, None)
+    """
+    # Path("s3://bucket") folds the two slashes into one.
+    match = re.match(r"([a-z][a-z0-9+]+):/+(?=[^/])", str(path))
+    return f"{match[1]}://{str(path)[match.end() :]}" if match else None
+
+
+def _read_remote(address: str) -> bytes:
+    try:
+        import fsspec
+
+        with fsspec.open(address, "rb") as stream:
+            content: bytes = stream.read()
+            return content
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{address}: needs a package that is not installed: {error}",
+            remedy="Install fsspec and its package for the protocol (s3fs for s3://, gcsfs for gs://).",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{address}: cannot be read: {error}", remedy="Check the address and your access.") from error
 
 
 def unreadable(path: Path, error: OSError, *, remedy: str | None = None) -> InputError:
