@@ -155,7 +155,7 @@ def _damage(path: Path) -> Iterator[None]:
     """Turn what h5py and zipfile raise on damaged files into one message."""
     try:
         yield
-    except (zipfile.BadZipFile, OSError, KeyError, RuntimeError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, LookupError, RuntimeError, ValueError, TypeError, EOFError) as error:
         if isinstance(error, OSError) and error.errno:
             raise unreadable(path, error) from error
         text = str(error).strip("'\"")
@@ -282,22 +282,22 @@ def _refuse_code(path: Path, config: Any) -> None:
 
 def _datasets(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:
     """Collect the data sets of a file by path, in the natural order of their names."""
-    found: dict[str, h5py.Dataset] = {}
+    tops = (name for name in file if name not in _NOT_LAYERS)
+    found = dict(pair for name in tops for pair in _walk(path, file, name))
+    return {name: found[name] for name in sorted(found, key=_natural)}
 
-    def links(name: str, link: object) -> None:
-        if not isinstance(link, h5py.HardLink):
-            raise WeightsFileError(
-                f"{path}: {name} is a link to another place", remedy="Do not trust this file; weights need no links."
-            )
 
-    def collect(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item
-
-    file.visititems_links(links)
-    file.visititems(collect)
-    kept = (name for name in found if name.split("/")[0] not in _NOT_LAYERS)
-    return {name: found[name] for name in sorted(kept, key=_natural)}
+def _walk(path: Path, file: h5py.File, name: str) -> Iterator[tuple[str, h5py.Dataset]]:
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise WeightsFileError(
+            f"{path}: {name} is a link to another place", remedy="Do not trust this file; weights need no links."
+        )
+    item = file[name]
+    if isinstance(item, h5py.Dataset):
+        yield name, item
+    elif isinstance(item, h5py.Group):
+        for below in item:
+            yield from _walk(path, file, f"{name}/{below}")
 
 
 def _natural(name: str) -> list[tuple[str, int]]:
