@@ -14,6 +14,7 @@ the lungs) down to about 0.9 (diaphragm). Everything is thickness: a film is bri
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 import zlib
@@ -24,13 +25,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 Pixels = NDArray[np.uint8]
 Point = tuple[float, float]
 
 SIZE = 256  # pixels along each edge of a film
-SEED = 2018
+TABLE_SEED = 2018
+FILM_SEED = 1  # one of those tried that bring no two films close to each other by chance
 
 COLUMNS = (  # the course's order: PatientId stands between the findings
     "Image,Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,Infiltration,Mass,Nodule,"
@@ -72,7 +74,7 @@ class Dice:
     """Random numbers that are the same on every machine and with every NumPy release."""
 
     def __init__(self, *seed: int) -> None:
-        self._bits = np.random.PCG64(np.random.SeedSequence([SEED, *seed]))
+        self._bits = np.random.PCG64(np.random.SeedSequence(seed))
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Return a number in [low, high)."""
@@ -99,15 +101,20 @@ class Dice:
         return result
 
     def grid(self, rows: int, columns: int) -> Array:
-        """Return numbers in [0, 1), float64 of shape (rows, columns)."""
+        """Return numbers in [0, 1), float32 of shape (rows, columns)."""
         raw = self._bits.random_raw(rows * columns) >> np.uint64(11)
-        return (raw.astype(np.float64) * 2.0**-53).reshape(rows, columns)
+        return (raw.astype(np.float64) * 2.0**-53).astype(np.float32).reshape(rows, columns)
 
     def grain(self) -> Array:
-        """Return film grain of about unit deviation: sums of four bytes, float64 of shape (SIZE, SIZE)."""
+        """Return film grain of about unit deviation: sums of four bytes, float32 of shape (SIZE, SIZE)."""
         raw = self._bits.random_raw(SIZE * SIZE // 2).astype("<u8").view(np.uint8).reshape(SIZE, SIZE, 4)
         total = raw[..., 0].astype(np.int32) + raw[..., 1] + raw[..., 2] + raw[..., 3]
-        return (total - 510) / 147.8
+        return (total.astype(np.float32) - 510.0) / 147.8
+
+
+def mask(condition: NDArray[np.bool_]) -> Array:
+    """Return 1 where the condition holds and 0 elsewhere."""
+    return condition.astype(np.float32)
 
 
 def step(value: Array) -> Array:
@@ -130,9 +137,9 @@ def chord(distance_squared: Array) -> Array:
 def texture(dice: Dice, cells: int) -> Array:
     """Return smooth random hills in [0, 1], ``cells`` of them along each edge of the film."""
     knots = dice.grid(cells + 2, cells + 2)
-    position = (np.arange(SIZE) + 0.5) * (cells / SIZE)
+    position = (np.arange(SIZE, dtype=np.float32) + 0.5) * (cells / SIZE)
     cell = position.astype(np.intp)
-    t = step(position - cell)
+    t = step(position - np.floor(position))
     rows = knots[cell] * (1.0 - t)[:, None] + knots[cell + 1] * t[:, None]
     return rows[:, cell] * (1.0 - t) + rows[:, cell + 1] * t
 
@@ -181,8 +188,11 @@ class Pose:
     lordosis: float  # tube angle: moves clavicles and slants the ribs
     breath: float  # lowers the diaphragm
     arm: float  # how far the arms stand off
+    blades: float  # how far the shoulder blades are drawn out of the lungs
     portable: bool  # taken at the bedside, from the front: larger heart, cables
     gain: float  # exposure
+    fall_x: float  # change of exposure from the middle to the right edge
+    fall_y: float  # and to the lower edge
     contrast: float
     black: float
     white: float
@@ -196,17 +206,17 @@ def draw_anatomy(dice: Dice) -> Anatomy:
     return Anatomy(
         cage=dice.uniform(0.90, 1.04),
         squareness=dice.uniform(0.15, 1.0),
-        flesh=0.10 + 0.22 * flesh * flesh,
-        bones=dice.uniform(0.6, 1.2),
+        flesh=0.10 + 0.28 * flesh * flesh,
+        bones=dice.uniform(0.65, 1.1),
         breasts=dice.uniform(0.3, 0.5) if female else 0.0,
         heart=dice.uniform(0.50, 0.60),
-        heart_tilt=dice.uniform(0.15, 0.38),
+        heart_tilt=dice.uniform(0.35, 0.85),
         heart_x=dice.uniform(0.10, 0.18),
         knob=dice.uniform(0.10, 0.16),
         mediastinum=dice.uniform(0.15, 0.22),
-        diaphragm=dice.uniform(0.58, 0.84),
+        diaphragm=dice.uniform(0.54, 0.80),
         dome_difference=dice.uniform(-0.02, 0.14),
-        dome_curve=dice.uniform(0.20, 0.38),
+        dome_curve=dice.uniform(0.26, 0.50),
         rib_spacing=dice.uniform(0.185, 0.245),
         rib_phase=dice.uniform(),
         rib_slope=dice.uniform(0.18, 0.62),
@@ -220,21 +230,24 @@ def draw_anatomy(dice: Dice) -> Anatomy:
 
 def draw_pose(dice: Dice, anatomy: Anatomy) -> Pose:
     """Return how one film of a patient was taken."""
-    scale = dice.uniform(80.0, 108.0)
+    scale = dice.uniform(76.0, 110.0)
     portable = dice.chance(0.35)
     return Pose(
-        x=SIZE / 2 + dice.uniform(-17.0, 17.0),
-        y=SIZE / 2 + dice.uniform(-22.0, 20.0),
+        x=SIZE / 2 + dice.uniform(-21.0, 21.0),
+        y=SIZE / 2 + dice.uniform(-26.0, 24.0),
         scale_x=scale,
-        scale_y=scale * dice.uniform(0.94, 1.12),
-        half_tilt=dice.uniform(-0.055, 0.055),
+        scale_y=scale * dice.uniform(0.92, 1.15),
+        half_tilt=dice.uniform(-0.07, 0.07),
         turn=dice.uniform(-0.09, 0.09),
         lordosis=dice.uniform(-0.09, 0.09),
         breath=dice.uniform(-0.10, 0.08) - (0.06 if portable else 0.0),
         arm=dice.uniform(-0.25, 0.45),
+        blades=dice.uniform(0.0, 0.18) if portable else dice.uniform(0.16, 0.40),
         portable=portable,
-        gain=dice.uniform(0.7, 1.35),
-        contrast=dice.uniform(-0.35, 0.5),
+        gain=dice.uniform(0.8, 1.4) / (0.85 + 0.8 * anatomy.flesh),
+        fall_x=dice.uniform(-0.16, 0.16),
+        fall_y=dice.uniform(-0.25, 0.15),
+        contrast=dice.uniform(-0.55, 0.15),
         black=dice.uniform(0.0, 26.0),
         white=dice.uniform(215.0, 252.0),
         grain=dice.uniform(0.35, 0.85),
@@ -246,27 +259,27 @@ class Scene:
 
     ``air`` (0 to about 1, lung depth), ``dense`` (thickness added to the soft tissue: bones, vessels, metal) and
     ``haze`` (0 to 1, share of the air that is filled with something) are what structures and findings draw on.
-    All arrays are float64 of shape (SIZE, SIZE).
+    All arrays are float32 of shape (SIZE, SIZE).
     """
 
     def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
         self.anatomy, self.pose = anatomy, pose
         t = pose.half_tilt
         self._cos, self._sin = (1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t)
-        across = (np.arange(SIZE) + 0.5 - pose.x)[None, :]
-        down = (np.arange(SIZE) + 0.5 - pose.y)[:, None]
+        across = (np.arange(SIZE, dtype=np.float32) + 0.5 - pose.x)[None, :]
+        down = (np.arange(SIZE, dtype=np.float32) + 0.5 - pose.y)[:, None]
         self.skin_x: Array = (across * self._cos + down * self._sin) / pose.scale_x
         self.y: Array = (down * self._cos - across * self._sin) / pose.scale_y
         # A turned patient: the middle moves against the wall.
         self.x: Array = self.skin_x + pose.turn * np.maximum(1.0 - self.skin_x * self.skin_x, 0.0)
         self.reach: Array = np.abs(self.x)
-        self.left: NDArray[np.bool_] = self.x > 0
+        self.left = mask(self.x > 0)
         self.wall = self._wall() - self.reach  # distance to the side wall of the chest, > 0 inside
         self.above = self._diaphragm() - self.y  # height above the diaphragm
-        self.spine_x = anatomy.scoliosis * self.y * (1.0 - self.y)
-        self.air = np.zeros((SIZE, SIZE))
-        self.dense = np.zeros((SIZE, SIZE))
-        self.haze = np.zeros((SIZE, SIZE))
+        self.spine_x = anatomy.scoliosis * (1.0 - self.y * self.y)
+        self.air = np.zeros((SIZE, SIZE), np.float32)
+        self.dense = np.zeros((SIZE, SIZE), np.float32)
+        self.haze = np.zeros((SIZE, SIZE), np.float32)
 
     def _wall(self) -> Array:
         a = self.anatomy
@@ -278,10 +291,14 @@ class Scene:
 
     def _diaphragm(self) -> Array:
         a = self.anatomy
-        top = a.diaphragm + self.pose.breath + np.where(self.left, a.dome_difference, 0.0)
+        top = a.diaphragm + self.pose.breath + a.dome_difference * self.left
         off = (self.reach / a.cage - 0.46) / 0.54
         off2 = off * off
-        return top + a.dome_curve * (0.45 * off2 + 0.55 * off2 * off2 * off2) * np.where(off > 0, 1.0, 0.35)
+        return top + a.dome_curve * (0.45 * off2 + 0.55 * off2 * off2 * off2) * (0.35 + 0.65 * mask(off > 0))
+
+    def half(self, side: int) -> Array:
+        """Return 1 on the given side of the body (-1 right, 1 left) and 0 on the other."""
+        return self.left if side > 0 else 1.0 - self.left
 
     def fill(self, share: Array) -> None:
         """Fill a share (0 to 1) of the air that is left."""
@@ -290,7 +307,8 @@ class Scene:
     def ball(self, x: float, y: float, radius_x: float, radius_y: float | None = None, slant: float = 0.0) -> Array:
         """Return the squared distance from (x, y) in units of the radii."""
         dx, dy = self.x - x, self.y - y
-        across, down = (dx + slant * dy) / radius_x, (dy - slant * dx) / (radius_y or radius_x)
+        unit = math.sqrt(1.0 + slant * slant)
+        across, down = (dx + slant * dy) / (unit * radius_x), (dy - slant * dx) / (unit * (radius_y or radius_x))
         return across * across + down * down
 
     def pixel(self, point: Point) -> Point:
@@ -348,19 +366,19 @@ def soft_tissue(scene: Scene) -> Array:
     half = neck_width + (trunk_width - neck_width) * step((y + 1.32) / 0.55)
     off = x / half
     trunk = (1.05 + 0.35 * step((y + 0.9) / 0.6) + 0.45 * step((y - 0.4) / 0.7)) * chord(off * off * off * off)
-    arms = np.zeros((SIZE, SIZE))
+    arms = np.zeros((SIZE, SIZE), np.float32)
     reach = a.cage + 0.34 + a.flesh
-    elbow = reach + scene.pose.arm
+    elbow = reach + 1.6 * scene.pose.arm
     for side in (-1, 1):
         shoulder = (side * reach, a.clavicle + 0.24)
         scene.stroke(arms, [(side * 0.55, a.clavicle + 0.14), shoulder], [0.26, 0.30 + 0.3 * a.flesh], 0.95)
-        scene.stroke(arms, [shoulder, (side * elbow, 0.9)], [0.30 + 0.3 * a.flesh, 0.22 + 0.2 * a.flesh], 0.95)
+        scene.stroke(arms, [shoulder, (side * elbow, 1.8)], [0.30 + 0.3 * a.flesh, 0.22 + 0.2 * a.flesh], 0.95)
     trunk2, arms2 = trunk * trunk, arms * arms
-    body = np.sqrt(np.sqrt(trunk2 * trunk2 + arms2 * arms2)) * (0.8 + 1.2 * a.flesh)
+    body = np.sqrt(np.sqrt(trunk2 * trunk2 + arms2 * arms2)) * (0.85 + 0.8 * a.flesh)
     for side in (-1, 1) if a.breasts else ():
         d2 = scene.ball(side * 0.56, 0.38, a.breasts + 0.08, a.breasts)
         below = step((scene.y - 0.1) / 0.5)
-        body = body + 0.38 * chord(d2) * below
+        body = body + 0.38 * chord(d2) * below * step(body / 0.25)
     return body
 
 
@@ -385,11 +403,11 @@ def heart(scene: Scene) -> Array:
     """Return how much of the lung's depth the heart, the aorta and the great vessels take, 0 to 1."""
     a = scene.anatomy
     size = a.heart * (1.06 if scene.pose.portable else 1.0)
-    base_y = a.diaphragm + scene.pose.breath - 0.62 * size + 0.04
-    main = scene.ball(a.heart_x + 0.05, base_y, size, size * 0.70, slant=a.heart_tilt)
-    atrium = scene.ball(-0.08, base_y + 0.02, 0.36 * size + 0.06, 0.62 * size)
+    base_y = a.diaphragm + scene.pose.breath - 0.20 - 0.16 * size
+    main = scene.ball(a.heart_x + 0.06, base_y + 0.05, size, size * 0.68, slant=a.heart_tilt)
+    atrium = scene.ball(-0.06, base_y + 0.02, 0.34 * size + 0.06, 0.66 * size)
     knob = scene.ball(0.10 + 0.3 * a.knob, -0.50, a.knob + 0.05, a.knob + 0.02)
-    trunk = scene.ball(0.13, -0.22, a.knob + 0.06, 0.25)
+    trunk = scene.ball(0.12, base_y - 0.34 - 0.1 * size, a.knob + 0.09, 0.34, slant=-0.25)
     cava = scene.ball(-0.12, -0.5, 0.13, 0.55)
     shadow = np.maximum(np.maximum(chord(main), 0.9 * chord(atrium)), 0.75 * chord(knob))
     shadow = np.maximum(shadow, np.maximum(0.6 * chord(trunk), 0.5 * chord(cava)))
@@ -399,13 +417,14 @@ def heart(scene: Scene) -> Array:
 def spine(scene: Scene) -> Array:
     """Return the vertebrae as added thickness."""
     across = (scene.x - scene.spine_x) / (0.105 + 0.012 * scene.y)
-    column = step((1.0 - np.abs(across)) / 0.25)
+    column = step((1.15 - np.abs(across)) / 0.5)
     phase = (scene.y + scene.anatomy.rib_phase) / 0.165
     within = (phase - np.floor(phase)) * 2.0 - 1.0
     disc = step((np.abs(within) - 0.72) / 0.25)
     pedicle = bump((np.abs(across) - 0.68) * (np.abs(across) - 0.68) / 0.07 + (within + 0.1) * (within + 0.1) / 0.10)
     process = bump(across * across / 0.03 + (within - 0.45) * (within - 0.45) / 0.25)
-    return column * (0.50 - 0.20 * disc) + 0.16 * pedicle + 0.10 * process
+    bodies = column * (0.30 - 0.14 * disc) + 0.10 * pedicle + 0.10 * process
+    return bodies * (1.0 - 0.4 * step((scene.y - 0.4) / 0.6))
 
 
 def rib_band(phase: Array, width: float) -> Array:
@@ -429,71 +448,86 @@ def ribs(scene: Scene) -> Array:
     front = rib_band((y - front_line) / (a.rib_spacing * 1.12) + 1.7 * a.rib_phase, a.rib_width * 1.15)
     cage = step((scene.wall + 0.07) / 0.04)
     top = step((y + 1.08) / 0.12)
-    bottom = step((1.15 - y) / 0.3)
+    bottom = step((1.15 - y) / 0.3) * (1.0 - 0.5 * step(-scene.above / 0.1))
     from_spine = step((reach - 0.10) / 0.08)
     cartilage = step((reach - 0.42) / 0.22) * step((y + 0.85) / 0.2)
     tangent = np.clip((scene.wall + 0.07) / 0.22, 0.0, 1.0)
     tangent = 1.0 + 0.9 * (1.0 - tangent) * (1.0 - tangent)  # at the side the rays run along the bone
-    return a.bones * cage * top * bottom * (0.20 * back * from_spine * tangent + 0.11 * front * cartilage)
+    return a.bones * cage * top * bottom * (0.20 * back * from_spine * tangent + 0.085 * front * cartilage)
 
 
 def shoulder_bones(scene: Scene) -> Array:
     """Return clavicles, shoulder blades and upper arms as added thickness."""
     a, pose = scene.anatomy, scene.pose
-    layer = np.zeros((SIZE, SIZE))
+    layer = np.zeros((SIZE, SIZE), np.float32)
     shift = 0.8 * pose.lordosis
     reach = a.cage + 0.34 + a.flesh
     for side in (-1, 1):
         head = (side * (reach - 0.02), a.clavicle + 0.22)
-        clavicle = curve((side * 0.12, -0.74 + shift), (side * 0.45, -0.84 + shift), (side * 0.74, a.clavicle + shift))
-        clavicle += curve(clavicle[-1], (side * 0.95, a.clavicle - 0.10 + shift), (side * (reach - 0.1), a.clavicle))[
-            1:
-        ]
+        middle, end = (side * 0.74, a.clavicle + shift), (side * (reach - 0.1), a.clavicle)
+        clavicle = curve((side * 0.12, -0.74 + shift), (side * 0.45, -0.84 + shift), middle)
+        clavicle += curve(middle, (side * 0.95, a.clavicle - 0.10 + shift), end)[1:]
         scene.stroke(layer, clavicle, [0.055] + [0.042] * (len(clavicle) - 1), 0.34)
         scene.stroke(layer, [head, head], [0.135, 0.135], 0.36)
-        scene.stroke(layer, [head, (side * (reach + pose.arm), 0.9)], [0.10, 0.075], 0.40)
-        blade = curve((side * 0.70, -0.84), (side * 0.86, -0.35), (side * (0.98 + 0.3 * max(pose.arm, 0.0)), 0.0))
+        scene.stroke(layer, [head, (side * (reach + 1.6 * pose.arm), 1.8)], [0.10, 0.075], 0.40)
+        out = pose.blades
+        blade = curve((side * (0.48 + out), -0.86), (side * (0.58 + out), -0.35), (side * (0.72 + out), 0.02))
         scene.stroke(layer, blade, [0.022] * len(blade), 0.15)
         scene.stroke(layer, [blade[-1], (side * (reach - 0.16), a.clavicle + 0.3)], [0.03, 0.05], 0.17)
-        scene.stroke(layer, [(side * 0.74, -0.80), (side * (reach - 0.1), a.clavicle + 0.12)], [0.03, 0.06], 0.17)
+        scene.stroke(
+            layer, [(side * (0.52 + out), -0.80), (side * (reach - 0.1), a.clavicle + 0.12)], [0.03, 0.06], 0.17
+        )
     return a.bones * layer
 
 
 def airways(scene: Scene) -> Array:
     """Return windpipe and main bronchi as missing thickness."""
-    layer = np.zeros((SIZE, SIZE))
-    scene.stroke(layer, [(0.0, -1.6), (0.01, -0.75), (-0.02, -0.28)], [0.075, 0.07, 0.065], 0.30)
-    scene.stroke(layer, [(-0.02, -0.28), (-0.17, -0.10)], [0.055, 0.04], 0.18)
-    scene.stroke(layer, [(-0.02, -0.28), (0.20, -0.12)], [0.05, 0.04], 0.18)
+    layer = np.zeros((SIZE, SIZE), np.float32)
+    bend = scene.anatomy.scoliosis
+    scene.stroke(
+        layer,
+        [(-1.5 * bend, -1.6), (0.01 + 0.3 * bend, -0.75), (-0.02 + 0.5 * bend, -0.28)],
+        [0.075, 0.07, 0.065],
+        0.30,
+    )
+    scene.stroke(layer, [(-0.02 + 0.5 * bend, -0.28), (-0.17, -0.10)], [0.055, 0.04], 0.18)
+    scene.stroke(layer, [(-0.02 + 0.5 * bend, -0.28), (0.20, -0.12)], [0.05, 0.04], 0.18)
     return layer
 
 
 def vessels(scene: Scene, dice: Dice, strength: float) -> Array:
     """Return the vessels that branch from the hila as added thickness."""
-    layer = np.zeros((SIZE, SIZE))
-    for side, root in ((-1, (-0.20, -0.06)), (1, (0.22, -0.14))):
-        for _ in range(9):
-            down = dice.uniform(-0.8, 0.85)
-            tip = (side * dice.uniform(0.4, 0.85), root[1] + down)
-            bend = (root[0] + side * dice.uniform(0.04, 0.25), root[1] + down * dice.uniform(0.3, 0.65))
+    layer = np.zeros((SIZE, SIZE), np.float32)
+    for side, root in ((-1, (-0.21, -0.06)), (1, (0.22, -0.14))):
+        for i in range(10):
+            down = -0.75 + 0.165 * i + dice.uniform(-0.08, 0.08)
+            tip = (side * (0.84 - 0.35 * abs(down) + dice.uniform(-0.15, 0.08)), root[1] + down)
+            bend = (root[0] + side * dice.uniform(0.02, 0.14), root[1] + down * dice.uniform(0.45, 0.8))
             branch = curve(root, bend, tip, 6)
-            scene.stroke(layer, branch, [0.036, 0.030, 0.024, 0.018, 0.013, 0.010, 0.007], 0.21 * strength)
-            fork = branch[3]
-            twig = (fork[0] + side * dice.uniform(0.1, 0.32), fork[1] + dice.uniform(-0.22, 0.28))
-            scene.stroke(layer, [fork, twig], [0.017, 0.006], 0.15 * strength)
-        hilum = scene.ball(root[0], root[1] + 0.04, 0.13, 0.22)
-        layer = layer + 0.12 * strength * bump(hilum)
+            scene.stroke(layer, branch, [0.040, 0.032, 0.024, 0.017, 0.012, 0.009, 0.006], 0.13 * strength)
+            for fork in branch[2:5]:
+                twig = (
+                    fork[0] + side * dice.uniform(0.06, 0.25),
+                    fork[1] + dice.uniform(-0.05, 0.22) * (1 if down > 0 else -1),
+                )
+                scene.stroke(layer, [fork, twig], [0.014, 0.006], 0.10 * strength)
+        layer = layer + 0.13 * strength * bump(scene.ball(root[0], root[1] + 0.04, 0.14, 0.24))
     return layer
 
 
-def stomach_gas(scene: Scene) -> Array:
-    """Return the gas bubble under the left dome as missing thickness."""
+def belly_gas(scene: Scene, dice: Dice) -> Array:
+    """Return the gas under the diaphragm as missing thickness: a bubble in the stomach, loops of bowel."""
     a = scene.anatomy
-    if not a.stomach:
-        return np.zeros((SIZE, SIZE))
     top = a.diaphragm + a.dome_difference + scene.pose.breath
-    d2 = scene.ball(0.42, top + 0.10 + 0.6 * a.stomach, 1.25 * a.stomach, 0.75 * a.stomach)
-    return 0.55 * chord(d2) * step(-(scene.above + 0.04) / 0.04)
+    gas = np.zeros((SIZE, SIZE), np.float32)
+    if a.stomach:
+        gas = 0.55 * chord(scene.ball(0.42, top + 0.10 + 0.6 * a.stomach, 1.25 * a.stomach, 0.75 * a.stomach))
+    for _ in range(dice.below(5)):
+        x, y, size = dice.uniform(-0.8, 0.8), top + dice.uniform(0.35, 0.85), dice.uniform(0.07, 0.16)
+        gas = np.maximum(
+            gas, 0.35 * chord(scene.ball(x, y, size * dice.uniform(1.0, 1.8), size, dice.uniform(-0.5, 0.5)))
+        )
+    return gas * step(-(scene.above + 0.04) / 0.04)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -502,7 +536,7 @@ def stomach_gas(scene: Scene) -> Array:
 
 def enlarge_heart(anatomy: Anatomy, dice: Dice) -> Anatomy:
     """Let the heart take well over half the width of the chest."""
-    return replace(anatomy, heart=dice.uniform(0.76, 0.88) * anatomy.cage, heart_tilt=0.22, heart_x=0.16)
+    return replace(anatomy, heart=dice.uniform(0.74, 0.86) * anatomy.cage, heart_tilt=0.3, heart_x=0.16)
 
 
 def overinflate(anatomy: Anatomy, dice: Dice) -> Anatomy:
@@ -529,34 +563,42 @@ ALTERATIONS: dict[str, Callable[[Anatomy, Dice], Anatomy]] = {
 # Findings that are drawn on the film
 
 
-def place_in_lung(scene: Scene, dice: Dice, low: float = -0.65, high: float = 0.45) -> Point:
-    """Return a point inside a lung and clear of the heart."""
-    side = dice.side()
-    y = dice.uniform(low, min(high, scene.anatomy.diaphragm + scene.pose.breath - 0.2))
-    inner = 0.38 + (0.16 if side > 0 and y > 0 else 0.0)
-    return side * dice.uniform(inner, 0.70), y
+def place_in_lung(scene: Scene, dice: Dice, low: float = -0.65, high: float = 0.6) -> Point:
+    """Return a point well inside a lung and clear of heart, wall and what was drawn before."""
+    free = scene.air * (1.0 - scene.haze)
+    point = (0.0, 0.0)
+    for _ in range(500):
+        point = (dice.side() * dice.uniform(0.30, 0.75), dice.uniform(low, high))
+        column, row = (int(place) for place in scene.pixel(point))
+        if 8 <= column < SIZE - 8 and 8 <= row < SIZE - 8 and free[row, column] > 0.5:
+            break
+    return point
 
 
 def raise_dome(scene: Scene, side: int, height: float) -> None:
     """Raise one dome of the diaphragm: a lung that lost volume."""
-    lung = (scene.left == (side > 0)) & (scene.wall > 0)
-    scene.air *= np.where(lung, step((scene.above - height + 0.01) / 0.03), 1.0)
+    scene.air *= 1.0 - scene.half(side) * step((height + 0.02 - scene.above) / 0.03)
 
 
 def atelectasis(scene: Scene, dice: Dice) -> None:
     """Draw plate-like bands across a lower zone, and the dome under them drawn up."""
     side = dice.side()
-    height = dice.uniform(0.10, 0.20)
+    height = dice.uniform(0.12, 0.22)
     raise_dome(scene, side, height)
     floor = scene.anatomy.diaphragm + scene.pose.breath - height
-    band = np.zeros((SIZE, SIZE))
-    for i in range(2 + dice.below(2)):
+    band = np.zeros((SIZE, SIZE), np.float32)
+    for i in range(1 + dice.below(3)):
         y = floor - 0.10 - 0.13 * i - dice.uniform(0.0, 0.05)
         start, end = (
-            (side * dice.uniform(0.25, 0.34), y + dice.uniform(-0.04, 0.04)),
-            (side * dice.uniform(0.7, 0.86), y),
+            (side * dice.uniform(0.25, 0.35) + (0.15 if side > 0 else 0.0), y + dice.uniform(-0.12, 0.06)),
+            (side * dice.uniform(0.70, 0.88), y),
         )
-        scene.stroke(band, curve(start, (side * 0.5, y - 0.05), end), [0.030 + 0.012 * dice.uniform()] * 9, 0.85)
+        scene.stroke(
+            band,
+            curve(start, (side * 0.6, y - 0.05), end),
+            [0.026 + 0.016 * dice.uniform()] * 9,
+            dice.uniform(0.5, 0.75),
+        )
     scene.fill(band)
 
 
@@ -570,27 +612,28 @@ def infiltration(scene: Scene, dice: Dice) -> None:
     """Draw one to three faint, mottled, ill-defined patches."""
     for _ in range(1 + dice.below(3)):
         centre = place_in_lung(scene, dice)
-        scene.fill(patch(scene, dice, centre, dice.uniform(0.26, 0.40), 0.75, 34))
+        scene.fill(patch(scene, dice, centre, dice.uniform(0.28, 0.44), 0.68, 26))
 
 
 def bronchogram(scene: Scene, dice: Dice, centre: Point, size: float) -> Array:
     """Return the air-filled bronchi that stay dark in a filled lung."""
-    layer = np.zeros((SIZE, SIZE))
+    layer = np.zeros((SIZE, SIZE), np.float32)
     side = 1 if centre[0] > 0 else -1
     root = (centre[0] - side * 0.8 * size, centre[1] - 0.5 * size)
-    for i in range(4):
-        tip = (centre[0] + side * 0.7 * size, centre[1] + size * (-0.6 + 0.42 * i + dice.uniform(-0.08, 0.08)))
-        scene.stroke(layer, [root, tip], [0.022, 0.010], 0.7)
+    for i in range(3):
+        tip = (centre[0] + side * 0.6 * size, centre[1] + size * (-0.45 + 0.4 * i + dice.uniform(-0.1, 0.1)))
+        bend = (centre[0] - side * 0.2 * size, 0.7 * root[1] + 0.3 * tip[1])
+        scene.stroke(layer, curve(root, bend, tip, 4), [0.020, 0.018, 0.016, 0.013, 0.010], 0.42)
     return layer
 
 
 def consolidation(scene: Scene, dice: Dice) -> None:
     """Draw a dense, even patch with a straight lower edge (the fissure) and air bronchograms."""
-    centre = place_in_lung(scene, dice, -0.55, 0.3)
-    size = dice.uniform(0.28, 0.38)
+    centre = place_in_lung(scene, dice, -0.5, 0.35)
+    size = dice.uniform(0.32, 0.44)
     shape = step(1.9 * (1.0 - scene.ball(*centre, size * 1.1, size)))
     fissure = step((centre[1] + 0.55 * size + 0.1 * (scene.x - centre[0]) - scene.y) / 0.03)
-    scene.fill(0.95 * shape * fissure * (1.0 - bronchogram(scene, dice, centre, size)))
+    scene.fill(0.88 * shape * fissure * (1.0 - bronchogram(scene, dice, centre, size)))
 
 
 def pneumonia(scene: Scene, dice: Dice) -> None:
@@ -603,17 +646,17 @@ def pneumonia(scene: Scene, dice: Dice) -> None:
 
 def edema(scene: Scene, dice: Dice) -> None:
     """Draw haze spreading from both hila like wings, wide vessels, short lines at the bases."""
-    strength = dice.uniform(0.65, 0.8)
+    strength = dice.uniform(0.75, 0.9)
     for side in (-1, 1):
-        wing = bump(scene.ball(side * 0.40, 0.02, 0.62, 0.80) * 0.7)
+        wing = bump(scene.ball(side * 0.40, 0.04, 0.66, 0.86) * 0.62)
         scene.fill(strength * wing * (0.55 + 0.6 * texture(dice, 26)))
-    lines = np.zeros((SIZE, SIZE))
+    lines = np.zeros((SIZE, SIZE), np.float32)
     for i in range(6):
         for side in (-1, 1):
             y = 0.20 + 0.07 * i
             scene.stroke(lines, [(side * 0.97, y), (side * 0.84, y + dice.uniform(-0.02, 0.02))], [0.008, 0.006], 0.12)
-    scene.dense += lines * (scene.air > 0.05)
-    scene.dense += 0.8 * vessels(scene, dice, 1.2) * scene.air
+    scene.dense += lines * mask(scene.air > 0.05)
+    scene.dense += 0.5 * vessels(scene, dice, 1.2) * scene.air
 
 
 def effusion(scene: Scene, dice: Dice) -> None:
@@ -626,12 +669,12 @@ def effusion(scene: Scene, dice: Dice) -> None:
         climb = climb * climb
         level = scene.anatomy.diaphragm + scene.pose.breath + 0.06 - height - 0.42 * climb
         under = step((scene.y - level + 0.03) / 0.07)
-        scene.fill(0.97 * under * (scene.left == (side > 0)))
+        scene.fill(0.97 * under * scene.half(side))
 
 
 def fibrosis(scene: Scene, dice: Dice) -> None:
     """Draw a net of coarse lines, thickest at the bases and the walls, on both sides."""
-    net = np.zeros((SIZE, SIZE))
+    net = np.zeros((SIZE, SIZE), np.float32)
     for cells in (22, 36, 52):
         ridge = np.abs(texture(dice, cells) - 0.5) / 0.075
         net = np.maximum(net, bump(ridge * ridge))
@@ -674,34 +717,34 @@ def pleural_thickening(scene: Scene, dice: Dice) -> None:
     side = dice.side()
     apex = step((-0.35 - scene.y) / 0.5)
     width = dice.uniform(0.075, 0.11) * (0.6 + 0.8 * texture(dice, 9)) + 0.12 * apex
-    peel = step((width - scene.wall) / 0.025) * (scene.left == (side > 0))
-    cap = step((-0.80 - scene.y + 0.10 * texture(dice, 12)) / 0.03) * (scene.left == (side > 0))
+    peel = step((width - scene.wall) / 0.025) * scene.half(side)
+    cap = step((-0.80 - scene.y + 0.10 * texture(dice, 12)) / 0.03) * scene.half(side)
     scene.fill(0.92 * np.maximum(peel, cap))
 
 
 def emphysema(scene: Scene, dice: Dice) -> None:
     """Draw overblown lungs: more air, thin-walled holes in the upper zones."""
-    scene.air *= 1.22
+    scene.air *= 1.30
     for _ in range(5):
         x, y = place_in_lung(scene, dice, -0.75, 0.0)
         d2 = scene.ball(x, y, dice.uniform(0.10, 0.18))
         rim = (np.sqrt(d2) - 1.0) / 0.12
-        scene.dense += (0.07 * bump(rim * rim) - 0.07 * chord(d2)) * (scene.air > 0.2)
+        scene.dense += (0.07 * bump(rim * rim) - 0.07 * chord(d2)) * mask(scene.air > 0.2)
 
 
 def pneumothorax(scene: Scene, dice: Dice) -> None:
     """Draw a rim of black, empty air along the wall of one side; the lung's edge is a thin white line."""
     side = dice.side()
-    here = scene.left == (side > 0)
+    here = scene.half(side)
     width = dice.uniform(0.16, 0.28) + 0.22 * step((-0.2 - scene.y) / 0.7)
     inside = scene.wall - width
     top = scene.y + 0.80 - 0.1 * scene.reach
     inside = np.minimum(inside, top)
     rim = step((0.012 - inside) / 0.02) * here * step(scene.above / 0.05)
     scene.dense *= 1.0 - rim * 0.55  # no vessels out there, and ribs in thin contrast
-    scene.air = np.where(here, scene.air * (1.0 + 0.45 * rim) + 0.12 * rim * (scene.air > 0.02), scene.air)
+    scene.air += rim * (0.45 * scene.air + 0.12 * mask(scene.air > 0.02))
     line = (inside - 0.012) / 0.02
-    scene.dense += 0.20 * bump(line * line) * here * (scene.air > 0.05)
+    scene.dense += 0.20 * bump(line * line) * here * mask(scene.air > 0.05)
 
 
 FINDINGS: dict[str, Callable[[Scene, Dice], None]] = {
@@ -754,7 +797,7 @@ def markers(film: Array, pose: Pose, dice: Dice) -> None:
 
 def cables(scene: Scene, dice: Dice) -> Array:
     """Return the leads of a bedside monitor as added thickness."""
-    layer = np.zeros((SIZE, SIZE))
+    layer = np.zeros((SIZE, SIZE), np.float32)
     if scene.pose.portable:
         for _ in range(1 + dice.below(3)):
             side = dice.side()
@@ -782,9 +825,12 @@ def soften(film: Array) -> Array:
 
 def develop(thickness: Array, pose: Pose, dice: Dice) -> Pixels:
     """Turn thickness into grey levels: exposure, contrast, letters, collimator, grain; uint8 of shape (SIZE, SIZE)."""
-    amount = np.maximum(thickness, 0.0) * pose.gain
+    ramp = (np.arange(SIZE, dtype=np.float32) + 0.5) * (2.0 / SIZE) - 1.0
+    amount = np.maximum(thickness, 0.0) * (
+        pose.gain * (1.0 + pose.fall_x * ramp[None, :] + pose.fall_y * ramp[:, None])
+    )
     level = amount / (amount + 0.75)
-    level = np.clip((level - 0.02) / 0.76, 0.0, 1.0)
+    level = np.clip((level - 0.14) / 0.62, 0.0, 1.0)
     level = level * (1.0 + pose.contrast) / (1.0 + pose.contrast * level)
     film = soften(pose.black + (pose.white - pose.black) * level)
     markers(film, pose, dice)
@@ -798,24 +844,25 @@ def draw_film(patient: int, follow_up: int, findings: Sequence[str] = ()) -> Pix
 
     The patient's number fixes the anatomy; patient and follow-up number fix how the film was taken.
     """
-    anatomy = draw_anatomy(Dice(patient))
-    dice = Dice(patient, 1 + follow_up)
+    anatomy = draw_anatomy(Dice(FILM_SEED, patient, 0))
+    dice = Dice(FILM_SEED, patient, 2 + follow_up)
+    findings_dice = Dice(FILM_SEED, patient, 2 + follow_up, 1)  # its own: a finding changes nothing else on the film
     pose = draw_pose(dice, anatomy)
     for name, alter in ALTERATIONS.items():
         if name in findings:
-            anatomy = alter(anatomy, dice)
+            anatomy = alter(anatomy, findings_dice)
     scene = Scene(anatomy, pose)
     scene.air = lungs(scene, anatomy.mediastinum) * (1.0 - 0.94 * heart(scene))
-    grown = vessels(scene, Dice(patient, 0), anatomy.vessels)
+    grown = vessels(scene, Dice(FILM_SEED, patient, 1), anatomy.vessels)
     scene.dense = grown * np.minimum(1.0, 1.3 * scene.air) + ribs(scene)
-    scene.air *= 0.94 + 0.12 * texture(dice, 40)
+    scene.air *= 0.90 + 0.10 * texture(dice, 30) + 0.10 * texture(dice, 75)
     for name, draw in FINDINGS.items():
         if name in findings:
-            draw(scene, dice)
+            draw(scene, findings_dice)
     body = soft_tissue(scene)
-    lung = 0.80 * scene.air * (1.0 - scene.haze) * np.minimum(1.0, body / 0.9)
+    lung = 0.88 * scene.air * (1.0 - scene.haze) * np.minimum(1.0, body / 0.9)
     bones = (spine(scene) + shoulder_bones(scene)) * step(body / 0.3)
-    gas = (airways(scene) + stomach_gas(scene)) * step(body / 0.5)
+    gas = (airways(scene) + belly_gas(scene, dice)) * step(body / 0.5)
     thickness = body * 0.95 - 0.95 * lung + 0.9 * scene.dense + bones - gas
     return develop(np.maximum(thickness, 0.0) + cables(scene, dice), pose, dice)
 
@@ -904,7 +951,7 @@ def take(items: Iterator[int], n: int) -> list[int]:
 
 def tables() -> tuple[list[Film], list[Film]]:
     """Return the rows of the training and the validation table, in their order."""
-    dice = Dice(0)
+    dice = Dice(TABLE_SEED, 0)
     n_patients = sum(n for _, n in TRAIN_PATIENTS + VALID_PATIENTS) + len(SHARED_PATIENTS) + 1
     patients = iter(dice.shuffled(range(FIRST_PATIENT, FIRST_PATIENT + n_patients)))
     shared: tuple[list[Film], list[Film]] = ([], [])
