@@ -54,7 +54,7 @@ def scheduler(tmp_path_factory):
 
     yield address, worker
     for process in reversed(processes):
-        process.terminate()
+        process.kill()
     for process in processes:
         process.wait(timeout=30)
 
