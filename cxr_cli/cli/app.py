@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from cxr_cli import __version__
 from cxr_cli.cli import console
+from cxr_cli.cli.split import split
 from cxr_cli.errors import CxrError
 
 #: Exit codes of every command, as in diff and grep.
@@ -113,6 +114,10 @@ def cxr(
 
     Not for clinical use.
     """
+
+
+# The commands, in the order of the pipeline.
+app.command("split")(split)
 
 
 def main() -> None:

@@ -1,1 +1,8 @@
-"""Keras code: the only package that imports tensorflow or keras at module level."""
+"""Keras code: the only package that imports tensorflow or keras at module level.
+
+Importing it registers the project's losses and metrics, so that ``keras.models.load_model`` knows them.
+"""
+
+from cxr_cli.models import losses, metrics
+
+__all__ = ["losses", "metrics"]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cxr_cli import __version__
 from cxr_cli.data.files import InputFile, Outputs
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.precision import auroc_half_width
@@ -160,16 +161,17 @@ class SplitResult(Result):
         For which `auroc_half_width` is foretold.
     splits
         One entry per split.
-    worst, mean_deviation
-        Over pathologies and splits that have a target: the largest deviation, and the mean of its absolute value.
+    training
+        Name of the training split; None among folds, each of which is training and test data in turn.
+    worst, mean_deviation, largest_miss
+        Over pathologies and splits that have a target: the largest deviation, the mean of its absolute value, and the
+        largest difference between positives and target, in images (below 1: whole images allow no better).
     too_rare
         Pathologies of which some split has no positive.
     below_minimum
         Splits other than the training split with fewer than `min_positives` of a pathology.
     official
         How the official test list differs from the rest; None without one.
-    leakage
-        What check-leakage says of the splits; None if it was not asked.
     rows
         For each split the rows of the table in it, counted from 0 below the header; not in the JSON.
     """
@@ -187,8 +189,10 @@ class SplitResult(Result):
     positives: tuple[int, ...]
     expected_auroc: float
     splits: tuple[SplitSummary, ...]
+    training: str | None
     worst: Deviation | None
     mean_deviation: float | None
+    largest_miss: float | None
     too_rare: tuple[RareLabel, ...]
     below_minimum: tuple[BelowMinimum, ...]
     official: OfficialContrast | None
@@ -249,7 +253,7 @@ def fold_shares(n_folds: int) -> dict[str, float]:
     return {f"fold-{number:0{digits}}": 1 / n_folds for number in range(1, n_folds + 1)}
 
 
-def split(
+def divide(
     table: LabelTable,
     shares: Mapping[str, float] = DEFAULT_SHARES,
     *,
@@ -285,7 +289,7 @@ def split(
 
     Returns
     -------
-    The division, with nothing written yet: see `write_split`.
+    The division; nothing is written (`split` does that).
 
     Raises
     ------
@@ -327,14 +331,47 @@ def split(
     return _result(table, summaries, rows, units, seed=seed, min_positives=min_positives, official=official)
 
 
-def write_split(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitResult:
-    """Write one table per split, every line byte for byte as it was; return the result with the paths in it.
+def split(
+    table: LabelTable,
+    shares: Mapping[str, float] = DEFAULT_SHARES,
+    *,
+    min_positives: int = 0,
+    official: tuple[LabelTable, LabelTable] | None = None,
+    seed: int = 0,
+    allow_image_split: bool = False,
+    outputs: Outputs,
+) -> SplitResult:
+    """Divide a label table and write the parts: ``NAME.csv`` per split, and ``split.json`` with this result.
+
+    The parts have the header of the table and its lines, byte for byte. What was written is read back and given to
+    check-leakage, whose verdict is part of the result. For the other parameters and errors see `divide`.
+
+    Parameters
+    ----------
+    outputs
+        The folder to write into.
 
     Raises
     ------
     OutputError
-        The folder cannot be written to, or a table would replace an input.
+        The folder cannot be written to, or a part would replace an input.
     """
+    result = divide(
+        table,
+        shares,
+        min_positives=min_positives,
+        official=official,
+        seed=seed,
+        allow_image_split=allow_image_split,
+    )
+    result = _written(result, table, outputs)
+    outputs.write_json("split.json", {"cxr_version": __version__, **result.to_dict()})
+    return result
+
+
+def _written(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitResult:
+    for summary in result.splits:
+        outputs.refuse_input(outputs.folder / f"{summary.name}.csv")
     summaries = []
     for summary, rows in zip(result.splits, result.rows, strict=True):
         path = outputs.write_bytes(f"{summary.name}.csv", table.raw.select(rows))
@@ -418,12 +455,19 @@ def _official_rows(table: LabelTable, official: tuple[LabelTable, LabelTable]) -
     return in_test
 
 
+def _training(names: Sequence[str]) -> str | None:
+    """Return the name of the training split: ``train``, or the first, or none among folds."""
+    if "train" in names:
+        return "train"
+    return None if names[0].startswith("fold-") else names[0]
+
+
 def _minimum(counts: Ints, names: Sequence[str], min_positives: int, n_pathologies: int) -> Ints:
     """Return what each split is promised of each measure, shape (n_splits, n_measures)."""
     minimum = np.zeros((len(names), counts.shape[1]), dtype=np.int64)
     if min_positives < 0:
         raise UsageError(f"--min-positives {min_positives}", expected="0 or more")
-    if min_positives and all(name.startswith("fold-") for name in names):
+    if min_positives and _training(names) is None:
         raise UsageError(
             "--min-positives with --folds: folds are test and training data in turn, so that all have equal shares",
             remedy="Drop one of them.",
@@ -484,7 +528,7 @@ def _result(
         for label in summary.labels
         if label.deviation is not None
     ]
-    training = "train" if any(summary.name == "train" for summary in summaries) else summaries[0].name
+    training = _training(tuple(summary.name for summary in summaries))
     return SplitResult(
         unit="patient" if table.has_patients else "image",
         seed=seed,
@@ -499,8 +543,18 @@ def _result(
         positives=tuple(int(number) for number in (table.labels == 1).sum(axis=0)),
         expected_auroc=EXPECTED_AUROC,
         splits=tuple(summaries),
+        training=training,
         worst=max(deviations, key=lambda item: abs(item.deviation), default=None),
         mean_deviation=math.fsum(abs(item.deviation) for item in deviations) / len(deviations) if deviations else None,
+        largest_miss=max(
+            (
+                abs(label.positives - label.target)
+                for summary in summaries
+                for label in summary.labels
+                if label.target is not None
+            ),
+            default=None,
+        ),
         too_rare=_too_rare(table, summaries, units),
         below_minimum=tuple(
             BelowMinimum(summary.name, label.pathology, label.positives, min_positives)

@@ -1,0 +1,241 @@
+"""``cxr split``: divide a table among splits, patients whole and pathologies balanced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from cxr_cli.cli import console
+from cxr_cli.cli.options import (
+    JsonOption,
+    LabelsArgument,
+    NoPlotsOption,
+    OutputOption,
+    SchemaOption,
+    SeedOption,
+    Uncertain,
+    UncertainOption,
+    output_folder,
+)
+from cxr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from cxr_cli.services.split import LabelShare, SplitResult, SplitSummary
+
+#: With more splits than this, tables show the range over splits instead of one column each.
+_MAX_COLUMNS = 5
+
+
+def split(
+    labels: LabelsArgument,
+    fractions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARES",
+            help="Shares of the images, for train and valid, for train, valid and test, or with names: "
+            "train=0.8,test=0.2. Default: 0.7,0.1,0.2.",
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(metavar="N", help="Equal folds for cross-validation instead of --fractions.")
+    ] = None,
+    min_positives: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Give every split but train at least N positives of each pathology, where the table has enough.",
+        ),
+    ] = 0,
+    official: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRAIN_VAL,TEST",
+            help="Published lists to honour, as NIH's train_val_list.txt,test_list.txt: the second becomes the split "
+            "test, the first is divided.",
+        ),
+    ] = None,
+    allow_image_split: Annotated[
+        bool,
+        typer.Option("--allow-image-split", help="Divide images whose patient is not known one by one: they may leak."),
+    ] = False,
+    seed: SeedOption = 0,
+    output: OutputOption = None,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = Uncertain.IGNORE,
+    no_plots: NoPlotsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide a label table into splits that keep patients whole and give each split its share of every pathology.
+
+    One table per split is written, every line as it was, and split.json, which says how it came about. Exit code 1:
+    the splits leak, or a split got fewer positives than --min-positives.
+    """
+    from cxr_cli.data.files import Outputs
+    from cxr_cli.data.labels import read_labels
+    from cxr_cli.services import split as service
+
+    if fractions is not None and folds is not None:
+        raise UsageError("--fractions and --folds exclude each other", remedy="Drop one of them.")
+    shares = service.fold_shares(folds) if folds is not None else service.parse_shares(fractions or "0.7,0.1,0.2")
+    table = read_labels(labels, schema=schema, uncertain=uncertain.value)
+    lists = None
+    if official is not None:
+        train_valid, test = _two_paths(official)
+        lists = (read_labels(train_valid, allow_image_list=True), read_labels(test, allow_image_list=True))
+    inputs = [table.source, *(item.source for item in lists or ())]
+    outputs = Outputs(output_folder(output, "split"), [item.path for item in inputs])
+    result = service.split(
+        table,
+        shares,
+        min_positives=min_positives,
+        official=lists,
+        seed=seed,
+        allow_image_split=allow_image_split,
+        outputs=outputs,
+    )
+    if not no_plots:
+        from cxr_cli.plots.split import plot_split
+
+        outputs.write_figure("split.png", plot_split(result))
+    console.show("split", result, _tables, as_json=as_json, inputs=inputs, outputs=outputs.written)
+    _warn(result)
+    if result.below_minimum:
+        raise typer.Exit(1)
+
+
+def _two_paths(official: str) -> tuple[Path, Path]:
+    parts = [part.strip() for part in official.split(",")]
+    if len(parts) != 2 or not all(parts):
+        raise UsageError(f"--official {official}", expected="two files: TRAIN_VAL,TEST")
+    return Path(parts[0]), Path(parts[1])
+
+
+def _tables(result: SplitResult) -> Iterator[RenderableType]:
+    patients = "patients not known" if result.n_patients is None else f"{result.n_patients:,} patients"
+    yield Text(f"{result.table.path}: {result.n_images:,} images, {patients}, seed {result.seed}")
+    yield _sizes(result)
+    yield _positives(result)
+    if result.min_positives or result.official:
+        yield _prevalences(result)
+    yield _conclusion(result)
+
+
+def _sizes(result: SplitResult) -> RenderableType:
+    return console.table(
+        "Splits",
+        ["split", "images", "share", "wanted", "patients", "images per patient"],
+        [
+            (
+                summary.name + (" (official)" if summary.official else ""),
+                summary.n_images,
+                console.percent(summary.share, 2),
+                console.percent(summary.target_share, 2),
+                summary.n_patients,
+                None if summary.images_per_patient is None else f"{summary.images_per_patient:.2f}",
+            )
+            for summary in result.splits
+        ],
+    )
+
+
+def _positives(result: SplitResult) -> RenderableType:
+    splits, judged = result.splits, _judged(result)
+    wide = len(splits) > _MAX_COLUMNS
+    columns = ["pathology", "all", *(["fewest", "most"] if wide else [summary.name for summary in splits])]
+    columns += ["worst deviation", *(["AUROC ± at worst"] if wide else [f"AUROC ± in {item.name}" for item in judged])]
+    rows = []
+    for place, (pathology, total) in enumerate(zip(result.pathologies, result.positives, strict=True)):
+        shares = [summary.labels[place] for summary in splits]
+        numbers = [share.positives for share in shares]
+        deviations = [share.deviation for share in shares if share.deviation is not None]
+        worst = max(deviations, key=abs, default=None)
+        widths = [_half_width(summary.labels[place]) for summary in judged]
+        rows.append(
+            (
+                pathology,
+                total,
+                *([min(numbers), max(numbers)] if wide else numbers),
+                None if worst is None else _signed(worst),
+                *([max(widths, key=lambda width: (width == "–", width))] if wide else widths),
+            )
+        )
+    return console.table(
+        "Images with each pathology",
+        columns,
+        rows,
+        caption=f"AUROC ±: half a 95 % confidence interval around {result.expected_auroc:g} (Hanley and McNeil, images "
+        "taken as independent)",
+    )
+
+
+def _signed(share: float) -> str:
+    # Adding 0.0 turns the -0.0 of a rounded trifle into 0.0.
+    return f"{round(100 * share, 1) + 0.0:+.1f} %"
+
+
+def _judged(result: SplitResult) -> list[SplitSummary]:
+    """Return the splits that models are judged on: all but the training split, or all folds."""
+    return [summary for summary in result.splits if summary.name != result.training] or list(result.splits)
+
+
+def _half_width(share: LabelShare) -> str:
+    return "–" if share.auroc_half_width is None else f"{share.auroc_half_width:.3f}"
+
+
+def _prevalences(result: SplitResult) -> RenderableType:
+    return console.table(
+        "Prevalence relative to the whole table",
+        ["pathology", *(summary.name for summary in result.splits)],
+        [
+            (pathology, *(_times(summary.labels[place].prevalence_ratio) for summary in result.splits))
+            for place, pathology in enumerate(result.pathologies)
+        ],
+    )
+
+
+def _times(ratio: float | None) -> str:
+    return "–" if ratio is None else f"×{ratio:.2f}"
+
+
+def _conclusion(result: SplitResult) -> Text:
+    lines = []
+    if result.worst is not None and result.largest_miss is not None:
+        worst = result.worst
+        lines.append(
+            f"Positives deviate from their targets by {console.percent(result.mean_deviation)} in the mean, by "
+            f"{console.percent(abs(worst.deviation))} at worst ({worst.pathology} in {worst.split}), and nowhere by "
+            f"more than {result.largest_miss:.1f} images."
+        )
+    return Text("\n".join(lines))
+
+
+def _warn(result: SplitResult) -> None:
+    if result.unit == "image":
+        console.warn("images were divided one by one: films of one patient may be in several splits")
+    for rare in result.too_rare:
+        held = f"{rare.positives:,} positives of {rare.n_units:,} {result.unit}s" if rare.positives else "no positive"
+        console.warn(f"{rare.pathology}: {held}: none in {', '.join(rare.splits_without)}")
+    if not result.min_positives and any(rare.n_units >= len(result.splits) for rare in result.too_rare):
+        console.note("--min-positives 1 gives every split a positive where there are enough patients")
+    for short in result.below_minimum:
+        console.warn(f"{short.pathology}: {short.positives:,} positives in {short.split}, {short.wanted:,} were wanted")
+    official = result.official
+    if official is not None and official.worst is not None:
+        ratio = official.ratios[official.worst]
+        assert ratio is not None
+        films = ""
+        if official.images_per_patient_test is not None and official.images_per_patient_rest is not None:
+            films = (
+                f", and {official.images_per_patient_test:.1f} images per patient where the others have "
+                f"{official.images_per_patient_rest:.1f}"
+            )
+        console.warn(
+            f"the official test list differs from the other images: {official.worst} is {ratio:.1f} times as "
+            f"frequent{films}; results on it are no forecast for data like the training set"
+        )
