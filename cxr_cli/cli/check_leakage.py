@@ -1,0 +1,473 @@
+"""``cxr check-leakage``: what splits share, and cleaned copies of them that are checked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from cxr_cli.cli import console
+from cxr_cli.cli.options import (
+    ClusterOption,
+    JsonOption,
+    NoPlotsOption,
+    OutputOption,
+    SchemaOption,
+    Uncertain,
+    UncertainOption,
+    WorkersOption,
+    output_folder,
+)
+
+if TYPE_CHECKING:
+    from cxr_cli.data.files import Outputs
+    from cxr_cli.data.labels import LabelTable
+    from cxr_cli.services.fingerprints import FingerprintCache
+    from cxr_cli.services.leakage_report import (
+        ExactDuplicates,
+        Involved,
+        LeakageReport,
+        NearDuplicates,
+        PairReport,
+        PatientOverlap,
+        Removal,
+    )
+    from cxr_cli.services.near_duplicates import Thresholds
+    from cxr_cli.services.split_images import SplitImages
+
+#: Lines of a list in the tables; the JSON has all of them.
+_N_LISTED = 20
+#: Below so many images a process, starting processes costs more than it saves.
+_IMAGES_PER_PROCESS = 64
+_EXIT = {"clean": 0, "leakage": 1, "unchecked": 2}
+
+
+class Level(StrEnum):
+    """What --remove removes; each level includes those before it."""
+
+    PATIENTS = "patients"
+    EXACT_DUPLICATES = "exact-duplicates"
+    NEAR_DUPLICATES = "near-duplicates"
+
+
+def check_leakage(
+    splits: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SPLIT SPLIT [SPLIT …]",
+            help="Split tables of any schema, or NIH's lists of image names (.txt). 'train' stands for train.csv, or "
+            "for the only train-*.csv.",
+            show_default=False,
+        ),
+    ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help="Compare the images too: one folder for all, or the option once per split.",
+        ),
+    ] = None,
+    remove_from: Annotated[
+        str | None,
+        typer.Option(
+            "--remove-from",
+            metavar="NAME[,NAME…]",
+            help="Write a cleaned copy of this split, without what it shares with the others; of two splits named "
+            "the first one loses.",
+        ),
+    ] = None,
+    remove: Annotated[
+        Level,
+        typer.Option("--remove", help="What to remove; each includes those before it. Patients are removed whole."),
+    ] = Level.EXACT_DUPLICATES,
+    near_distance: Annotated[
+        int, typer.Option("--near-distance", metavar="BITS", help="Near duplicate: at most so many of 256 bits differ.")
+    ] = 40,
+    near_correlation: Annotated[
+        float, typer.Option("--near-correlation", metavar="R", help="Near duplicate: thumbnails correlate at least so.")
+    ] = 0.85,
+    look_distance: Annotated[
+        int, typer.Option("--look-distance", metavar="BITS", help="To be looked at: at most so many of 256 bits.")
+    ] = 60,
+    look_correlation: Annotated[
+        float, typer.Option("--look-correlation", metavar="R", help="To be looked at: correlation at least so.")
+    ] = 0.80,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="FILE",
+            help="Keep fingerprints of images here; a second run decodes nothing that has not changed.",
+        ),
+    ] = None,
+    hide_ids: Annotated[
+        bool, typer.Option("--hide-ids", help="Show salted hashes instead of patient ids and image names.")
+    ] = False,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = Uncertain.IGNORE,
+    output: OutputOption = None,
+    no_plots: NoPlotsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find patients, images and copies of images that splits share; remove them and prove that they are gone.
+
+    Exit codes: 0 clean (with --remove-from: what was written is clean), 1 leakage found, 2 could not check, or found
+    nothing and could not check everything.
+    """
+    from cxr_cli.data.files import Outputs
+    from cxr_cli.services.check_leakage import check_leakage as check
+    from cxr_cli.services.fingerprints import FingerprintCache
+    from cxr_cli.services.near_duplicates import Thresholds
+
+    limits = Thresholds(near_distance, near_correlation, look_distance, look_correlation)
+    tables = _read(splits, schema, uncertain)
+    folders = _folders(tables, images)
+    order = _order(remove_from, list(tables))
+    known = None if not folders else FingerprintCache() if cache is None else FingerprintCache.load(cache)
+    pictures = _fingerprints(tables, folders, known, workers, cluster)
+    outputs = Outputs(output_folder(output, "check-leakage"), [table.path for table in tables.values()])
+    report = check(tables, pictures, limits)
+    if order:
+        from cxr_cli.services.remove_leakage import RemovalLevel, remove_leakage
+
+        def again(cleaned: Mapping[str, LabelTable]) -> LeakageReport:
+            return check(cleaned, _fingerprints(cleaned, folders, known, workers, cluster), limits)
+
+        report = remove_leakage(tables, report, order, outputs, again, RemovalLevel(remove.value))
+    if not no_plots:
+        _save_plots(report, tables, pictures, outputs, hide_ids)
+    if hide_ids:
+        from cxr_cli.services.hide_ids import hide_ids as hidden
+        from cxr_cli.services.hide_ids import salt_of
+
+        report = hidden(report, salt_of(tables))
+    console.show(
+        "check-leakage",
+        report,
+        _render,
+        as_json=as_json,
+        inputs=[table.source for table in tables.values()],
+        outputs=outputs.written,
+    )
+    final = report if report.removal is None else report.removal.after
+    raise typer.Exit(_EXIT[final.verdict])
+
+
+def _read(arguments: Sequence[Path], schema: str | None, uncertain: Uncertain) -> dict[str, LabelTable]:
+    from cxr_cli.data.labels import read_labels
+    from cxr_cli.data.splits import find_split, refuse_same_file, split_names
+    from cxr_cli.errors import UsageError
+
+    if len(arguments) < 2:
+        raise UsageError("one split given", expected="two or more: cxr check-leakage train.csv valid.csv")
+    paths = [find_split(argument) for argument in arguments]
+    refuse_same_file(paths)
+    for argument, path in zip(arguments, paths, strict=True):
+        if argument != path:
+            console.note(f"{argument} is {path}")
+    return {
+        name: read_labels(path, schema=schema, uncertain=uncertain.value, allow_image_list=True)
+        for name, path in zip(split_names(arguments), paths, strict=True)
+    }
+
+
+def _folders(tables: Mapping[str, LabelTable], images: Sequence[Path] | None) -> dict[str, Path]:
+    from cxr_cli.data.folders import find_image_folder
+    from cxr_cli.errors import UsageError
+
+    if not images:
+        return {}
+    if len(images) not in (1, len(tables)):
+        raise UsageError(f"--images given {len(images)} times", expected=f"once, or {len(tables)} times, once per split")
+    folders = list(images) * len(tables) if len(images) == 1 else images
+    for table, folder in zip(tables.values(), folders, strict=True):
+        find_image_folder(table.path, folder)  # says what is wrong with it
+    return dict(zip(tables, folders, strict=True))
+
+
+def _order(remove_from: str | None, names: list[str]) -> list[str]:
+    from cxr_cli.data.splits import match_split
+    from cxr_cli.errors import UsageError
+
+    if remove_from is None:
+        return []
+    order = [match_split(word.strip(), names, "--remove-from") for word in remove_from.split(",")]
+    if len(set(order)) != len(order):
+        raise UsageError(f"--remove-from {remove_from}: a split is named twice", expected="each at most once")
+    return order
+
+
+def _fingerprints(
+    tables: Mapping[str, LabelTable],
+    folders: Mapping[str, Path],
+    cache: FingerprintCache | None,
+    workers: int | None,
+    cluster: str | None,
+) -> SplitImages | None:
+    if not folders:
+        return None
+    from cxr_cli.services.cluster import open_executor
+    from cxr_cli.services.split_images import fingerprint_splits
+
+    most = 1 + sum(table.n_images for table in tables.values()) // _IMAGES_PER_PROCESS
+    with ExitStack() as stack:
+        executor = stack.enter_context(open_executor(workers, cluster, n_items=most if workers is None else None))
+        progress = stack.enter_context(console.progress_bar("Reading images"))
+        return fingerprint_splits(tables, folders, executor=executor, cache=cache, progress=progress)
+
+
+def _save_plots(
+    report: LeakageReport,
+    tables: Mapping[str, LabelTable],
+    images: SplitImages | None,
+    outputs: Outputs,
+    hide: bool,
+) -> None:
+    from cxr_cli.plots.check_leakage import near_duplicate_sheet, split_sizes
+
+    outputs.write_figure("split-sizes.png", split_sizes(report))
+    if images is None:
+        return
+    from cxr_cli.services.duplicate_pictures import pair_pictures
+
+    pairs = pair_pictures(report, tables, images)
+    if hide:
+        from dataclasses import replace
+
+        from cxr_cli.services.hide_ids import hide_ids, salt_of
+
+        salt = salt_of(tables)
+        pairs = [replace(item, pair=hide_ids(item.pair, salt)) for item in pairs]
+    if pairs:
+        outputs.write_figure("near-duplicates.png", near_duplicate_sheet(pairs))
+
+
+def _render(report: LeakageReport) -> Iterator[RenderableType]:
+    if report.n_copies_under_other_patient:
+        n = report.n_copies_under_other_patient
+        yield Text(
+            f"{n:,} {'copy' if n == 1 else 'copies'} under another patient id: the same picture in two splits, which "
+            "no comparison of patient ids finds. Look at the duplicates below.",
+            style="bold red",
+        )
+    yield from _render_report(report)
+    if report.removal is not None:
+        yield from _render_removal(report.removal)
+    yield _verdict(report)
+
+
+def _render_report(report: LeakageReport) -> Iterator[RenderableType]:
+    yield console.table(
+        "Splits",
+        ("split", "file", "schema", "images", "patients", "without patient", "repeated rows", "images compared"),
+        [
+            (
+                split.name,
+                split.path,
+                split.schema,
+                split.n_images,
+                split.n_patients,
+                split.n_without_patient,
+                split.n_repeated_rows,
+                None if split.image_check is None else f"{split.image_check.n_checked:,}",
+            )
+            for split in report.splits
+        ],
+        text_columns=3,
+    )
+    for pair in report.pairs:
+        yield from _render_pair(pair, report.thresholds)
+    for split in report.splits:
+        if split.duplicates:
+            yield _listed(
+                f"Equal pictures inside {split.name}", ("images",), [(", ".join(group),) for group in split.duplicates]
+            )
+        if split.image_check is not None and split.image_check.broken:
+            broken = split.image_check.broken
+            yield _listed(
+                f"Images of {split.name} that cannot be decoded",
+                ("image", "reason"),
+                [(item.image, item.reason) for item in broken],
+                text_columns=2,
+            )
+    for note in report.notes:
+        yield Text(f"Note: {note}.")
+    for item in report.unchecked:
+        yield Text(f"Not checked: {item.split}: {item.count:,} {item.what}.", style="yellow")
+
+
+def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[RenderableType]:
+    findings: list[tuple[str, int, Involved, Involved]] = []
+    if pair.patients is not None:
+        findings.append(("patients", pair.patients.n_patients, pair.patients.first, pair.patients.second))
+    findings.append(("image names", pair.names.n_images, pair.names.first, pair.names.second))
+    for label, found in (
+        ("exact duplicates", pair.exact_duplicates),
+        ("near duplicates", pair.near_duplicates),
+        ("to be looked at", pair.to_be_looked_at),
+    ):
+        if found is not None:
+            findings.append((label, _number(found), found.first, found.second))
+    yield console.table(
+        f"Shared by {pair.first} and {pair.second}",
+        ("", "number", f"images of {pair.first}", f"images of {pair.second}"),
+        [(label, n, _part(first), _part(second)) for label, n, first, second in findings],
+        caption="Patients were not compared." if pair.patients is None else None,
+    )
+    if pair.patients is not None and pair.patients.n_patients:
+        yield _patients(pair.patients)
+    if pair.names.n_images:
+        yield _listed("The same image names", ("image",), [(name,) for name in pair.names.images])
+    if pair.exact_duplicates is not None and pair.exact_duplicates.n_pictures:
+        yield _listed(
+            "Exact duplicates",
+            (pair.first, pair.second, "equal", "patient"),
+            [
+                (", ".join(item.first_images), ", ".join(item.second_images), item.kind, _patient(item.other_patient))
+                for item in pair.exact_duplicates.pictures
+            ],
+            text_columns=4,
+        )
+    for title, graded, rule in (
+        ("Near duplicates", pair.near_duplicates, limits and (limits.near_distance, limits.near_correlation)),
+        ("To be looked at", pair.to_be_looked_at, limits and (limits.look_distance, limits.look_correlation)),
+    ):
+        if graded is not None and graded.n_pairs and rule is not None:
+            yield _listed(
+                f"{title} (at most {rule[0]} of 256 bits, correlation at least {rule[1]:g})",
+                (pair.first, pair.second, "altered", "patient", "bits", "correlation"),
+                [
+                    (
+                        item.first_image,
+                        item.second_image,
+                        item.alteration,
+                        _patient(item.other_patient),
+                        item.distance,
+                        f"{item.correlation:.3f}",
+                    )
+                    for item in graded.pairs
+                ],
+                n=graded.n_pairs,
+                text_columns=4,
+            )
+
+
+def _number(found: ExactDuplicates | NearDuplicates) -> int:
+    return found.n_pairs if hasattr(found, "n_pairs") else found.n_pictures
+
+
+def _part(part: Involved) -> str:
+    return f"{part.n_images:,} ({console.percent(part.share_of_images)})"
+
+
+def _patient(other: bool | None) -> Text:
+    if other is None:
+        return Text("not known")
+    return Text("ANOTHER", style="bold red") if other else Text("same")
+
+
+def _patients(overlap: PatientOverlap) -> RenderableType:
+    first, second = overlap.first, overlap.second
+    return _listed(
+        f"Patients in both: {overlap.n_patients:,}, which are {console.percent(first.share_of_patients)} of those of "
+        f"{first.split} and {console.percent(second.share_of_patients)} of those of {second.split}",
+        ("patient", f"images in {first.split}", f"images in {second.split}"),
+        [(patient.patient_id, len(patient.first_rows), len(patient.second_rows)) for patient in overlap.patients],
+    )
+
+
+def _listed(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    n: int | None = None,
+    text_columns: int = 1,
+) -> RenderableType:
+    total = len(rows) if n is None else n
+    more = f"The first {_N_LISTED} of {total:,}; --json has them." if total > _N_LISTED else None
+    return console.table(title, columns, rows[:_N_LISTED], caption=more, text_columns=text_columns)
+
+
+def _render_removal(removal: Removal) -> Iterator[RenderableType]:
+    yield console.table(
+        f"Removed: {', '.join(removal.kinds)}",
+        ("split", "written to", "images before", "after", "patients before", "after"),
+        [
+            (
+                split.name,
+                split.path,
+                split.n_images_before,
+                split.n_images_after,
+                split.n_patients_before,
+                split.n_patients_after,
+            )
+            for split in removal.splits
+        ],
+        text_columns=2,
+    )
+    for split in removal.splits:
+        losses = [loss for loss in split.pathologies if loss.n_positive_before != loss.n_positive_after]
+        if losses:
+            yield console.table(
+                f"Positive images of {split.name}",
+                ("pathology", "before", "after"),
+                [(loss.pathology, loss.n_positive_before, loss.n_positive_after) for loss in losses],
+            )
+        if split.lost_pathologies:
+            yield Text(
+                f"Warning: {split.name} has no positive image left of {', '.join(split.lost_pathologies)}.",
+                style="yellow",
+            )
+    yield Text("Checked again, from the files written:", style="bold")
+    yield console.table(
+        None,
+        ("splits", "patients", "image names", "exact duplicates", "near duplicates"),
+        [
+            (
+                f"{pair.first}, {pair.second}",
+                None if pair.patients is None else pair.patients.n_patients,
+                pair.names.n_images,
+                None if pair.exact_duplicates is None else pair.exact_duplicates.n_pictures,
+                None if pair.near_duplicates is None else pair.near_duplicates.n_pairs,
+            )
+            for pair in removal.after.pairs
+        ],
+    )
+    for item in removal.after.unchecked:
+        yield Text(f"Not checked: {item.split}: {item.count:,} {item.what}.", style="yellow")
+
+
+def _verdict(report: LeakageReport) -> Text:
+    sentences = [
+        f"{part.n_images:,} of {split.n_images:,} {part.split} images, {console.percent(part.share_of_images)}, "
+        f"come from patients that are also in {other.split}."
+        for pair in report.pairs
+        if pair.patients is not None and pair.patients.n_patients
+        for part, other in ((pair.patients.second, pair.patients.first),)
+        for split in report.splits
+        if split.name == part.split
+    ]
+    final = report if report.removal is None else report.removal.after
+    closing = {
+        "clean": ("No leakage found.", "green"),
+        "leakage": ("Leakage found.", "bold red"),
+        "unchecked": ("Nothing found, but not everything could be checked.", "yellow"),
+    }[final.verdict]
+    if report.removal is None:
+        return Text(" ".join([*sentences, closing[0]]), style=closing[1])
+    left = {
+        "clean": "What was written is clean.",
+        "leakage": "What was written still shares something: see above, --remove and --remove-from.",
+        "unchecked": "Nothing is left in what was written, but not everything could be checked.",
+    }[final.verdict]
+    return Text(" ".join([*sentences, left]), style=closing[1])
