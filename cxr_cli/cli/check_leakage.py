@@ -187,7 +187,9 @@ def _folders(tables: Mapping[str, LabelTable], images: Sequence[Path] | None) ->
     if not images:
         return {}
     if len(images) not in (1, len(tables)):
-        raise UsageError(f"--images given {len(images)} times", expected=f"once, or {len(tables)} times, once per split")
+        raise UsageError(
+            f"--images given {len(images)} times", expected=f"once, or {len(tables)} times, once per split"
+        )
     folders = list(images) * len(tables) if len(images) == 1 else images
     for table, folder in zip(tables.values(), folders, strict=True):
         find_image_folder(table.path, folder)  # says what is wrong with it
@@ -337,11 +339,13 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
             ],
             text_columns=4,
         )
+    if limits is None:
+        return
     for title, graded, rule in (
-        ("Near duplicates", pair.near_duplicates, limits and (limits.near_distance, limits.near_correlation)),
-        ("To be looked at", pair.to_be_looked_at, limits and (limits.look_distance, limits.look_correlation)),
+        ("Near duplicates", pair.near_duplicates, (limits.near_distance, limits.near_correlation)),
+        ("To be looked at", pair.to_be_looked_at, (limits.look_distance, limits.look_correlation)),
     ):
-        if graded is not None and graded.n_pairs and rule is not None:
+        if graded is not None and graded.n_pairs:
             yield _listed(
                 f"{title} (at most {rule[0]} of 256 bits, correlation at least {rule[1]:g})",
                 (pair.first, pair.second, "altered", "patient", "bits", "correlation"),

@@ -97,7 +97,8 @@ def _pictures(
 
 
 def _path(split: str, image: str, splits: Mapping[str, LabelTable], images: SplitImages) -> Path:
-    return images.fingerprints.paths[images.positions[split][splits[split].images.index(image)]]
+    position = int(images.positions[split][splits[split].images.index(image)])
+    return images.fingerprints.paths[position]
 
 
 def _small(path: Path, side: int) -> NDArray[np.float32]:
