@@ -297,7 +297,13 @@ def label_noise(study: Study) -> str:
         labelled = (share - (1 - negative_value)) / (predictive - (1 - negative_value))
         keep, add = labelled * predictive / share, labelled * (1 - predictive) / (1 - share)
         label = np.where(truth, rng.random(n_images) < keep, rng.random(n_images) < add)
-        rows.append((f"{100 * predictive:.0f} % / {100 * negative_value:.0f} %", f"{foretold:.3f}", f"{auroc(scores, label):.3f}"))
+        rows.append(
+            (
+                f"{100 * predictive:.0f} % / {100 * negative_value:.0f} %",
+                f"{foretold:.3f}",
+                f"{auroc(scores, label):.3f}",
+            )
+        )
     return markdown(["PPV / NPV of the labels", "AUROC that 0.9 turns into", "the same, drawn"], rows)
 
 

@@ -25,7 +25,7 @@ from cxr_cli.cli.options import (
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxr_cli.services.split import LabelShare, SplitResult, SplitSummary
+    from cxr_cli.services.split import LabelShare, LeakageCheck, SplitResult, SplitSummary
 
 #: With more splits than this, tables show the range over splits instead of one column each.
 _MAX_COLUMNS = 5
@@ -105,7 +105,7 @@ def split(
         outputs.write_figure("split.png", plot_split(result))
     console.show("split", result, _tables, as_json=as_json, inputs=inputs, outputs=outputs.written)
     _warn(result)
-    if result.below_minimum:
+    if result.below_minimum or (result.leakage is not None and result.leakage.verdict == "leakage"):
         raise typer.Exit(1)
 
 
@@ -212,12 +212,31 @@ def _conclusion(result: SplitResult) -> Text:
             f"{console.percent(abs(worst.deviation))} at worst ({worst.pathology} in {worst.split}), and nowhere by "
             f"more than {result.largest_miss:.1f} images."
         )
+    if result.leakage is not None:
+        lines.append(_verdict(result.leakage))
     return Text("\n".join(lines))
 
 
+def _verdict(leakage: LeakageCheck) -> str:
+    if leakage.verdict == "clean":
+        return "check-leakage on the written tables: clean, no patient and no image is in two of them."
+    if leakage.verdict == "unchecked":
+        return (
+            "check-leakage on the written tables: no image is in two of them; patients could not be compared "
+            f"({leakage.n_without_patient:,} images without patient)."
+        )
+    pairs = [
+        f"{pair.first} and {pair.second} share "
+        + (f"{pair.n_patients:,} patients and " if pair.n_patients is not None else "")
+        + f"{pair.n_images:,} images"
+        for pair in leakage.shared
+    ]
+    return f"check-leakage on the written tables: LEAKAGE: {'; '.join(pairs)}."
+
+
 def _warn(result: SplitResult) -> None:
-    if result.unit == "image":
-        console.warn("images were divided one by one: films of one patient may be in several splits")
+    if result.leakage is not None and result.leakage.n_without_patient:
+        console.warn("images without patient were divided one by one: films of one patient may be in several splits")
     for rare in result.too_rare:
         held = f"{rare.positives:,} positives of {rare.n_units:,} {result.unit}s" if rare.positives else "no positive"
         console.warn(f"{rare.pathology}: {held}: none in {', '.join(rare.splits_without)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,12 @@ import pandas as pd
 
 from cxr_cli import __version__
 from cxr_cli.data.files import InputFile, Outputs
+from cxr_cli.data.labels import LabelTable, read_labels
 from cxr_cli.errors import InputError, UsageError
+from cxr_cli.services.check_leakage import check_leakage
 from cxr_cli.services.precision import auroc_half_width
 from cxr_cli.services.result import Result
 from cxr_cli.services.stratify import assign_units, count_per_unit, plan_targets, promises
-
-if TYPE_CHECKING:
-    from cxr_cli.data.labels import LabelTable
 
 Ints = npt.NDArray[np.int64]
 
@@ -140,6 +139,35 @@ class OfficialContrast:
 
 
 @dataclass(frozen=True)
+class SharedBySplits:
+    """Two splits that share patients or image names, and how many; patients are None where they are not known."""
+
+    first: str
+    second: str
+    n_patients: int | None
+    n_images: int
+
+
+@dataclass(frozen=True)
+class LeakageCheck:
+    """What check-leakage says of the written tables.
+
+    Attributes
+    ----------
+    verdict
+        ``clean``, ``leakage``, or ``unchecked`` where rows do not name their patient.
+    shared
+        The pairs of splits that share something.
+    n_without_patient
+        Rows whose patient is not known.
+    """
+
+    verdict: str
+    shared: tuple[SharedBySplits, ...]
+    n_without_patient: int
+
+
+@dataclass(frozen=True)
 class SplitResult(Result):
     """A table divided into splits.
 
@@ -172,6 +200,8 @@ class SplitResult(Result):
         Splits other than the training split with fewer than `min_positives` of a pathology.
     official
         How the official test list differs from the rest; None without one.
+    leakage
+        What check-leakage says of the written tables; None if none were written.
     rows
         For each split the rows of the table in it, counted from 0 below the header; not in the JSON.
     """
@@ -196,6 +226,7 @@ class SplitResult(Result):
     too_rare: tuple[RareLabel, ...]
     below_minimum: tuple[BelowMinimum, ...]
     official: OfficialContrast | None
+    leakage: LeakageCheck | None
     rows: tuple[Ints, ...] = field(metadata={"json": False}, repr=False, compare=False)
 
 
@@ -365,6 +396,7 @@ def split(
         allow_image_split=allow_image_split,
     )
     result = _written(result, table, outputs)
+    result = replace(result, leakage=_check(result, table))
     outputs.write_json("split.json", {"cxr_version": __version__, **result.to_dict()})
     return result
 
@@ -377,6 +409,31 @@ def _written(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitR
         path = outputs.write_bytes(f"{summary.name}.csv", table.raw.select(rows))
         summaries.append(replace(summary, file=str(path)))
     return replace(result, splits=tuple(summaries))
+
+
+def _check(result: SplitResult, table: LabelTable) -> LeakageCheck:
+    """Read the written tables back and have them checked from scratch."""
+    report = check_leakage(
+        {
+            summary.name: read_labels(summary.file, schema=table.schema, uncertain=table.uncertain)
+            for summary in result.splits
+            if summary.file is not None
+        }
+    )
+    return LeakageCheck(
+        verdict=str(report.verdict),
+        shared=tuple(
+            SharedBySplits(
+                pair.first,
+                pair.second,
+                None if pair.patients is None else pair.patients.n_patients,
+                pair.names.n_images,
+            )
+            for pair in report.pairs
+            if pair.leakage
+        ),
+        n_without_patient=sum(split.n_without_patient for split in report.splits),
+    )
 
 
 def _checked_shares(shares: Mapping[str, float], official: bool) -> dict[str, float]:
@@ -564,6 +621,7 @@ def _result(
             if label.positives < min_positives
         ),
         official=None if official is None else _contrast(table, summaries[-1], rows),
+        leakage=None,
         rows=tuple(rows),
     )
 

@@ -26,6 +26,7 @@ def test_tables_on_stdout_talk_on_stderr(cxr, labels):
     assert done.exit_code == 0
     assert "90 images, 60 patients, seed 0" in done.stdout
     assert "AUROC ± in test" in done.stdout
+    assert "check-leakage on the written tables: clean" in done.stdout
     assert "saved cxr-output/split/train.csv" in done.stderr and "saved cxr-output/split/split.png" in done.stderr
     assert "warning: Nodule: 2 positives of 2 patients: none in" in done.stderr
     assert "saved" not in done.stdout and "warning" not in done.stdout
@@ -71,6 +72,15 @@ def test_official_lists(cxr, labels, tmp_path):
     assert "2.0 images per patient where the others have 1.0" in done.stderr
     inputs = json.loads(cxr("split", labels, "--official", "tv.txt,test.txt", "--json").stdout)["inputs"]
     assert [item["path"] for item in inputs] == [str(labels), "tv.txt", "test.txt"]
+
+
+def test_leaking_official_lists_are_bad_news(cxr, labels, tmp_path):
+    names = [line.split(",")[0] for line in labels.read_text().splitlines()[1:]]
+    (tmp_path / "tv.txt").write_text("\n".join(names[::2]))
+    (tmp_path / "test.txt").write_text("\n".join(names[1::2]))
+    done = cxr("split", labels, "--official", "tv.txt,test.txt")
+    assert done.exit_code == 1
+    assert "LEAKAGE: train and test share" in done.stdout
 
 
 def test_images_divided_one_by_one_carry_a_warning(cxr, tmp_path):

@@ -115,6 +115,7 @@ def test_split_json_tells_how_it_came_about(tmp_path):
     assert document.pop("cxr_version")
     assert document == json.loads(json.dumps(result.to_dict()))
     assert (document["seed"], document["min_positives"]) == (3, 1)
+    assert document["leakage"] == {"verdict": "clean", "shared": [], "n_without_patient": 0}
     assert document["table"]["sha256"] == hashlib.sha256(table.path.read_bytes()).hexdigest()
     assert [Path(path).name for path in outputs.written] == ["train.csv", "valid.csv", "test.csv", "split.json"]
 
@@ -196,6 +197,13 @@ class TestOfficial:
             str(item.path) for item in lists(names[:40], names[40:])
         ]
 
+    def test_a_patient_in_both_lists_is_leakage(self, table, lists, tmp_path):
+        # Rows 40 to 43 are the films of patient 40: lists that tear them apart are honoured, and found out.
+        official = lists(table.images[:42], table.images[42:])
+        result = split(table, official=official, outputs=Outputs(tmp_path / "out"))
+        assert result.leakage.verdict == "leakage"
+        assert {(pair.second, pair.n_patients, pair.n_images) for pair in result.leakage.shared} == {("test", 1, 0)}
+
     def test_folds_inside_the_training_list(self, table, lists):
         result = divide(table, fold_shares(4), official=lists(table.images[:40], table.images[40:]))
         assert [len(part) for part in result.rows] == [10, 10, 10, 10, 40]
@@ -227,6 +235,8 @@ class TestPatientsUnknown:
         assert (result.unit, result.n_patients, result.n_units) == ("image", None, 20)
         assert result.splits[0].n_patients is None
         assert any({3, 20} <= set(part.tolist()) for part in result.rows)  # the same image twice
+        written = split(table, allow_image_split=True, outputs=Outputs(tmp_path / "out"))
+        assert (written.leakage.verdict, written.leakage.n_without_patient) == ("unchecked", 21)
 
     def test_a_row_without_patient_is_named(self, tmp_path):
         table = table_of(tmp_path, ["a.png,0,1,0", "b.png,1,,0", "c.png,0,,0"])
