@@ -1,0 +1,314 @@
+"""``cxr weights``: class weights of a label table, and the proof that they do what they should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from cxr_cli.cli import console
+from cxr_cli.cli.options import (
+    JsonOption,
+    LabelsArgument,
+    NoPlotsOption,
+    OutputOption,
+    SchemaOption,
+    Uncertain,
+    UncertainOption,
+    output_folder,
+)
+from cxr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from cxr_cli.data.files import InputFile, Outputs
+    from cxr_cli.data.labels import LabelTable
+    from cxr_cli.services.weights import PathologyWeights, PredictorLoss, WeightsResult
+
+
+class Scheme(StrEnum):
+    """How weights follow from the numbers of positives and negatives."""
+
+    FREQUENCY = "frequency"
+    W_CEL = "w-cel"
+    BALANCED = "balanced"
+    EFFECTIVE_NUMBER = "effective-number"
+
+
+class Reduction(StrEnum):
+    """How the labels of one pathology are put together."""
+
+    MEAN = "mean"
+    SUM = "sum"
+
+
+class Format(StrEnum):
+    """What to print code for."""
+
+    KERAS = "keras"
+    TORCH = "torch"
+
+
+def weights(
+    labels: LabelsArgument,
+    scheme: Annotated[
+        Scheme,
+        typer.Option(
+            "--scheme",
+            help="frequency: share of negatives and of positives, as in CheXNet; w-cel: ChestX-ray8's, pooled over "
+            "pathologies; balanced: as scikit-learn's; effective-number: Cui et al. 2019.",
+        ),
+    ] = Scheme.FREQUENCY,
+    beta: Annotated[
+        float | None,
+        typer.Option("--beta", metavar="B", help="Beta of effective-number, from 0 to below 1. Default: 0.9999."),
+    ] = None,
+    max_ratio: Annotated[
+        float | None,
+        typer.Option("--max-ratio", metavar="R", help="Cut positive weights to R times the negative weight."),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="CSV of a model's probabilities, with an image column and one column per pathology: its loss is "
+            "shown too.",
+        ),
+    ] = None,
+    reduction: Annotated[
+        Reduction,
+        typer.Option("--reduction", help="Losses are the mean over the images of a pathology, or their sum."),
+    ] = Reduction.MEAN,
+    epsilon: Annotated[
+        float, typer.Option("--epsilon", metavar="E", help="Added inside the logarithms of the losses shown.")
+    ] = 1e-7,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Save the weights for build-model: a .json or a .csv."),
+    ] = None,
+    code: Annotated[
+        Format | None,
+        typer.Option("--format", help="Print code to paste instead of tables: the loss with these weights."),
+    ] = None,
+    output: OutputOption = None,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = Uncertain.IGNORE,
+    no_plots: NoPlotsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the class weights of a label table and show what they do to the loss, pathology by pathology.
+
+    Labels that are not known are left out everywhere. A pathology without positives or without negatives is named and
+    left unweighted.
+    """
+    from cxr_cli.data.files import Outputs
+    from cxr_cli.data.labels import read_labels
+    from cxr_cli.data.predictions import read_predictions
+    from cxr_cli.services.weights import compute_weights
+
+    _check_options(save, code, as_json)
+    table = read_labels(labels, schema=schema, uncertain=uncertain.value)
+    predicted = None if predictions is None else read_predictions(predictions, table)
+    inputs = [table.source, *([] if predicted is None else [predicted.source])]
+    result = compute_weights(
+        table,
+        scheme=scheme.value,
+        beta=beta,
+        max_ratio=max_ratio,
+        predictions=predicted,
+        reduction=reduction.value,
+        epsilon=epsilon,
+    )
+    outputs = Outputs(output_folder(output, "weights"), [source.path for source in inputs])
+    saved = Outputs(Path(), [source.path for source in inputs])
+    if save is not None:
+        saved.refuse_input(save)
+    if not no_plots:
+        _draw(result, outputs)
+    written = outputs.written if save is None else [*outputs.written, save]
+    if save is not None:
+        _save(saved, save, result, inputs, written)
+    if code is None:
+        console.show("weights", result, _tables, as_json=as_json, inputs=inputs, outputs=written)
+    else:
+        typer.echo(_code(code, result, table, save), nl=False)
+        for path in written:
+            console.saved(path)
+    _notes(result)
+
+
+def _check_options(save: Path | None, code: Format | None, as_json: bool) -> None:
+    if code is not None and as_json:
+        raise UsageError("--format and --json both print to stdout", remedy="Drop one of them; --save writes the JSON.")
+    if save is not None and save.suffix.lower() not in (".json", ".csv"):
+        raise UsageError(f"--save {save}: no known kind of file", expected="a name that ends in .json or .csv")
+
+
+def _draw(result: WeightsResult, outputs: Outputs) -> None:
+    from cxr_cli.plots import weights as plots
+
+    outputs.write_figure("class-distribution.png", plots.class_distribution(result))
+    outputs.write_figure("contributions.png", plots.contributions(result))
+    outputs.write_figure("loss-shares.png", plots.loss_shares(result))
+
+
+def _save(saved: Outputs, path: Path, result: WeightsResult, inputs: list[InputFile], written: list[Path]) -> None:
+    if path.suffix.lower() == ".json":
+        saved.write_json(path, console.envelope("weights", result, inputs, written))
+        return
+    import csv
+    import io
+
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    counts = ["n_positive", "n_negative", "n_unknown", "prevalence"]
+    rows.writerow(["pathology", "positive_weight", "negative_weight", "scheme", *counts, "source", "source_sha256"])
+    for row in result.pathologies:
+        numbers = [getattr(row, name) for name in counts]
+        weights = [row.positive_weight, row.negative_weight]
+        rows.writerow([row.pathology, *weights, result.scheme, *numbers, inputs[0].path, inputs[0].sha256])
+    saved.write_text(path, text.getvalue())
+
+
+def _code(code: Format, result: WeightsResult, table: LabelTable, save: Path | None) -> str:
+    from cxr_cli.services.weights_code import keras_code, torch_code
+
+    title = f"Class weights of {table.path.name} (SHA-256 {table.source.sha256[:12]}…), scheme {result.scheme}."
+    return keras_code(result, title, save) if code is Format.KERAS else torch_code(result, title)
+
+
+def _tables(result: WeightsResult) -> Iterator[RenderableType]:
+    yield _weights_table(result)
+    yield _balance_table(result)
+    yield _predictor_table(result)
+    for predictor in result.predictors:
+        yield _parts_table(predictor)
+
+
+def _weights_table(result: WeightsResult) -> RenderableType:
+    unknown = bool(result.n_unknown)
+    columns = ["pathology", "positives", "negatives", *(["not known"] if unknown else []), "prevalence"]
+    columns += ["positive weight", "negative weight", "ratio"]
+
+    def cells(row: PathologyWeights) -> list[Any]:
+        counts: list[Any] = [row.n_positive, row.n_negative, *([row.n_unknown] if unknown else [])]
+        ratio = row.positive_weight / row.negative_weight
+        numbers = [_number(row.positive_weight), _number(row.negative_weight), _number(ratio)]
+        return [row.pathology, *counts, console.percent(row.prevalence, 2), *numbers]
+
+    options = [f"scheme {result.scheme}"]
+    if result.beta is not None:
+        options.append(f"beta {result.beta:g}")
+    if result.max_ratio is not None:
+        options.append(f"ratio at most {result.max_ratio:g}")
+    title = f"Class weights of {result.n_images:,} images, {', '.join(options)}"
+    return console.table(title, columns, [cells(row) for row in result.pathologies])
+
+
+def _balance_table(result: WeightsResult) -> RenderableType:
+    caption = (
+        "Contribution: weight × frequency. Share of the loss: of a model that says 0.5 of every image.\n"
+        "A weighted model is not calibrated: take log(positive / negative weight) off its logits, or correct its\n"
+        "probability q to q n / (q n + (1 - q) w), with w and n the positive and negative weight."
+    )
+    return console.table(
+        "Balance inside each pathology and between pathologies",
+        [
+            "pathology",
+            "positive contribution",
+            "negative contribution",
+            "share of regular loss",
+            "share of weighted loss",
+            "logit shift",
+            "a weighted 0.5 means",
+        ],
+        [
+            (
+                row.pathology,
+                _number(row.positive_contribution),
+                _number(row.negative_contribution),
+                console.percent(row.regular_loss_share, 2),
+                console.percent(row.weighted_loss_share, 2),
+                f"{row.logit_shift:+.3f}",
+                console.percent(row.corrected_half, 2),
+            )
+            for row in result.pathologies
+        ],
+        caption=caption,
+    )
+
+
+def _predictor_table(result: WeightsResult) -> RenderableType:
+    how = "mean over the known labels" if result.reduction == "mean" else "sum over the known labels"
+    return console.table(
+        f"Regular and weighted loss: {how} of each pathology, summed over pathologies, epsilon {result.epsilon:g}",
+        ["predictor", "regular loss", "weighted loss"],
+        [(item.predictor, _loss(item.regular), _loss(item.weighted)) for item in result.predictors],
+    )
+
+
+def _parts_table(predictor: PredictorLoss) -> RenderableType:
+    rows: list[tuple[str, ...]] = []
+    for part in predictor.pathologies:
+        regular = part.regular_positive, part.regular_negative
+        weighted = part.weighted_positive, part.weighted_negative
+        numbers = (*regular, sum(regular), *weighted, sum(weighted))
+        rows.append((part.pathology, *(_loss(number) for number in numbers)))
+    return console.table(
+        f"Predictor: {predictor.predictor}",
+        [
+            "pathology",
+            "regular: from positives",
+            "from negatives",
+            "regular loss",
+            "weighted: from positives",
+            "from negatives",
+            "weighted loss",
+        ],
+        rows,
+    )
+
+
+def _notes(result: WeightsResult) -> None:
+    if result.n_unknown:
+        ignored = result.n_uncertain and result.uncertain == "ignore"
+        uncertain = f" ({result.n_uncertain:,} of them uncertain)" if ignored else ""
+        labels = result.n_known + result.n_unknown
+        console.note(f"{result.n_unknown:,} of {labels:,} labels are not known{uncertain} and left out")
+    for row in result.pathologies:
+        if not row.weighted:
+            lacking = "positives" if not row.n_positive else "negatives"
+            console.warn(
+                f"{row.pathology} has no {lacking}: left unweighted (weights 1), which gives it "
+                f"{console.percent(row.weighted_loss_share)} of the weighted loss; leave it out of training"
+            )
+    _note_shares(result)
+    console.warn(
+        "these weights belong in the loss (--format keras or torch shows how): Keras' fit(class_weight=...) "
+        "silently takes the argmax of labels with many pathologies"
+    )
+
+
+def _note_shares(result: WeightsResult) -> None:
+    rows = [row for row in result.pathologies if row.weighted]
+    if len(rows) < 2:
+        return
+    most, least = (choose(rows, key=lambda row: row.weighted_loss_share) for choose in (max, min))
+    if most.weighted_loss_share > 2 * least.weighted_loss_share:
+        console.note(
+            "weights balance positives and negatives inside each pathology, not pathologies between each other: "
+            f"{most.pathology} takes {console.percent(most.weighted_loss_share, 2)} of the weighted loss, "
+            f"{least.pathology} {console.percent(least.weighted_loss_share, 2)} (--scheme balanced: equal shares)"
+        )
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:.5g}"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}"

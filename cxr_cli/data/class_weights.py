@@ -1,0 +1,160 @@
+"""The file of class weights that ``cxr weights --save`` writes and ``cxr build-model --class-weights`` reads."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr_cli.data.files import read_input
+from cxr_cli.data.tables import read_table
+from cxr_cli.errors import InputError
+
+#: Columns of the CSV form that are read back; it has more, for people.
+CSV_COLUMNS = ("pathology", "positive_weight", "negative_weight", "scheme")
+_REMEDY = "Make the file with 'cxr weights LABELS --save weights.json'."
+
+
+@dataclass(frozen=True)
+class ClassWeights:
+    """Weights of label 1 and label 0 for each pathology, all finite and positive.
+
+    Attributes
+    ----------
+    pathologies
+        Names, in the order of the label table they come from.
+    positive, negative
+        What each label 1 and each label 0 of a pathology is multiplied by in the loss.
+    scheme
+        How they were computed; empty if the file does not say.
+    """
+
+    pathologies: tuple[str, ...]
+    positive: tuple[float, ...]
+    negative: tuple[float, ...]
+    scheme: str = ""
+
+    def in_order(self, pathologies: Sequence[str]) -> ClassWeights:
+        """Return the same weights in the order of a model's outputs or another table's columns.
+
+        Raises
+        ------
+        InputError
+            A pathology has no weights, or weights belong to none of the pathologies.
+        """
+        lacking = [name for name in pathologies if name not in self.pathologies]
+        extra = [name for name in self.pathologies if name not in pathologies]
+        for names, what in ((lacking, "there are no class weights for"), (extra, "there are class weights for")):
+            if names:
+                raise InputError(
+                    f"{what} {names[0]}" + (f" ({len(names)} such pathologies)" if len(names) > 1 else ""),
+                    expected=f"weights for exactly {', '.join(pathologies)}",
+                    remedy="Compute the class weights from the table that the model is to be trained on.",
+                )
+        places = [self.pathologies.index(name) for name in pathologies]
+        return ClassWeights(
+            tuple(pathologies),
+            tuple(self.positive[place] for place in places),
+            tuple(self.negative[place] for place in places),
+            self.scheme,
+        )
+
+
+def read_class_weights(path: Path | str) -> ClassWeights:
+    """Read class weights from the JSON document or the CSV table that ``cxr weights`` saves.
+
+    Parameters
+    ----------
+    path
+        A ``.csv`` is read as a table, anything else as JSON. The output of ``cxr weights --json`` is the same
+        document as the saved one.
+
+    Raises
+    ------
+    InputError
+        The file is missing or unreadable, is not such a file, or holds a name twice or a weight that is not a
+        finite positive number.
+    """
+    path = Path(path)
+    found = _from_csv(path) if path.suffix.lower() == ".csv" else _from_json(path)
+    _check(path, found)
+    return found
+
+
+def _from_json(path: Path) -> ClassWeights:
+    content = read_input(path, remedy=_REMEDY)
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON: {error}", remedy=_REMEDY) from error
+    result = document.get("result") if isinstance(document, dict) else None
+    weights = result.get("class_weights") if isinstance(result, dict) else None
+    if not isinstance(weights, dict):
+        command = document.get("command") if isinstance(document, dict) else None
+        raise InputError(
+            f"{path}: holds no class weights" + (f" but the result of cxr {command}" if command else ""),
+            expected="result.class_weights with pathologies, positive and negative",
+            remedy=_REMEDY,
+        )
+    columns: dict[str, list[Any]] = {}
+    for name in ("pathologies", "positive", "negative"):
+        values = weights.get(name)
+        if not isinstance(values, list):
+            raise InputError(f"{path}: result.class_weights.{name} is no list", remedy=_REMEDY)
+        columns[name] = values
+    return ClassWeights(
+        tuple(columns["pathologies"]),
+        tuple(columns["positive"]),
+        tuple(columns["negative"]),
+        str(weights.get("scheme") or ""),
+    )
+
+
+def _from_csv(path: Path) -> ClassWeights:
+    table = read_table(path)
+    lacking = [name for name in CSV_COLUMNS[:3] if name not in table.header]
+    if lacking:
+        raise InputError(
+            f"{path}: line 1: no column {lacking[0]}", expected=f"columns {', '.join(CSV_COLUMNS[:3])}", remedy=_REMEDY
+        )
+    cells = table.frame(dict.fromkeys(table.header, str)).astype(object)
+    cells = cells.where(cells.notna(), "")
+    schemes = cells["scheme"].tolist() if "scheme" in table.header else []
+    return ClassWeights(
+        tuple(cells["pathology"].tolist()),
+        tuple(_number(text) for text in cells["positive_weight"]),
+        tuple(_number(text) for text in cells["negative_weight"]),
+        schemes[0] if schemes else "",
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _check(path: Path, weights: ClassWeights) -> None:
+    names = weights.pathologies
+    if not names:
+        raise InputError(f"{path}: has no pathologies", remedy=_REMEDY)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{path}: {name!r} is no name of a pathology", remedy=_REMEDY)
+        if names.count(name) > 1:
+            raise InputError(f"{path}: pathology {name} is there twice", remedy=_REMEDY)
+    for sign, values in (("positive", weights.positive), ("negative", weights.negative)):
+        if len(values) != len(names):
+            raise InputError(f"{path}: {len(values)} {sign} weights for {len(names)} pathologies", remedy=_REMEDY)
+        for name, value in zip(names, values, strict=True):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not (math.isfinite(value) and value > 0):
+                raise InputError(
+                    f"{path}: the {sign} weight of {name} is {value!r}",
+                    expected="a finite number above 0",
+                    remedy=_REMEDY,
+                )
