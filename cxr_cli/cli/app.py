@@ -19,6 +19,7 @@ from cxr_cli import __version__
 from cxr_cli.cli import console
 from cxr_cli.cli.check_leakage import check_leakage
 from cxr_cli.cli.split import split
+from cxr_cli.cli.weights import weights
 from cxr_cli.errors import CxrError
 
 #: Exit codes of every command, as in diff and grep.
@@ -120,6 +121,7 @@ def cxr(
 # The commands, in the order of the pipeline.
 app.command("check-leakage")(check_leakage)
 app.command("split")(split)
+app.command("weights")(weights)
 
 
 def main() -> None:

@@ -185,8 +185,7 @@ def _tables(result: WeightsResult) -> Iterator[RenderableType]:
     yield _weights_table(result)
     yield _balance_table(result)
     yield _predictor_table(result)
-    for predictor in result.predictors:
-        yield _parts_table(predictor)
+    yield _parts_table(result)
 
 
 def _weights_table(result: WeightsResult) -> RenderableType:
@@ -197,7 +196,7 @@ def _weights_table(result: WeightsResult) -> RenderableType:
     def cells(row: PathologyWeights) -> list[Any]:
         counts: list[Any] = [row.n_positive, row.n_negative, *([row.n_unknown] if unknown else [])]
         ratio = row.positive_weight / row.negative_weight
-        numbers = [_number(row.positive_weight), _number(row.negative_weight), _number(ratio)]
+        numbers = [_number(row.positive_weight), _number(row.negative_weight), f"{ratio:,.2f}"]
         return [row.pathology, *counts, console.percent(row.prevalence, 2), *numbers]
 
     options = [f"scheme {result.scheme}"]
@@ -243,34 +242,30 @@ def _balance_table(result: WeightsResult) -> RenderableType:
 
 
 def _predictor_table(result: WeightsResult) -> RenderableType:
-    how = "mean over the known labels" if result.reduction == "mean" else "sum over the known labels"
     return console.table(
-        f"Regular and weighted loss: {how} of each pathology, summed over pathologies, epsilon {result.epsilon:g}",
+        f"Loss: {result.reduction} per pathology, summed",
         ["predictor", "regular loss", "weighted loss"],
         [(item.predictor, _loss(item.regular), _loss(item.weighted)) for item in result.predictors],
     )
 
 
-def _parts_table(predictor: PredictorLoss) -> RenderableType:
-    rows: list[tuple[str, ...]] = []
+def _parts_table(result: WeightsResult) -> RenderableType:
+    columns = ["predictor", "pathology"]
+    columns += ["regular: positives", "negatives", "both", "weighted: positives", "negatives", "both"]
+    return console.table(
+        "The same by pathology: what comes from positives and what from negatives",
+        columns,
+        [row for predictor in result.predictors for row in _parts(predictor)],
+        text_columns=2,
+    )
+
+
+def _parts(predictor: PredictorLoss) -> Iterator[list[str]]:
     for part in predictor.pathologies:
         regular = part.regular_positive, part.regular_negative
         weighted = part.weighted_positive, part.weighted_negative
         numbers = (*regular, sum(regular), *weighted, sum(weighted))
-        rows.append((part.pathology, *(_loss(number) for number in numbers)))
-    return console.table(
-        f"Predictor: {predictor.predictor}",
-        [
-            "pathology",
-            "regular: from positives",
-            "from negatives",
-            "regular loss",
-            "weighted: from positives",
-            "from negatives",
-            "weighted loss",
-        ],
-        rows,
-    )
+        yield [predictor.predictor, part.pathology, *(_loss(number) for number in numbers)]
 
 
 def _notes(result: WeightsResult) -> None:
@@ -307,7 +302,7 @@ def _note_shares(result: WeightsResult) -> None:
 
 
 def _number(value: float) -> str:
-    return "–" if value != value else f"{value:.5g}"
+    return "–" if value != value else f"{value:.6f}"
 
 
 def _loss(value: float) -> str:

@@ -79,7 +79,7 @@ def contributions(result: WeightsResult) -> Figure:
     for axes in (before, after):
         axes.set_xlabel("Contribution to the mean loss, per unit of cross-entropy")
     after.set_xlim(0, 1.15 * max(_largest(rows), 1e-9))
-    figure.suptitle("What positives and negatives contribute to the loss", fontsize=11)
+    figure.suptitle("What positives and negatives contribute to the loss (the scales differ)", fontsize=11)
     _legend(figure, before)
     return figure
 
@@ -130,7 +130,7 @@ def _pairs(axes: Axes, positive: Sequence[float], negative: Sequence[float]) -> 
     ):
         numbers = [_number(value) for value in values]
         bars = axes.barh(places + offset, numbers, height=0.38, color=colour, label=label)
-        axes.bar_label(bars, [f"{value:.3g}" for value in numbers], padding=3, fontsize=7.5)
+        axes.bar_label(bars, [f"{value:#.3g}" for value in numbers], padding=3, fontsize=7.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
@@ -159,4 +159,4 @@ def _number(value: float) -> float:
 def _percent(share: float) -> str:
     if not np.isfinite(share):
         return "–"
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.1f} %"
+    return f"{100 * share:.{2 if 0 < share < 0.01 else 1}f} %"

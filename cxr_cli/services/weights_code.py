@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cxr_cli.services.weights import WeightsResult
 
-_KERAS = '''\
+_KERAS = """\
 # {title}
 {import_reader}from cxr_cli.models.losses import WeightedBinaryCrossentropy
 
@@ -16,7 +16,7 @@ model.compile(optimizer="adam", loss=loss)  # the model: one sigmoid output per 
 
 # Do not pass these weights to model.fit(class_weight=...): for labels with many pathologies it silently weights each
 # image by the argmax of its labels. A label that is not known is NaN: it adds neither loss nor gradient.
-'''
+"""
 
 _TORCH = '''\
 # {title}
@@ -26,18 +26,19 @@ pathologies = {pathologies}
 positive = torch.tensor({positive})
 negative = torch.tensor({negative})
 
-# BCEWithLogitsLoss multiplies only the positives, by pos_weight, and takes the mean over all cells. Against the weighted
-# loss of cxr (mean over images, sum over pathologies) the negatives of each pathology then weigh 1 instead of `negative`:
-# the balance inside a pathology is the same, the balance between pathologies and the learning rate that fits are not.
+# BCEWithLogitsLoss multiplies only the positives, by pos_weight, and takes the mean over all cells. In the weighted
+# loss of cxr (mean over images, sum over pathologies) negatives weigh `negative`, here they weigh 1: the balance
+# inside a pathology is the same, the balance between pathologies and the size of the loss are not. And one label
+# that is NaN makes this loss NaN.
 pos_weight = positive / negative
 simple_loss = torch.nn.BCEWithLogitsLoss(pos_weight=pos_weight)
 
-# With `weight` as well it is the loss of cxr exactly, number for number; labels that are NaN are left out.
+# With `weight` as well, and the sum and mean below, it is the loss of cxr; labels that are NaN are left out.
 cell_loss = torch.nn.BCEWithLogitsLoss(weight=negative, pos_weight=pos_weight, reduction="none")
 
 
 def loss(logits, labels):
-    """Take logits and labels of shape (n_images, n_pathologies); move the two modules to the device of the model."""
+    """Take logits and labels of shape (n_images, n_pathologies); cell_loss.to(device) moves the weights."""
     known = ~torch.isnan(labels)
     cells = cell_loss(logits, torch.nan_to_num(labels))
     return torch.where(known, cells, 0.0).sum(dim=1).mean()
