@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -59,3 +60,40 @@ def cxr(tmp_path, monkeypatch):
         return CliRunner().invoke(app, [str(item) for item in arguments], **options)
 
     return run
+
+
+@pytest.fixture
+def golden():
+    """Compare a command's JSON with tests/golden/NAME.json, whole but for versions, folders and float rounding.
+
+    CXR_UPDATE_GOLDEN=1 writes the file instead: look at the difference before committing it.
+    """
+
+    def check(name: str, text: str) -> None:
+        document = json.loads(text)
+        assert document.pop("cxr_version")
+        for item in document["inputs"]:
+            item["path"] = Path(item["path"]).name
+        path = ROOT / "tests" / "golden" / f"{name}.json"
+        if os.environ.get("CXR_UPDATE_GOLDEN"):
+            path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        assert_alike(document, json.loads(path.read_text(encoding="utf-8")), name)
+
+    return check
+
+
+def assert_alike(found: object, expected: object, where: str) -> None:
+    """Compare plain JSON values; floats to a relative 1e-9."""
+    assert type(found) is type(expected), where
+    if isinstance(expected, dict):
+        assert list(found) == list(expected), where
+        for key, value in expected.items():
+            assert_alike(found[key], value, f"{where}.{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), where
+        for index, value in enumerate(expected):
+            assert_alike(found[index], value, f"{where}[{index}]")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12), where
+    else:
+        assert found == expected, where

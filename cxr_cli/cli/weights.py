@@ -210,8 +210,8 @@ def _weights_table(result: WeightsResult) -> RenderableType:
 
 def _balance_table(result: WeightsResult) -> RenderableType:
     caption = (
-        "Contribution: weight × frequency. Share of the loss: of a model that says 0.5 of every image.\n"
-        "A weighted model is not calibrated: take log(positive / negative weight) off its logits, or correct its\n"
+        "Contribution: weight × frequency. Share of the loss: of a model that says 0.5 of every image. "
+        "A weighted model is not calibrated: take log(positive / negative weight) off its logits, or correct its "
         "probability q to q n / (q n + (1 - q) w), with w and n the positive and negative weight."
     )
     return console.table(

@@ -11,8 +11,9 @@ _KERAS = """\
 # {title}
 {import_reader}from cxr_cli.models.losses import WeightedBinaryCrossentropy
 
-{weights}loss = WeightedBinaryCrossentropy({arguments})  # from_logits=True if the model ends without a sigmoid
-model.compile(optimizer="adam", loss=loss)  # the model: one sigmoid output per pathology, in this order
+{weights}# The model has one sigmoid output per pathology, in this order (if it ends in logits: from_logits=True).
+loss = WeightedBinaryCrossentropy({arguments})
+model.compile(optimizer="adam", loss=loss)
 
 # Do not pass these weights to model.fit(class_weight=...): for labels with many pathologies it silently weights each
 # image by the argmax of its labels. A label that is not known is NaN: it adds neither loss nor gradient.
