@@ -276,9 +276,8 @@ def _notes(result: WeightsResult) -> None:
         console.note(f"{result.n_unknown:,} of {labels:,} labels are not known{uncertain} and left out")
     for row in result.pathologies:
         if not row.weighted:
-            lacking = "positives" if not row.n_positive else "negatives"
             console.warn(
-                f"{row.pathology} has no {lacking}: left unweighted (weights 1), which gives it "
+                f"{row.pathology} has no {_lacking(row)}: left unweighted (weights 1), which gives it "
                 f"{console.percent(row.weighted_loss_share)} of the weighted loss; leave it out of training"
             )
     _note_shares(result)
@@ -286,6 +285,12 @@ def _notes(result: WeightsResult) -> None:
         "these weights belong in the loss (--format keras or torch shows how): Keras' fit(class_weight=...) "
         "silently takes the argmax of labels with many pathologies"
     )
+
+
+def _lacking(row: PathologyWeights) -> str:
+    if not row.n_positive and not row.n_negative:
+        return "known labels"
+    return "negatives" if row.n_positive else "positives"
 
 
 def _note_shares(result: WeightsResult) -> None:

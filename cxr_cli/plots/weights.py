@@ -130,7 +130,8 @@ def _pairs(axes: Axes, positive: Sequence[float], negative: Sequence[float]) -> 
     ):
         numbers = [_number(value) for value in values]
         bars = axes.barh(places + offset, numbers, height=0.38, color=colour, label=label)
-        axes.bar_label(bars, [f"{value:#.3g}" for value in numbers], padding=3, fontsize=7.5)
+        written = [f"{value:#.3g}" if np.isfinite(value) else "–" for value in values]
+        axes.bar_label(bars, written, padding=3, fontsize=7.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
 

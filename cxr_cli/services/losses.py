@@ -67,8 +67,8 @@ def loss_parts(
     if not ((chances >= 0) & (chances <= 1)).all():
         raise ValueError("probabilities must lie in [0, 1]")
     # Cells without the label are left out rather than multiplied by 0: log(0) * 0 is NaN.
-    positive = -_sum_log(chances + epsilon, present)
-    negative = -_sum_log(1 - chances + epsilon, absent)
+    positive = _cost(chances + epsilon, present)
+    negative = _cost(1 - chances + epsilon, absent)
     divisor = _divisor(present.sum(axis=0) + absent.sum(axis=0), reduction)
     return (
         np.asarray(positive_weights, dtype=np.float64) * positive / divisor,
@@ -104,8 +104,8 @@ def constant_loss_parts(
     chances = np.broadcast_to(np.asarray(probabilities, np.float64), positives.shape)
     divisor = _divisor(positives + negatives, reduction)
     return (
-        -_times_log(positives, chances + epsilon) / divisor,
-        -_times_log(negatives, 1 - chances + epsilon) / divisor,
+        _constant_cost(positives, chances + epsilon) / divisor,
+        _constant_cost(negatives, 1 - chances + epsilon) / divisor,
     )
 
 
@@ -228,16 +228,16 @@ def _as_labels(labels: ArrayLike) -> Floats:
     return values
 
 
-def _sum_log(values: Floats, where: NDArray[np.bool_]) -> Floats:
+def _cost(values: Floats, where: NDArray[np.bool_]) -> Floats:
+    """Return minus the sum of logarithms of the chosen cells of each column."""
     with np.errstate(divide="ignore"):
         logs = np.log(values, where=where, out=np.zeros(values.shape))
-    total: Floats = logs.sum(axis=0)
-    return total
+    return np.asarray(0.0 - logs.sum(axis=0))  # not -sum: nothing chosen costs 0, not -0
 
 
-def _times_log(counts: Floats, values: Floats) -> Floats:
+def _constant_cost(counts: Floats, values: Floats) -> Floats:
     with np.errstate(divide="ignore"):
-        return counts * np.log(values, where=counts > 0, out=np.zeros(counts.shape))
+        return np.asarray(0.0 - counts * np.log(values, where=counts > 0, out=np.zeros(counts.shape)))
 
 
 def _divisor(n_known: ArrayLike, reduction: Reduction) -> Floats:
