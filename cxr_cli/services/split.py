@@ -307,7 +307,8 @@ def divide(
         or else the first.
     min_positives
         Every split gets at least so many positives of each pathology where the table has enough: the other splits
-        are given up to an equal part of a rare finding, so that the training split never keeps less than they get.
+        are given up to an equal part of a rare finding, so that the training split never keeps less than they get, and
+        nothing on top of their share where fewer patients than splits have it.
         Prevalence in the other splits is bent by this, and the result says how far.
     official
         Published lists (images to train and validate with, images to test with), as ChestX-ray14 has them. The second
@@ -529,7 +530,7 @@ def _minimum(counts: Ints, names: Sequence[str], min_positives: int, n_pathologi
             "--min-positives with --folds: folds are test and training data in turn, so that all have equal shares",
             remedy="Drop one of them.",
         )
-    minimum[:, :n_pathologies] = promises(counts.sum(axis=0), len(names), min_positives)[:n_pathologies]
+    minimum[:, :n_pathologies] = promises(counts, len(names), min_positives)[:n_pathologies]
     return minimum
 
 

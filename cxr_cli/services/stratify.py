@@ -59,13 +59,15 @@ def plan_targets(totals: Counts, fractions: Floats, minimum: Counts) -> Floats:
     return paid
 
 
-def promises(totals: Counts, n_splits: int, min_positives: int) -> Counts:
+def promises(counts: Counts, n_splits: int, min_positives: int) -> Counts:
     """Return the positives that every split can be promised, shape (n_measures,).
 
     `min_positives`, or an equal share where there are fewer than that for each of the `n_splits` splits: the
-    training split is never left with less than a test split was given.
+    training split is never left with less than a test split was given. Nothing, where fewer units than splits have
+    the finding: what cannot be tested everywhere had better be learned.
     """
-    possible: Counts = np.minimum(min_positives, totals // n_splits)
+    possible: Counts = np.minimum(min_positives, counts.sum(axis=0) // n_splits)
+    possible[(counts > 0).sum(axis=0) < n_splits] = 0
     return possible
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -30,6 +31,11 @@ def test_tables_on_stdout_talk_on_stderr(cxr, labels):
     assert "saved cxr-output/split/train.csv" in done.stderr and "saved cxr-output/split/split.png" in done.stderr
     assert "warning: Nodule: 2 positives of 2 patients: none in" in done.stderr
     assert "saved" not in done.stdout and "warning" not in done.stdout
+
+
+def test_golden(cxr, sample_data, golden, tmp_path):
+    shutil.copy(sample_data / "train-small.csv", tmp_path)
+    golden("split", cxr("split", "train-small.csv", "--min-positives", 1, "--json").stdout)
 
 
 def test_json_is_what_the_service_returns(cxr, labels, tmp_path):

@@ -51,7 +51,11 @@ def test_targets_by_hand():
 
 
 def test_promises_leave_the_training_split_no_less_than_the_others():
-    assert promises(np.array([227, 100, 2, 0]), 3, 50).tolist() == [50, 33, 0, 0]
+    counts = np.zeros((227, 5), dtype=np.int64)
+    for measure, number in enumerate((227, 100, 2, 0)):
+        counts[:number, measure] = 1
+    counts[:2, 4] = 30  # two patients with thirty films each cannot serve three splits
+    assert promises(counts, 3, 50).tolist() == [50, 33, 0, 0, 0]
 
 
 def test_four_patients_by_hand():
@@ -74,7 +78,7 @@ def test_the_seed_decides_between_equals():
 
 @given(unit_counts(), fractions, st.integers(0, 3), st.integers(0, 2**32))
 def test_every_unit_has_one_split_and_the_same_seed_gives_the_same(counts, fractions, min_positives, seed):
-    minimum = np.tile(promises(counts.sum(axis=0), len(fractions), min_positives), (len(fractions), 1))
+    minimum = np.tile(promises(counts, len(fractions), min_positives), (len(fractions), 1))
     assigned = assign_units(counts, fractions, minimum=minimum, seed=seed)
     assert assigned.shape == (len(counts),)
     assert set(assigned.tolist()) <= set(range(len(fractions)))
@@ -84,7 +88,7 @@ def test_every_unit_has_one_split_and_the_same_seed_gives_the_same(counts, fract
 @given(unit_counts(), fractions, st.integers(0, 3))
 def test_targets_add_up_and_hold_the_minimum(counts, fractions, min_positives):
     totals = counts.sum(axis=0)
-    minimum = np.tile(promises(totals, len(fractions), min_positives), (len(fractions), 1))
+    minimum = np.tile(promises(counts, len(fractions), min_positives), (len(fractions), 1))
     targets = plan_targets(totals, fractions, minimum)
     assert targets.sum(axis=0) == pytest.approx(totals)
     assert (targets >= minimum - 1e-9).all()
@@ -92,7 +96,7 @@ def test_targets_add_up_and_hold_the_minimum(counts, fractions, min_positives):
 
 @given(unit_counts(max_units=12), fractions, st.integers(0, 2), st.integers(0, 100))
 def test_no_single_move_would_be_better(counts, fractions, min_positives, seed):
-    minimum = np.tile(promises(counts.sum(axis=0), len(fractions), min_positives), (len(fractions), 1))
+    minimum = np.tile(promises(counts, len(fractions), min_positives), (len(fractions), 1))
     assigned = assign_units(counts, fractions, minimum=minimum, seed=seed)
     reached = objective(counts, assigned, fractions, minimum)
     for unit in range(len(counts)):
@@ -115,7 +119,7 @@ def test_single_images_with_one_finding_each_are_divided_as_exactly_as_whole_num
 
 @given(single_images, fractions, st.integers(1, 30), st.integers(0, 100))
 def test_with_single_images_every_promise_is_kept(counts, fractions, min_positives, seed):
-    minimum = np.tile(promises(counts.sum(axis=0), len(fractions), min_positives), (len(fractions), 1))
+    minimum = np.tile(promises(counts, len(fractions), min_positives), (len(fractions), 1))
     minimum[:, -1] = 0
     held = sums(counts, assign_units(counts, fractions, minimum=minimum, seed=seed), len(fractions))
     assert (held >= minimum).all()
