@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from cxr_cli import __version__
 from cxr_cli.cli import console
 from cxr_cli.cli.check_leakage import check_leakage
+from cxr_cli.cli.explore import explore
 from cxr_cli.cli.split import split
 from cxr_cli.cli.weights import weights
 from cxr_cli.errors import CxrError
@@ -119,6 +120,7 @@ def cxr(
 
 
 # The commands, in the order of the pipeline.
+app.command("explore")(explore)
 app.command("check-leakage")(check_leakage)
 app.command("split")(split)
 app.command("weights")(weights)

@@ -29,11 +29,11 @@ N_LISTED = 10
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: image, patient (None where not known) and the pathologies present."""
+    """One row of the table: image, patient and pathologies present; None where not known."""
 
     image: str
     patient_id: str | None
-    pathologies: tuple[str, ...]
+    pathologies: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)

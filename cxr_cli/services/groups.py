@@ -127,9 +127,10 @@ class CodedLabels:
         counts = np.bincount(places + 1, minlength=n_groups * n_combinations + 1)[1:]
         return counts.reshape(n_groups, n_combinations).astype(np.float64)
 
-    def findings(self, row: int) -> tuple[str, ...]:
-        """Return the pathologies present in a row."""
-        return self.names(self.positive[self.codes[row]])
+    def findings(self, row: int) -> tuple[str, ...] | None:
+        """Return the pathologies present in a row; None where no label of it is known."""
+        code = self.codes[row]
+        return self.names(self.positive[code]) if self.known[code].any() else None
 
     def names(self, flags: NDArray[np.bool_]) -> tuple[str, ...]:
         """Return the names of the pathologies whose flag is set."""

@@ -22,7 +22,8 @@ NEAR_CONSTANT = 0.02
 #: Anatomical contrast below this many standard deviations means inverted. On 39 NIH films it lies between 0.8 and
 #: 2.6, so for the same films inverted between -2.6 and -0.8: the limit keeps its distance from both.
 INVERTED = -0.4
-#: Longest side of the small copies that are kept for drawing, in pixels.
+#: How many images of the sample are kept for drawing, and the longest side of these small copies in pixels.
+N_DRAWN = 36
 PICTURE_SIDE = 640
 #: Bins of the histograms that are kept for drawing, over the full range.
 HISTOGRAM_BINS = 256
@@ -50,10 +51,11 @@ class ImageFacts:
     oddities
         What is unusual, see `oddities_of`.
     pathologies
-        Findings present, if known.
+        Findings present; None where no label of the image is known.
     histogram, picture
         Pixels in each of `HISTOGRAM_BINS` equal parts of the full range, int64; and a small copy for drawing,
-        float32 from 0 to 1, longest side at most about `PICTURE_SIDE`. Only where asked for; not part of the JSON.
+        uint8, longest side at most `PICTURE_SIDE`. Only for the first `N_DRAWN` images of the sample, and not part
+        of the JSON.
     """
 
     image: str
@@ -67,9 +69,9 @@ class ImageFacts:
     mean: float
     std: float
     oddities: tuple[str, ...]
-    pathologies: tuple[str, ...] = ()
+    pathologies: tuple[str, ...] | None = None
     histogram: NDArray[np.int64] | None = field(default=None, compare=False, repr=False, metadata={"json": False})
-    picture: NDArray[np.float32] | None = field(default=None, compare=False, repr=False, metadata={"json": False})
+    picture: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False, metadata={"json": False})
 
 
 @dataclass(frozen=True)
@@ -265,20 +267,20 @@ def anatomical_contrast(pixels: NDArray[Any]) -> float:
     return ((mediastinum - lungs) + (abdomen - corners)) / 2
 
 
-def _small_copy(pixels: NDArray[Any], full_scale: int) -> NDArray[np.float32]:
+def _small_copy(pixels: NDArray[Any], full_scale: int) -> NDArray[np.uint8]:
     """Shrink by a whole factor, averaging blocks; rows and columns that fill no block are left out."""
     factor = math.ceil(max(pixels.shape) / PICTURE_SIDE)
     down, across = (min(factor, side) for side in pixels.shape)
     height, width = pixels.shape[0] // down, pixels.shape[1] // across
     blocks = pixels[: height * down, : width * across].reshape(height, down, width, across)
     means: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
-    return (means / full_scale).astype(np.float32)
+    return np.rint(means * (255 / full_scale)).astype(np.uint8)
 
 
 def draw_sample(n_available: int, n_images: int, seed: int) -> list[int]:
     """Draw positions without replacement, the same for the same seed; returned in ascending order."""
     chosen = np.random.default_rng(seed).choice(n_available, min(n_images, n_available), replace=False)
-    return sorted(chosen.tolist())
+    return sorted(int(position) for position in chosen)
 
 
 def check_images(
@@ -287,7 +289,7 @@ def check_images(
     n_images: int = 9,
     seed: int = 0,
     every: bool = False,
-    findings: Callable[[str], tuple[str, ...]] = lambda image: (),
+    findings: Callable[[str], tuple[str, ...] | None] = lambda image: None,
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageCheck:
@@ -302,26 +304,25 @@ def check_images(
     every
         Open every file, not only the sample.
     findings
-        Gives the pathologies present in an image, for the sample.
+        Gives the pathologies present in an image, for the sample; None where no label is known.
     executor, progress
         As in `cxr_cli.services.parallel.map_in_order`.
     """
-    sample = set(draw_sample(len(files), n_images, seed))
-    tasks = [
-        ImageTask(image, path, for_drawing=position in sample)
-        for position, (image, path) in enumerate(files)
-        if every or position in sample
-    ]
+    sample = draw_sample(len(files), n_images, seed)
+    drawn, sampled = set(sample[:N_DRAWN]), set(sample)
+    positions = range(len(files)) if every else sample
+    tasks = [ImageTask(*files[position], for_drawing=position in drawn) for position in positions]
     gathered = _Gathered(findings)
-    for outcome in map_in_order(inspect_image, tasks, executor=executor, progress=progress):
-        gathered.add(outcome)
+    outcomes = map_in_order(inspect_image, tasks, executor=executor, progress=progress)
+    for position, outcome in zip(positions, outcomes, strict=True):
+        gathered.add(outcome, sampled=position in sampled)
     return gathered.check("all" if every else "sample")
 
 
 class _Gathered:
     """Outcomes of `inspect_image` summed up as they come, so that memory does not grow with their number."""
 
-    def __init__(self, findings: Callable[[str], tuple[str, ...]]) -> None:
+    def __init__(self, findings: Callable[[str], tuple[str, ...] | None]) -> None:
         self.findings = findings
         self.broken: list[BrokenImage] = []
         self.odd: list[OddImage] = []
@@ -331,13 +332,13 @@ class _Gathered:
         self.minimum, self.maximum = math.inf, -math.inf
         self.total = self.total_of_squares = 0.0
 
-    def add(self, outcome: ImageFacts | BrokenImage) -> None:
+    def add(self, outcome: ImageFacts | BrokenImage, *, sampled: bool) -> None:
         if isinstance(outcome, BrokenImage):
             self.broken.append(outcome)
             return
         if outcome.oddities:
             self.odd.append(OddImage(outcome.image, outcome.oddities))
-        if outcome.picture is not None:
+        if sampled:
             self.sample.append(replace(outcome, pathologies=self.findings(outcome.image)))
         n_pixels = outcome.height * outcome.width
         self.tallies["sizes"][f"{outcome.height} × {outcome.width}"] += 1
