@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.data.labels import Quirk
 from cxr_cli.errors import UsageError
 from cxr_cli.services.groups import Breakdown, CodedLabels, Difference, break_down, count_distinct, far_commoner, share
+from cxr_cli.services.image_survey import ImageCheck, survey_files
 from cxr_cli.services.result import Result
 
 if TYPE_CHECKING:
-    from cxr_cli.data.labels import LabelTable, Quirk
-    from cxr_cli.services.image_survey import ImageCheck
+    from cxr_cli.data.labels import LabelTable
 
 #: Age groups in years, each from its bound up to the next: children, then bands of twenty years.
 AGE_BOUNDS = (0, 18, 40, 60, 80)
@@ -29,7 +30,17 @@ N_LISTED = 10
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: image, patient and pathologies present; None where not known."""
+    """One row of the table.
+
+    Attributes
+    ----------
+    image
+        Its name.
+    patient_id
+        In normal form, without leading zeros; None where not known.
+    pathologies
+        Those present; None where no label of the row is known.
+    """
 
     image: str
     patient_id: str | None
@@ -38,7 +49,17 @@ class Row:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """One column of the file: its name, the type pandas infers, and how many cells pandas reads as missing."""
+    """One column of the file.
+
+    Attributes
+    ----------
+    name
+        As in the header.
+    type
+        The type pandas infers: "str", "int64", "float64", …
+    n_null
+        Cells that pandas reads as missing.
+    """
 
     name: str
     type: str
@@ -51,18 +72,28 @@ class TableFacts:
 
     Attributes
     ----------
-    path, schema
-        The file and the schema it was read as.
-    n_rows, n_columns, n_null_cells
-        Rows below the header, columns, and cells that pandas reads as missing.
+    path
+        The file as given.
+    schema
+        The schema as which it was read.
+    n_rows
+        Rows below the header.
+    n_columns
+        Columns.
+    n_null_cells
+        Cells that pandas reads as missing.
     columns
         In the order of the file.
-    uncertain, n_uncertain
-        What uncertain labels became ("ignore", "positive", "negative"), and how many cells that touched.
-    n_images, n_duplicates
-        Distinct image names, and rows that repeat one.
+    uncertain
+        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+    n_uncertain
+        Cells that hold an uncertain label.
+    n_images
+        Distinct image names.
+    n_duplicates
+        Rows that repeat an image name.
     first_rows
-        The first `N_FIRST_ROWS` rows.
+        The first 5 rows.
     """
 
     path: str
@@ -89,11 +120,15 @@ class PatientFacts:
     n_rows_without_patient
         Rows that name none.
     images_per_patient
-        Number of patients by their number of images, {1: 17503, 2: 5000, …}.
-    mean, median, maximum
+        Number of images, and how many patients have so many: {1: 17503, 2: 4113, …}.
+    mean
+        Images per patient.
+    median
         Of images per patient.
+    maximum
+        Most images of one patient.
     patients_with_maximum
-        Who has the most, the first `N_LISTED`.
+        Ids of the patients who have most images, 10 at most.
     """
 
     n_patients: int
@@ -113,14 +148,18 @@ class PathologyFacts:
     ----------
     name
         As in the table.
-    n_positive, n_negative, n_unknown
-        Images with it, without it, and where it is not known; they add up to the rows.
+    n_positive
+        Images with it.
+    n_negative
+        Images without it.
+    n_unknown
+        Images where it is not known.
     prevalence
         Positives as a share of the known, 0 to 1; NaN where nothing is known.
     n_patients
         Distinct patients with at least one positive image.
     negatives_per_positive
-        NaN where there is no positive.
+        `n_negative` / `n_positive`; NaN where there is no positive.
     """
 
     name: str
@@ -134,7 +173,15 @@ class PathologyFacts:
 
 @dataclass(frozen=True)
 class Combination:
-    """A set of pathologies found together on exactly `n_images` images; the empty set is "no finding"."""
+    """A set of pathologies, and the images that have these and no others.
+
+    Attributes
+    ----------
+    pathologies
+        Their names; empty where there is no finding.
+    n_images
+        Images with exactly these.
+    """
 
     pathologies: tuple[str, ...]
     n_images: int
@@ -146,14 +193,20 @@ class LabelFacts:
 
     Attributes
     ----------
-    n_pathologies, n_labels
-        Columns of labels, and positives in all of them.
+    n_pathologies
+        Pathologies.
+    n_labels
+        Positive labels in all.
     per_image
-        Number of images by their number of positive labels.
+        Number of positive labels, and how many images have so many.
     mean_per_image
-        The "cardinality" of the table.
-    n_without_finding, n_with_one, n_with_several
-        Images with no, one, and more positive labels.
+        Positive labels per image, the "cardinality" of the table.
+    n_without_finding
+        Images with no positive label.
+    n_with_one
+        Images with one positive label.
+    n_with_several
+        Images with more than one positive label.
     n_unlabelled
         Images where not one label is known (a part of `n_without_finding`).
     n_combinations
@@ -162,7 +215,7 @@ class LabelFacts:
         Distinct cells of the column of findings, where the same findings in another order count apart (836 in NIH's
         table, whose sets are 801); None where there is one column per pathology.
     combinations
-        The `N_LISTED` commonest.
+        The 10 commonest.
     """
 
     n_pathologies: int
@@ -184,12 +237,16 @@ class Pair:
 
     Attributes
     ----------
-    first, second
-        Their names, in the order of the table.
+    first
+        The one that comes first in the table.
+    second
+        The other.
     n_images
         Images with both.
-    share_of_first, share_of_second
-        `n_images` as a share of the images with the first and with the second, 0 to 1.
+    share_of_first
+        `n_images` as a share of the images with the first, 0 to 1.
+    share_of_second
+        `n_images` as a share of the images with the second, 0 to 1.
     lift
         How many times as often as chance would have it, were they independent: 1 means unrelated. Over the
         images where both are known.
@@ -228,14 +285,20 @@ class AgeFacts:
 
     Attributes
     ----------
-    n_known, n_unknown
-        Images with and without age.
-    minimum, maximum, mean, std, median
-        In years; ddof 0. NaN where no age is known.
-    n_under_18, n_over_100
-        Images.
+    n_known
+        Images with an age.
+    n_unknown
+        Images without.
+    minimum, maximum, mean, median
+        In years; NaN where no age is known.
+    std
+        Standard deviation in years (ddof 0); NaN where no age is known.
+    n_under_18
+        Images of patients under 18 years.
+    n_over_100
+        Images of patients over 100 years.
     by_decade
-        Images by the age's full tens, {0: …, 10: …}.
+        First year of a decade of life, and the images from it: {0: 1538, 10: 5508, …}.
     """
 
     n_known: int
@@ -258,11 +321,18 @@ class ImageSurvey:
     ----------
     folder
         Where the images are.
-    n_named, n_found, n_missing, n_refused
-        Distinct images that the table names; how many of them have a file, have none, and were refused because
-        the name or a link leaves the folder.
-    missing, refused
-        The first `N_LISTED` of these.
+    n_named
+        Distinct images that the table names.
+    n_found
+        Those that have a file.
+    n_missing
+        Those that have none.
+    missing
+        The first 10 of these.
+    n_refused
+        Those whose name, or whose file's link, leaves the folder: never opened.
+    refused
+        The first 10 of these.
     n_not_named
         Image files in the folder that the table does not name.
     n_ambiguous
@@ -292,13 +362,21 @@ class ExploreResult(Result):
     table
         The file.
     patients
-        None where the table names none.
-    pathologies, labels, co_occurrence
-        Each pathology, labels per image, and pathologies found together.
+        Images per patient; None where the table names no patient.
+    pathologies
+        Each pathology, in the order of the table.
+    labels
+        Labels per image.
+    co_occurrence
+        Pathologies found together.
     age
         None where the table has no ages.
-    by_view, by_sex, by_age
-        Images, patients and prevalences by group; None where the table does not have it.
+    by_view
+        Images, patients and prevalences by view; None where the table has none.
+    by_sex
+        The same by sex.
+    by_age
+        The same by age group: 0-17, 18-39, 40-59, 60-79, 80+ years.
     differences
         Pathologies far commoner in one view, sex or age group than in the others.
     images
@@ -552,12 +630,11 @@ def _survey(
     progress: Callable[[int, int], None] | None,
 ) -> ImageSurvey:
     from cxr_cli.data.folders import locate_images
-    from cxr_cli.services.image_survey import check_images
 
     rows = {name: row for row, name in reversed(list(enumerate(table.images)))}
     names = list(dict.fromkeys(table.images))
     located = locate_images(folder, names)
-    check = check_images(
+    check = survey_files(
         [(name, str(path)) for name, path in zip(names, located.paths, strict=True) if path is not None],
         n_images=n_images,
         seed=seed,

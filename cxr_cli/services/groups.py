@@ -26,12 +26,14 @@ class Group:
     ----------
     name
         What the table calls the group ("PA", "F"), or the years of an age group ("40-59").
-    n_images, n_patients
-        Rows of the table and distinct patients in the group.
+    n_images
+        Rows of the table in the group.
+    n_patients
+        Distinct patients in the group.
     n_positive
-        Images with each pathology.
+        Pathologies, and how many images of the group have each.
     prevalence
-        Share of each pathology among the images where it is known, 0 to 1; NaN where it never is.
+        Pathologies, and the share of each among the images where it is known, 0 to 1; NaN where it never is.
     """
 
     name: str
@@ -43,7 +45,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """The images of a table by one attribute: its groups, and how many images belong to none."""
+    """The images of a table by one attribute.
+
+    Attributes
+    ----------
+    groups
+        Its groups, the largest first, or in ascending order of age.
+    n_unknown
+        Images whose group is not known.
+    """
 
     groups: tuple[Group, ...]
     n_unknown: int
@@ -55,10 +65,16 @@ class Difference:
 
     Attributes
     ----------
-    attribute, group, pathology
-        For instance "view", "AP", "Edema".
-    prevalence, prevalence_elsewhere
-        Share of the pathology in the group and in the other groups, 0 to 1.
+    attribute
+        "view", "sex" or "age".
+    group
+        For instance "AP".
+    pathology
+        For instance "Edema".
+    prevalence
+        Share of the pathology in the group, 0 to 1.
+    prevalence_elsewhere
+        Share of the pathology in the other groups together, 0 to 1.
     ratio
         The first divided by the second; infinite (null in JSON) where it never occurs elsewhere.
     p_value

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.images import GrayImage, read_gray
 from cxr_cli.errors import ImageError
 from cxr_cli.services.parallel import map_in_order
+
+if TYPE_CHECKING:
+    from cxr_cli.data.images import GrayImage
 
 #: A standard deviation below this share of the full range is no film: the flattest of 39 NIH films has 0.136.
 NEAR_CONSTANT = 0.02
@@ -39,15 +41,21 @@ class ImageFacts:
 
     Attributes
     ----------
-    image, path
-        Its name in the table, and the file.
-    format, mode
-        As Pillow names them: "PNG"; "L", "I;16", "RGBA", …
+    image
+        Its name in the table.
+    path
+        The file.
+    format
+        As Pillow names it: "PNG", …
+    mode
+        As Pillow names it: "L" (8-bit grey), "I;16", "RGBA", …
     height, width
         In pixels.
-    minimum, maximum, mean, std
-        Of the grey values, as shares of the full range (255 or 65535): 0 is black, 1 is white. The standard
-        deviation is that of the pixels at hand (ddof 0). Alpha has no part in them.
+    minimum, maximum, mean
+        Of the grey values, as a share of the full range (255 or 65535): 0 is black, 1 is white. Alpha has no part
+        in it.
+    std
+        Standard deviation of the pixels at hand (ddof 0), as a share of the full range.
     oddities
         What is unusual, see `oddities_of`.
     pathologies
@@ -76,7 +84,17 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class BrokenImage:
-    """A file that could not be opened, and why."""
+    """A file that could not be opened.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    path
+        The file.
+    reason
+        What is wrong with it.
+    """
 
     image: str
     path: str
@@ -85,7 +103,15 @@ class BrokenImage:
 
 @dataclass(frozen=True)
 class OddImage:
-    """An image that was opened and is unusual."""
+    """An image that was opened and is unusual.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    oddities
+        What is unusual, see `oddities_of`.
+    """
 
     image: str
     oddities: tuple[str, ...]
@@ -97,12 +123,20 @@ class PixelStatistics:
 
     Attributes
     ----------
-    n_images, n_pixels
-        How many.
-    minimum, maximum, mean, std
-        Of all pixels, as shares of each image's full range, 0 to 1; ddof 0.
-    sizes, modes, formats
-        How many images of each size ("1024 × 1024", height first), mode and format; the commonest first.
+    n_images
+        How many images.
+    n_pixels
+        How many pixels they have in all.
+    minimum, maximum, mean
+        Of all pixels, as a share of each image's full range, 0 to 1.
+    std
+        Standard deviation of all pixels (ddof 0), as a share of the full range.
+    sizes
+        Sizes ("1024 × 1024", height first), and how many images have each; the commonest first.
+    modes
+        Modes, and how many images have each.
+    formats
+        Formats, and how many images have each.
     """
 
     n_images: int
@@ -124,12 +158,18 @@ class ImageCheck:
     ----------
     which
         "sample" or "all": which of the found images were opened.
-    n_opened, n_broken, n_odd
-        How many were opened, could not be opened, and were opened and are unusual.
-    broken, odd
-        Which, in the order of the table.
+    n_opened
+        Images that could be opened.
+    n_broken
+        Images that could not.
+    broken
+        Those, in the order of the table.
+    n_odd
+        Images that were opened and are unusual.
+    odd
+        Those, in the order of the table.
     oddities
-        How many images have each oddity.
+        Oddities, and how many images have each.
     statistics
         The opened images together; None if there are none.
     sample
@@ -161,6 +201,9 @@ def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
 
     Pure and at module level, so that any executor can run it.
     """
+    # Decoders take long to load, and whoever looks at a table alone needs none.
+    from cxr_cli.data.images import read_gray
+
     try:
         gray = read_gray(task.path)
     except ImageError as error:
@@ -283,7 +326,7 @@ def draw_sample(n_available: int, n_images: int, seed: int) -> list[int]:
     return sorted(int(position) for position in chosen)
 
 
-def check_images(
+def survey_files(
     files: Sequence[tuple[str, str]],
     *,
     n_images: int = 9,
