@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_cli.data.labels import is_unsafe_name
+from cxr_cli.data.labels import unsafe_names
 from cxr_cli.errors import ImageError
 
 #: Endings by which a file in an image folder counts as an image.
@@ -111,9 +111,12 @@ def locate_images(folder: Path, names: Sequence[str]) -> LocatedImages:
     paths: list[Path | None] = []
     missing, refused, ambiguous = [], [], set()
     used = set()
+    unsafe = set(unsafe_names(names))
     for position, name in enumerate(names):
-        place = None if is_unsafe_name(name) else _place(name, relative, by_name)
-        if is_unsafe_name(name) or (place is not None and place in outside):
+        place = None if position in unsafe else _place(name, relative, by_name)
+        if position in unsafe or place in outside:
+            if place is not None:
+                used.add(place)
             refused.append(position)
             paths.append(None)
         elif place is None:

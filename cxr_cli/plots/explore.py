@@ -97,7 +97,7 @@ def co_occurrence(result: ExploreResult) -> Figure:
     axes = figure.subplots()
     highest = max(float(np.nanmax(shares, initial=0.0)), 0.01)
     picture = axes.imshow(np.ma.masked_invalid(shares), cmap="cividis", vmin=0, vmax=highest)
-    picture.cmap.set_bad("#E6E6E6")
+    axes.set_facecolor("#E6E6E6")
     axes.set_xticks(range(len(names)), labels=names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(
         range(len(names)), labels=[f"{name} ({int(n):,})" for name, n in zip(names, positives, strict=True)]
