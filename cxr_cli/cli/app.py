@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from cxr_cli import __version__
 from cxr_cli.cli import console
+from cxr_cli.cli.build_model import build_model
 from cxr_cli.cli.check_leakage import check_leakage
 from cxr_cli.cli.explore import explore
 from cxr_cli.cli.split import split
@@ -124,6 +125,7 @@ app.command("explore")(explore)
 app.command("check-leakage")(check_leakage)
 app.command("split")(split)
 app.command("weights")(weights)
+app.command("build-model")(build_model)
 
 
 def main() -> None:

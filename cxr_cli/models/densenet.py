@@ -9,18 +9,17 @@ from typing import Any
 
 import keras
 
-from cxr_cli.errors import UsageError
+from cxr_cli.services.model_options import (
+    N_DENSE_BLOCKS,
+    check_image_size,
+    check_learning_rate,
+    first_trainable_block,
+)
 
 #: Name of the last layer of the base, as Keras builds it with ``include_top=False``.
 LAST_BASE_LAYER = "relu"
 #: Names of the layers that follow it.
 POOLING_LAYER, HEAD_LAYER = "avg_pool", "predictions"
-#: Number of dense blocks; their layers are called conv2_… to conv5_….
-N_DENSE_BLOCKS = 4
-#: The smallest height and width that leaves something to pool after five halvings.
-SMALLEST_IMAGE = 32
-
-_FREEZE_SCHEMES = "base, none, or all-but-last-N-blocks with N from 1 to 4"
 
 
 def build_densenet(
@@ -59,11 +58,7 @@ def build_densenet(
     G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger: Densely Connected Convolutional Networks, CVPR 2017.
     P. Rajpurkar et al.: CheXNet, arXiv:1711.05225 (DenseNet121 with sigmoid units for 14 pathologies).
     """
-    if min(image_size) < SMALLEST_IMAGE:
-        raise UsageError(
-            f"image size {image_size[0]}x{image_size[1]} is too small for DenseNet121",
-            expected=f"at least {SMALLEST_IMAGE} pixels each way",
-        )
+    check_image_size(image_size)
     with _keras_settings("mixed_float16" if mixed_precision else "float32"):
         images = keras.Input((*image_size, 3), name="images")
         base = keras.applications.DenseNet121(include_top=False, weights=None, input_tensor=images)
@@ -142,24 +137,6 @@ def freeze(model: keras.Model, scheme: str) -> None:
         model.compile_from_config(model.get_compile_config())
 
 
-def first_trainable_block(scheme: str) -> int:
-    """Return the number in the layer names (2 to 5) of the first dense block that `scheme` leaves trainable.
-
-    ``"none"`` gives 0 (the stem is trainable too), ``"base"`` 7 (past the end).
-
-    Raises
-    ------
-    UsageError
-        `scheme` is not a freezing scheme.
-    """
-    if scheme in ("none", "base"):
-        return 0 if scheme == "none" else N_DENSE_BLOCKS + 3
-    match = re.fullmatch(r"all-but-last-([1-9])-blocks?", scheme)
-    if match is None or int(match[1]) > N_DENSE_BLOCKS:
-        raise UsageError(f"cannot freeze {scheme!r}", expected=_FREEZE_SCHEMES)
-    return N_DENSE_BLOCKS + 2 - int(match[1])
-
-
 def _stage(name: str) -> int:
     """Return the number in a layer's name: 1 stem, 2 to 5 dense blocks, 6 the layers after the last one.
 
@@ -197,6 +174,5 @@ def compile_densenet(
     ----------
     D. P. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, ICLR 2015.
     """
-    if not 0 < learning_rate < float("inf"):
-        raise UsageError(f"learning rate is {learning_rate}", expected="a finite number above 0")
+    check_learning_rate(learning_rate)
     model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=list(metrics))

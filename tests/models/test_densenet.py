@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from cxr_cli.errors import UsageError
-from cxr_cli.models.densenet import base_layers, build_densenet, compile_densenet, first_trainable_block, freeze
+from cxr_cli.models.densenet import base_layers, build_densenet, compile_densenet, freeze
+from cxr_cli.services.model_options import first_trainable_block
 from tests.models.conftest import PATHOLOGIES
 
 pytestmark = pytest.mark.slow

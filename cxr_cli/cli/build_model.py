@@ -1,0 +1,440 @@
+"""``cxr build-model``: a DenseNet121 classifier, its weights diagnosed, its architecture shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+
+from cxr_cli.cli import console
+from cxr_cli.cli.options import (
+    JsonOption,
+    NoPlotsOption,
+    OutputOption,
+    SchemaOption,
+    SeedOption,
+    Uncertain,
+    UncertainOption,
+    output_folder,
+)
+from cxr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from cxr_cli.data.files import Outputs
+    from cxr_cli.services.architecture import Block, Layer, Parameters
+    from cxr_cli.services.build_model import BuildModelResult
+    from cxr_cli.services.model_input import Manifest, Preprocessing
+
+
+class Loss(StrEnum):
+    """What training minimises."""
+
+    CATEGORICAL = "categorical-crossentropy"
+    BINARY = "binary-crossentropy"
+    WEIGHTED = "weighted-bce"
+
+
+class Standardize(StrEnum):
+    """What is done to pixel values."""
+
+    SAMPLEWISE = "samplewise"
+    FEATUREWISE = "featurewise"
+    IMAGENET = "imagenet"
+    NONE = "none"
+
+
+class Summary(StrEnum):
+    """How much of the network is shown."""
+
+    BLOCKS = "blocks"
+    LAYERS = "layers"
+    FULL = "full"
+
+
+def build_model(
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="TABLE",
+            help="Label table the model is for: gives the pathologies and the numbers behind the choice of the loss.",
+        ),
+    ] = None,
+    pathologies: Annotated[
+        str | None,
+        typer.Option(
+            "--pathologies", metavar="A,B,…", help="Names of the outputs, in order; with --labels, some of the table's."
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            metavar="FILE|imagenet|none",
+            help="Weights of the base: a Keras file (.h5, .hdf5, .weights.h5, .keras, of the base or a whole model), "
+            "imagenet (from Keras' cache, else downloaded), or none: random.",
+        ),
+    ] = "none",
+    keep_head: Annotated[
+        bool, typer.Option("--keep-head", help="Load the head of the weight file too; its width must fit.")
+    ] = False,
+    class_weights: Annotated[
+        Path | None,
+        typer.Option("--class-weights", metavar="FILE", help="What 'cxr weights --save' wrote: put into the loss."),
+    ] = None,
+    loss: Annotated[
+        Loss | None,
+        typer.Option(
+            "--loss",
+            help="Default: weighted-bce with --class-weights, else categorical-crossentropy, which suits exclusive "
+            "classes only.",
+        ),
+    ] = None,
+    freeze: Annotated[
+        str,
+        typer.Option(
+            "--freeze",
+            metavar="base|all-but-last-N-blocks|none",
+            help="What training leaves alone: the whole base, all but its last N (1 to 4) dense blocks, or nothing.",
+        ),
+    ] = "base",
+    image_size: Annotated[
+        str | None,
+        typer.Option("--image-size", metavar="N|HxW", help="Height and width in pixels, at least 32. Default: 320."),
+    ] = None,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="R", help="Step size of Adam.")] = 1e-3,
+    standardize: Annotated[
+        Standardize | None,
+        typer.Option(
+            "--standardize",
+            help="What is done to pixel values before the model sees them; recorded with it. Default: samplewise.",
+        ),
+    ] = None,
+    preprocess_manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--preprocess-manifest",
+            metavar="FILE",
+            help="preprocess.json of 'cxr preprocess': takes image size, standardization and pathologies from there.",
+        ),
+    ] = None,
+    mixed_precision: Annotated[
+        bool, typer.Option("--mixed-precision", help="Compute in float16, for GPUs; the head stays in float32.")
+    ] = False,
+    summary: Annotated[Summary, typer.Option("--summary", help="How much of the network to print.")] = Summary.BLOCKS,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Save the model as FILE.keras and its description beside it."),
+    ] = None,
+    output: OutputOption = None,
+    seed: SeedOption = 0,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = Uncertain.IGNORE,
+    no_plots: NoPlotsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a compiled DenseNet121 with a sigmoid unit per pathology and show what it is made of.
+
+    Weights are loaded by layer name and shape, whole or not at all; a file that does not fit is diagnosed. Nothing is
+    downloaded unless asked for, and nothing in a weight file is ever executed.
+    """
+    from cxr_cli.data.class_weights import read_class_weights
+    from cxr_cli.data.files import Outputs, describe_input
+    from cxr_cli.data.labels import read_labels
+    from cxr_cli.services import build_model as service
+    from cxr_cli.services.model_input import read_manifest
+    from cxr_cli.services.model_options import ModelOptions, choose_pathologies
+
+    table = None if labels is None else read_labels(labels, schema=schema, uncertain=uncertain.value)
+    weighting = None if class_weights is None else read_class_weights(class_weights)
+    manifest = None if preprocess_manifest is None else read_manifest(preprocess_manifest)
+    options = ModelOptions(
+        pathologies=choose_pathologies(_names(pathologies), table, manifest, weighting),
+        image_size=_image_size(image_size, manifest),
+        preprocessing=_preprocessing(standardize, manifest),
+        weights=weights,
+        keep_head=keep_head,
+        loss=None if loss is None else loss.value,
+        class_weights=weighting,
+        freeze=freeze,
+        learning_rate=learning_rate,
+        mixed_precision=mixed_precision,
+        seed=seed,
+    )
+    inputs = [] if table is None else [table.source]
+    inputs += [] if class_weights is None else [describe_input(class_weights)]
+    inputs += [] if options.preprocessing.manifest is None else [options.preprocessing.manifest]
+    inputs += [] if weights in ("imagenet", "none") else [describe_input(Path(weights))]
+    outputs = Outputs(Path(), [item.path for item in inputs])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with console.quiet_libraries():
+        service.start_keras()
+    result = service.build_model(options, table=table, save=save, outputs=outputs)
+    if not no_plots:
+        _draw(result, outputs, output_folder(output, "build-model"))
+    console.show(
+        "build-model",
+        result,
+        lambda shown: _tables(shown, summary),
+        as_json=as_json,
+        inputs=inputs,
+        outputs=outputs.written,
+    )
+    _warn(result)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def _image_size(text: str | None, manifest: Manifest | None) -> tuple[int, int]:
+    if text is None:
+        return (320, 320) if manifest is None else manifest.image_size
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip().lower())
+    if match is None:
+        raise UsageError(f"image size {text!r}", expected="a number of pixels, or HEIGHTxWIDTH")
+    size = int(match[1]), int(match[2] or match[1])
+    if manifest is not None and size != manifest.image_size:
+        raise UsageError(
+            f"--image-size {text} contradicts the manifest, whose images are {_times(manifest.image_size)}",
+            remedy="Drop --image-size.",
+        )
+    return size
+
+
+def _preprocessing(standardize: Standardize | None, manifest: Manifest | None) -> Preprocessing:
+    from cxr_cli.services.model_input import Preprocessing
+
+    if manifest is None:
+        return Preprocessing((standardize or Standardize.SAMPLEWISE).value)
+    if standardize is not None and standardize.value != manifest.preprocessing.standardize:
+        raise UsageError(
+            f"--standardize {standardize.value} contradicts the manifest: {manifest.preprocessing.standardize}",
+            remedy="Drop --standardize.",
+        )
+    return manifest.preprocessing
+
+
+def _draw(result: BuildModelResult, outputs: Outputs, folder: Path) -> None:
+    from cxr_cli.plots.build_model import plot_architecture, plot_depth
+
+    outputs.write_figure(folder / "architecture.png", plot_architecture(result))
+    outputs.write_figure(folder / "depth.png", plot_depth(result))
+
+
+# ----------------------------------------------------------------------------------------------------------- tables
+
+
+def _tables(result: BuildModelResult, summary: Summary) -> Iterator[RenderableType]:
+    yield _overview(result)
+    yield _blocks(result)
+    yield _parameters(result)
+    if summary is not Summary.BLOCKS:
+        base = result.architecture.base_layers
+        yield _layers("First five layers of the base", base[:5])
+        yield _layers("Last five layers of the base", base[-5:])
+        yield _layer_types(result)
+    if summary is Summary.FULL:
+        yield _layers("All layers", result.architecture.layers)
+
+
+def _overview(result: BuildModelResult) -> RenderableType:
+    network = result.architecture
+    memory = network.memory
+    rows = [
+        ("pathologies", f"{len(result.pathologies)}: {', '.join(result.pathologies)}"),
+        ("input", f"{_times(network.input_shape)}, {result.preprocessing.channels}"),
+        ("standardization", _standardization(result.preprocessing)),
+        ("output", f"{network.output_shape[0]} probabilities (sigmoid)"),
+        ("weights", _weights(result)),
+        ("head", result.weights.head),
+        ("frozen", f"{result.freeze}; {_normalisations(result)}"),
+        ("loss", _loss(result)),
+        ("optimizer", f"Adam, learning rate {result.learning_rate:g}"),
+        ("metrics", "AUROC and AUPRC, mean and per pathology"),
+        ("layers", f"{network.n_layers}, {network.n_base_layers} of them in the base"),
+        ("receptive field", f"{network.receptive_field:,} pixels"),
+        ("multiply-adds", f"{network.multiply_adds_convolutions / 1e9:.3f} billion per image"),
+        (
+            "memory",
+            f"weights {_megabytes(memory.weights)}, activations up to {_megabytes(memory.activations_per_image)} per "
+            f"image, gradients and Adam {_megabytes(memory.optimizer)}",
+        ),
+    ]
+    return console.table(f"DenseNet121 for {len(result.pathologies)} pathologies", ["property", "value"], rows, text_columns=2)
+
+
+def _standardization(preprocessing: Preprocessing) -> str:
+    numbers = "" if preprocessing.mean is None else f" (mean {preprocessing.mean:g}, std {preprocessing.std:g})"
+    return f"{preprocessing.standardize}{numbers}"
+
+
+def _weights(result: BuildModelResult) -> str:
+    origin = result.weights
+    if origin.file is None:
+        return f"random, seed {result.seed}"
+    return (
+        f"{origin.file.path}: {origin.n_arrays} arrays, {origin.n_parameters:,} numbers, by {origin.matched_by} "
+        f"({origin.layout})"
+    )
+
+
+def _normalisations(result: BuildModelResult) -> str:
+    network = result.architecture
+    return (
+        f"{network.n_batch_normalisations_frozen} of {network.n_batch_normalisations} batch normalisations in "
+        "inference mode"
+    )
+
+
+def _loss(result: BuildModelResult) -> str:
+    weights = result.loss.class_weights
+    return result.loss.name if weights is None else f"{result.loss.name} ({weights.scheme or 'own'} weights)"
+
+
+def _blocks(result: BuildModelResult) -> RenderableType:
+    def row(block: Block) -> tuple[object, ...]:
+        return (
+            block.name,
+            block.n_layers,
+            block.n_convolutions,
+            None if block.depth is None else f"{block.depth} x {block.growth}",
+            block.connections,
+            f"{block.channels_in} → {block.channels_out}",
+            None if block.output_size is None else _times(block.output_size),
+            block.parameters,
+            {"yes": "trainable", "no": "frozen"}.get(block.trainable, block.trainable),
+            f"{block.multiply_adds / 1e6:,.1f} M",
+        )
+
+    return console.table(
+        "The network by block",
+        [
+            "block",
+            "layers",
+            "convs",
+            "depth x growth",
+            "connections",
+            "channels",
+            "maps",
+            "parameters",
+            "training",
+            "multiply-adds",
+        ],
+        [row(block) for block in result.architecture.blocks],
+        caption="maps: height x width of the feature maps that leave, in pixels",
+    )
+
+
+def _parameters(result: BuildModelResult) -> RenderableType:
+    def row(name: str, numbers: Parameters) -> tuple[object, ...]:
+        return name, numbers.total, numbers.trainable, numbers.frozen, numbers.moving_statistics
+
+    network = result.architecture
+    return console.table(
+        "Parameters",
+        ["", "total", "trainable", "frozen", "moving statistics"],
+        [row("base", network.base), row("head", network.head), row("model", network.model)],
+    )
+
+
+def _layers(title: str, layers: tuple[Layer, ...]) -> RenderableType:
+    return console.table(
+        title,
+        ["layer", "type", "takes", "output", "parameters", "training"],
+        [
+            (
+                layer.name,
+                layer.type,
+                ", ".join(layer.inputs),
+                _times(layer.output_shape),
+                layer.parameters,
+                None if not layer.parameters else "trainable" if layer.trainable else "frozen",
+            )
+            for layer in layers
+        ],
+        text_columns=3,
+    )
+
+
+def _layer_types(result: BuildModelResult) -> RenderableType:
+    return console.table(
+        "Layers of the base by type",
+        ["type", "layers", "parameters"],
+        [(item.type, item.n_layers, item.parameters) for item in result.architecture.layer_types],
+    )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+# ------------------------------------------------------------------------------------------------------------- talk
+
+
+def _warn(result: BuildModelResult) -> None:
+    _warn_of_loss(result)
+    _warn_of_weights(result)
+    if result.saved is None:
+        console.note("the model was not saved; --save model.keras saves it")
+
+
+def _warn_of_loss(result: BuildModelResult) -> None:
+    labels = result.labels
+    if result.loss.name == "categorical-crossentropy":
+        console.warn(_trap(result) + "\nuse --loss binary-crossentropy, or --class-weights weights.json (weighted-bce)")
+    if labels is not None and labels.n_unknown and result.loss.name != "weighted-bce":
+        console.warn(
+            f"{labels.n_unknown:,} labels of {labels.path} are not known: {result.loss.name} becomes NaN on them; "
+            "weighted-bce masks them"
+        )
+    if result.loss.class_weights is not None:
+        console.note(
+            "the class weights are in the loss: do not pass class_weight to fit(), which takes the argmax of labels "
+            "with several pathologies without a word"
+        )
+
+
+def _trap(result: BuildModelResult) -> str:
+    labels = result.labels
+    if len(result.pathologies) == 1:
+        return "categorical-crossentropy with one pathology is 0 for every image: nothing would be learnt"
+    rule = "categorical-crossentropy takes the pathologies as exclusive: "
+    if labels is None:
+        return rule + "images without any finding give no gradient at all"
+    return rule + (
+        f"{labels.n_without_findings:,} of {labels.n_images:,} images of {labels.path} have no finding and give no "
+        f"gradient at all, {labels.n_with_several:,} have several"
+    )
+
+
+def _warn_of_weights(result: BuildModelResult) -> None:
+    origin = result.weights
+    if origin.source == "random" and result.architecture.base.frozen:
+        console.warn(
+            "the base has random weights and is frozen, so that training cannot change them: "
+            "give --weights FILE or --weights imagenet, or --freeze none"
+        )
+    if origin.matched_by == "order":
+        console.warn(
+            "the file does not name DenseNet121's layers: its arrays were matched by order and shape, which cannot "
+            "tell two layers of one shape apart"
+        )
+    if origin.untrained:
+        console.warn("the batch normalisations in the file have never seen an image: its weights are untrained")
+    if origin.head == "loaded":
+        console.note("a weight file does not tell which pathology a unit of its head stands for: check the order")
+    elif origin.n_head_units is not None:
+        console.note(f"the file's head of {origin.n_head_units:,} units was left out; --keep-head loads one that fits")
+    if origin.trained_on == "not known":
+        console.note("what these weights were trained on is not known: they may have seen your test images")

@@ -1,0 +1,125 @@
+"""What a model expects of its input images, and how that is read from the manifest of ``cxr preprocess``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cxr_cli.data.files import InputFile, describe_input, read_input
+from cxr_cli.errors import InputError, UsageError
+from cxr_cli.services.result import Result
+
+Standardize = Literal["samplewise", "featurewise", "imagenet", "none"]
+STANDARDIZE: tuple[Standardize, ...] = get_args(Standardize)
+#: How a grey image becomes an input with three channels.
+CHANNEL_RULE = "the grey image three times"
+#: The manifest's name in the output folder of ``cxr preprocess``.
+MANIFEST = "preprocess.json"
+_REMEDY = "Pass the preprocess.json that 'cxr preprocess' wrote, or its folder."
+
+
+@dataclass(frozen=True)
+class Preprocessing(Result):
+    """What must be done to an image before a model sees it; a part of the model.
+
+    Attributes
+    ----------
+    standardize
+        "samplewise": (x - mean) / (std + 1e-6) with the image's own mean and standard deviation; "featurewise": the
+        same with `mean` and `std`; "imagenet": ``keras.applications.densenet.preprocess_input``; "none": grey
+        levels from 0 to 255.
+    mean, std
+        Of the training images, in grey levels; None but for "featurewise".
+    interpolation
+        How images are resized; None if not known.
+    manifest
+        The manifest of ``cxr preprocess`` that this was taken from, if it was.
+    channels
+        How a grey image becomes three channels.
+    """
+
+    standardize: Standardize = "samplewise"
+    mean: float | None = None
+    std: float | None = None
+    interpolation: str | None = None
+    manifest: InputFile | None = None
+    channels: str = CHANNEL_RULE
+
+    def __post_init__(self) -> None:
+        if self.standardize not in STANDARDIZE:
+            raise UsageError(f"cannot standardize {self.standardize!r}", expected=f"one of {', '.join(STANDARDIZE)}")
+        if self.standardize == "featurewise" and (self.mean is None or self.std is None):
+            raise UsageError(
+                "featurewise standardization needs the mean and standard deviation of the training images",
+                remedy="Run 'cxr preprocess … --standardize featurewise --fit-stats' and pass its preprocess.json with "
+                "--preprocess-manifest.",
+            )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the manifest of a store says that concerns a model.
+
+    Attributes
+    ----------
+    preprocessing
+        What was done to the images.
+    image_size
+        (height, width) in pixels.
+    pathologies
+        Columns of the labels in the store, in order; empty if it has none.
+    """
+
+    preprocessing: Preprocessing
+    image_size: tuple[int, int]
+    pathologies: tuple[str, ...]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest that ``cxr preprocess`` writes beside its images.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder it lies in.
+
+    Raises
+    ------
+    InputError
+        It is missing, is no such manifest, or lacks something.
+    """
+    path = path / MANIFEST if path.is_dir() else path
+    content = read_input(path, remedy=_REMEDY)
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON: {error}", remedy=_REMEDY) from error
+    recipe = _recipe(path, document)
+    statistics = recipe.get("statistics") or {}
+    try:
+        height, width = (int(side) for side in recipe["image_size"])
+        preprocessing = Preprocessing(
+            standardize=recipe["standardize"],
+            mean=statistics.get("mean"),
+            std=statistics.get("std"),
+            interpolation=recipe.get("interpolation"),
+            manifest=describe_input(path, content),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: is not the manifest of a store ({error})", remedy=_REMEDY) from error
+    return Manifest(preprocessing, (height, width), _pathologies(document))
+
+
+def _recipe(path: Path, document: Any) -> Mapping[str, Any]:
+    recipe = document.get("recipe") if isinstance(document, dict) else None
+    if not isinstance(recipe, dict):
+        raise InputError(f"{path}: says nothing of how images were prepared", expected="a recipe", remedy=_REMEDY)
+    return recipe
+
+
+def _pathologies(document: Mapping[str, Any]) -> tuple[str, ...]:
+    names = document.get("pathologies")
+    return tuple(str(name) for name in names) if isinstance(names, list) else ()
