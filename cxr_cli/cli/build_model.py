@@ -267,7 +267,7 @@ def _overview(result: BuildModelResult) -> RenderableType:
             f"image, gradients and Adam {_megabytes(memory.optimizer)}",
         ),
     ]
-    return console.table(f"DenseNet121 for {len(result.pathologies)} pathologies", ["property", "value"], rows, text_columns=2)
+    return console.table("The model", ["DenseNet121", "as built"], rows, text_columns=2)
 
 
 def _standardization(preprocessing: Preprocessing) -> str:

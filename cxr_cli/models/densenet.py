@@ -62,6 +62,7 @@ def build_densenet(
     with _keras_settings("mixed_float16" if mixed_precision else "float32"):
         images = keras.Input((*image_size, 3), name="images")
         base = keras.applications.DenseNet121(include_top=False, weights=None, input_tensor=images)
+        _name_paddings(base)
         pooled = keras.layers.GlobalAveragePooling2D(name=POOLING_LAYER)(base.output)
         head = keras.layers.Dense(
             len(pathologies),
@@ -87,6 +88,13 @@ def _keras_settings(policy: str) -> Iterator[None]:
     finally:
         settings.set_dtype_policy(previous[0])
         settings.set_image_data_format(previous[1])
+
+
+def _name_paddings(base: keras.Model) -> None:
+    # Keras leaves them unnamed, and numbers them by how many models the process has built.
+    paddings = (layer for layer in base.layers if isinstance(layer, keras.layers.ZeroPadding2D))
+    for layer, name in zip(paddings, ("conv1_pad", "pool1_pad"), strict=True):
+        layer.name = name
 
 
 def _seed_kernels(model: keras.Model, seed: int) -> None:
@@ -175,4 +183,6 @@ def compile_densenet(
     D. P. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, ICLR 2015.
     """
     check_learning_rate(learning_rate)
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=list(metrics))
+    # Keras would number the optimizers of a process, and save the number.
+    optimizer = keras.optimizers.Adam(learning_rate, name="adam")
+    model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
