@@ -37,8 +37,8 @@ if TYPE_CHECKING:
         PairReport,
         PatientOverlap,
         Removal,
+        Thresholds,
     )
-    from cxr_cli.services.near_duplicates import Thresholds
     from cxr_cli.services.split_images import SplitImages
 
 #: Lines of a list in the tables; the JSON has all of them.
@@ -125,14 +125,13 @@ def check_leakage(
     """
     from cxr_cli.data.files import Outputs
     from cxr_cli.services.check_leakage import check_leakage as check
-    from cxr_cli.services.fingerprints import FingerprintCache
-    from cxr_cli.services.near_duplicates import Thresholds
+    from cxr_cli.services.leakage_report import Thresholds
 
     limits = Thresholds(near_distance, near_correlation, look_distance, look_correlation)
     tables = _read(splits, schema, uncertain)
     folders = _folders(tables, images)
     order = _order(remove_from, list(tables))
-    known = None if not folders else FingerprintCache() if cache is None else FingerprintCache.load(cache)
+    known = _cache(cache) if folders else None
     pictures = _fingerprints(tables, folders, known, workers, cluster)
     outputs = Outputs(output_folder(output, "check-leakage"), [table.path for table in tables.values()])
     report = check(tables, pictures, limits)
@@ -194,6 +193,13 @@ def _folders(tables: Mapping[str, LabelTable], images: Sequence[Path] | None) ->
     for table, folder in zip(tables.values(), folders, strict=True):
         find_image_folder(table.path, folder)  # says what is wrong with it
     return dict(zip(tables, folders, strict=True))
+
+
+def _cache(path: Path | None) -> FingerprintCache:
+    from cxr_cli.services.fingerprints import FingerprintCache
+
+    # In memory at least: removal checks the same images a second time.
+    return FingerprintCache() if path is None else FingerprintCache.load(path)
 
 
 def _order(remove_from: str | None, names: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,14 @@ from cxr_cli.services.leakage_report import (
     SharedNames,
     SharedPatient,
     SplitReport,
+    Thresholds,
     Unchecked,
     Verdict,
 )
-from cxr_cli.services.near_duplicates import ALTERATIONS, GradedPairs, Thresholds, find_near_duplicates
-from cxr_cli.services.split_images import SplitImages
+
+if TYPE_CHECKING:
+    from cxr_cli.services.near_duplicates import GradedPairs
+    from cxr_cli.services.split_images import SplitImages
 
 
 def check_leakage(
@@ -123,6 +126,9 @@ def _pair(first: _Side, second: _Side, limits: Thresholds | None) -> PairReport:
     near: NearDuplicates | None = None
     look: NearDuplicates | None = None
     if limits is not None:
+        # Here, so that comparing tables alone does not load what decodes and compares images.
+        from cxr_cli.services.near_duplicates import find_near_duplicates
+
         pictures_first, pictures_second = _Pictures(first), _Pictures(second)
         exact = _exact_duplicates(pictures_first, pictures_second)
         graded = find_near_duplicates(pictures_first.comparable(), pictures_second.comparable(), limits)
@@ -281,7 +287,7 @@ def _near_duplicates(first: _Pictures, second: _Pictures, graded: GradedPairs) -
             found.second.tolist(),
             found.distance.tolist(),
             found.correlation.tolist(),
-            found.alteration.tolist(),
+            found.alterations(),
             strict=True,
         )
     )
@@ -300,7 +306,7 @@ def _near_duplicates(first: _Pictures, second: _Pictures, graded: GradedPairs) -
 
 
 def _near_duplicate(
-    first: _Pictures, second: _Pictures, one: int, other: int, distance: int, correlation: float, alteration: int
+    first: _Pictures, second: _Pictures, one: int, other: int, distance: int, correlation: float, alteration: str
 ) -> NearDuplicate:
     row, other_row = first.first_row(one), second.first_row(other)
     patient, other_patient = first.side.patient(row), second.side.patient(other_row)
@@ -312,7 +318,7 @@ def _near_duplicate(
         other_patient=None if patient is None or other_patient is None else patient != other_patient,
         distance=distance,
         correlation=round(correlation, 4),
-        alteration=ALTERATIONS[alteration],
+        alteration=alteration,
     )
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cxr_cli.services.near_duplicates import Thresholds
+from cxr_cli.errors import UsageError
 from cxr_cli.services.result import Result
-from cxr_cli.services.split_images import IMAGE, ImageCheck
 
-#: Marks fields that hold patient ids, as `IMAGE` marks those with image names: what `hide_ids` replaces.
-PATIENT = {"holds": "patient"}
+#: Mark fields that hold patient ids and image names: what `hide_ids` replaces.
+PATIENT, IMAGE = {"holds": "patient"}, {"holds": "image"}
 
 
 class Verdict(StrEnum):
@@ -19,6 +18,78 @@ class Verdict(StrEnum):
     LEAKAGE = "leakage"
     CLEAN = "clean"
     UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True)
+class Thresholds(Result):
+    """From when on two films count as near duplicates, or as a pair to be looked at.
+
+    Attributes
+    ----------
+    near_distance, look_distance
+        Largest distance of the hashes, in bits of 256.
+    near_correlation, look_correlation
+        Smallest correlation of the normalised thumbnails.
+
+    Notes
+    -----
+    Among 39 real ChestX-ray14 films and their mirror images (1,482 pairs of different films) the smallest distance
+    is 88 and the largest correlation 0.55. Copies as JPEG of quality 50, of 512 or 320 pixels, 1.2 times as bright,
+    with contrast 0.8 or 1.3, gamma 0.7 or 1.5, noise, blur, equalised tiles, 1 % cropped or rotated by 1 degree keep
+    within 40 and 0.85.
+    """
+
+    near_distance: int = 40
+    near_correlation: float = 0.85
+    look_distance: int = 60
+    look_correlation: float = 0.80
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.near_distance <= self.look_distance <= 126:
+            raise UsageError(
+                f"distances {self.near_distance} and {self.look_distance}",
+                expected="0 <= near <= to be looked at <= 126 bits",
+            )
+        if not 0 < self.look_correlation <= self.near_correlation <= 1:
+            raise UsageError(
+                f"correlations {self.near_correlation:g} and {self.look_correlation:g}",
+                expected="0 < to be looked at <= near <= 1",
+            )
+
+
+@dataclass(frozen=True)
+class BrokenImage(Result):
+    """An image file that cannot be decoded, and why."""
+
+    image: str = field(metadata=IMAGE)
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImageCheck(Result):
+    """How many of a split's images could be compared, and which could not.
+
+    Attributes
+    ----------
+    folder
+        Where they were looked for.
+    n_images, n_checked
+        Distinct image names, and how many of them were compared in every way.
+    missing, refused
+        Names without a file, and names or links that leave the folder.
+    broken
+        Files that cannot be decoded.
+    blank
+        Images of nearly one grey: compared for exact duplicates only.
+    """
+
+    folder: str
+    n_images: int
+    n_checked: int
+    missing: tuple[str, ...] = field(metadata=IMAGE)
+    refused: tuple[str, ...] = field(metadata=IMAGE)
+    broken: tuple[BrokenImage, ...]
+    blank: tuple[str, ...] = field(metadata=IMAGE)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.errors import UsageError
 from cxr_cli.services.descriptors import HASH_BITS, MIRROR_MASK, correlation
 from cxr_cli.services.hamming import distances, near_pairs
-from cxr_cli.services.result import Result
+from cxr_cli.services.leakage_report import Thresholds
 
 #: Pairs kept for a list, best first; all are counted, and the films of all near duplicates are marked.
 MAX_NEAR, MAX_LOOK = 10_000, 200
@@ -22,43 +21,6 @@ MAX_NEAR, MAX_LOOK = 10_000, 200
 CHUNK = 1 << 14
 #: What was done to the second film of a pair, by (mirrored, inverted).
 ALTERATIONS = ("none", "inverted", "mirrored", "mirrored and inverted")
-
-
-@dataclass(frozen=True)
-class Thresholds(Result):
-    """From when on two films count as near duplicates, or as a pair to be looked at.
-
-    Attributes
-    ----------
-    near_distance, look_distance
-        Largest distance of the hashes, in bits of 256.
-    near_correlation, look_correlation
-        Smallest correlation of the normalised thumbnails.
-
-    Notes
-    -----
-    Among 39 real ChestX-ray14 films and their mirror images (1,482 pairs of different films) the smallest distance
-    is 88 and the largest correlation 0.55. Copies as JPEG of quality 50, of 512 or 320 pixels, 1.2 times as bright,
-    with contrast 0.8 or 1.3, gamma 0.7 or 1.5, noise, blur, equalised tiles, 1 % cropped or rotated by 1 degree keep
-    within 40 and 0.85.
-    """
-
-    near_distance: int = 40
-    near_correlation: float = 0.85
-    look_distance: int = 60
-    look_correlation: float = 0.80
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.near_distance <= self.look_distance <= 126:
-            raise UsageError(
-                f"distances {self.near_distance} and {self.look_distance}",
-                expected="0 <= near <= to be looked at <= 126 bits",
-            )
-        if not 0 < self.look_correlation <= self.near_correlation <= 1:
-            raise UsageError(
-                f"correlations {self.near_correlation:g} and {self.look_correlation:g}",
-                expected="0 < to be looked at <= near <= 1",
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +47,10 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def alterations(self) -> list[str]:
+        """Return the name of each pair's alteration."""
+        return [ALTERATIONS[code] for code in self.alteration]
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
         """Return some of the pairs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,45 +13,7 @@ from numpy.typing import NDArray
 from cxr_cli.data.folders import locate_images
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.services.fingerprints import FingerprintCache, Fingerprints, fingerprint_images
-from cxr_cli.services.result import Result
-
-#: Marks fields of results that hold image names.
-IMAGE = {"holds": "image"}
-
-
-@dataclass(frozen=True)
-class BrokenImage(Result):
-    """An image file that cannot be decoded, and why."""
-
-    image: str = field(metadata=IMAGE)
-    reason: str
-
-
-@dataclass(frozen=True)
-class ImageCheck(Result):
-    """How many of a split's images could be compared, and which could not.
-
-    Attributes
-    ----------
-    folder
-        Where they were looked for.
-    n_images, n_checked
-        Distinct image names, and how many of them were compared in every way.
-    missing, refused
-        Names without a file, and names or links that leave the folder.
-    broken
-        Files that cannot be decoded.
-    blank
-        Images of nearly one grey: compared for exact duplicates only.
-    """
-
-    folder: str
-    n_images: int
-    n_checked: int
-    missing: tuple[str, ...] = field(metadata=IMAGE)
-    refused: tuple[str, ...] = field(metadata=IMAGE)
-    broken: tuple[BrokenImage, ...]
-    blank: tuple[str, ...] = field(metadata=IMAGE)
+from cxr_cli.services.leakage_report import BrokenImage, ImageCheck
 
 
 @dataclass(frozen=True, eq=False)

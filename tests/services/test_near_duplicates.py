@@ -9,7 +9,8 @@ from cxr_cli.services import near_duplicates
 from cxr_cli.services.descriptors import MIRROR_MASK, correlation
 from cxr_cli.services.fingerprints import fingerprint_images
 from cxr_cli.services.hamming import distances
-from cxr_cli.services.near_duplicates import ALTERATIONS, Thresholds, find_near_duplicates
+from cxr_cli.services.leakage_report import Thresholds
+from cxr_cli.services.near_duplicates import ALTERATIONS, find_near_duplicates
 from tests.services.films import film_pixels, save
 
 
