@@ -212,8 +212,31 @@ class Outputs:
 
 
 def json_text(document: Any) -> str:
-    """Format a document of plain values; NaN is refused (it must have become null before)."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    """Format a document of plain values, indented, lists of plain values on one line each.
+
+    NaN is refused (it must have become null before).
+    """
+    return "".join(_json_parts(document, "\n"))
+
+
+def _json_parts(value: Any, line: str) -> Iterator[str]:
+    """Yield the text of a value piece by piece; `line` is the line end with the indentation that follows it."""
+    inner = line + "  "
+    if isinstance(value, dict) and value:
+        yield "{"
+        for index, (name, item) in enumerate(value.items()):
+            yield f"{',' if index else ''}{inner}{json.dumps(name, ensure_ascii=False)}: "
+            yield from _json_parts(item, inner)
+        yield line + "}"
+    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        yield "["
+        for index, item in enumerate(value):
+            yield f"{',' if index else ''}{inner}"
+            yield from _json_parts(item, inner)
+        yield line + "]"
+    else:
+        # A long list of rows in one call: indenting it would cost ten times the time, and a line for every number.
+        yield json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _same_file(one: Path, other: Path) -> bool:

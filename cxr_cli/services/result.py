@@ -21,6 +21,10 @@ class Result:
         return plain_values
 
 
+#: Types that are JSON values as they are.
+_PLAIN = frozenset({int, str, bool, type(None)})
+
+
 def plain(value: Any) -> Any:
     """Turn dataclasses, numpy scalars and arrays, paths, tuples and mappings into plain JSON values.
 
@@ -48,7 +52,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Set):
         return [plain(item) for item in sorted(value)]
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        # Long lists of rows and names are the bulk of a result.
+        return list(value) if _PLAIN.issuperset(map(type, value)) else [plain(item) for item in value]
     if hasattr(value, "tolist"):  # numpy scalars and arrays, pandas Series and Index
         return plain(value.tolist())
     raise TypeError(f"{type(value).__name__} has no place in a result: {value!r}")
