@@ -31,6 +31,18 @@ class CxrError(Exception):
         return first if self.remedy is None else f"{first}\n{self.remedy}"
 
 
+def shown(text: str, longest: int = 60) -> str:
+    r"""Make text from a file fit for a message: short, on one line, without characters that steer a terminal.
+
+    Examples
+    --------
+    >>> shown("a\x1b[31m\nb"), shown("abcdef", 4)
+    ('a\\x1b[31m\\nb', 'abc…')
+    """
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut)
+
+
 def _rebuild(kind: type[CxrError], what: str, expected: str | None, remedy: str | None) -> CxrError:
     return kind(what, expected=expected, remedy=remedy)
 

@@ -99,7 +99,7 @@ def locate_images(folder: Path, names: Sequence[str]) -> LocatedImages:
     outside: set[str] = set()
     try:
         # Absolute, so that a worker in another folder or on another machine opens the same file.
-        for file, path, is_link in _walk(os.path.abspath(folder), ""):
+        for file, path, is_link in _walk(os.path.abspath(folder)):
             if is_link and not _inside(root, path):
                 outside.add(file)
             relative[file] = path
@@ -141,17 +141,23 @@ def _place(name: str, relative: dict[str, str], by_name: dict[str, list[str]]) -
     return next((place for place in candidates if place in relative), None)
 
 
-def _walk(folder: Path | str, prefix: str) -> Iterator[tuple[str, str, bool]]:
-    """Yield (relative place, path, whether a link) of every file; links to folders are not followed."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            place = f"{prefix}{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, f"{place}/")
-            else:
-                yield place, entry.path, entry.is_symlink()
+def _walk(folder: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield (relative place, path, whether a link) of every file; links to folders are not followed.
+
+    Pipes and devices are passed over: opening one may wait for ever.
+    """
+    waiting = [(folder, "")]
+    while waiting:
+        here, prefix = waiting.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                place = f"{prefix}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{place}/"))
+                elif entry.is_file():
+                    yield place, entry.path, entry.is_symlink()
 
 
 def _inside(root: str, path: str) -> bool:

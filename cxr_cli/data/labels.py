@@ -16,15 +16,22 @@ from numpy.typing import NDArray
 from cxr_cli.data.files import InputFile
 from cxr_cli.data.schemas import NO_FINDING, Schema, recognise
 from cxr_cli.data.tables import RawTable, read_lines, read_table
-from cxr_cli.errors import LabelTableError
+from cxr_cli.errors import LabelTableError, shown
 
 UncertainPolicy = Literal["ignore", "positive", "negative"]
 
 #: How many rows a quirk names; its count is always whole.
 QUIRK_ROWS = 20
+#: Longer than any path on any system.
+LONGEST_NAME = 4096
+#: More columns of labels than this are no pathologies (the largest vocabulary in the field has some 200).
+MAX_PATHOLOGIES = 1000
+#: Columns of `LabelTable.frame` that no pathology may be called.
+RESERVED = ("image", "patient_id", "age", "sex", "view", "follow_up")
 #: Ages above this are typing errors: the 2017 table of ChestX-ray14 goes up to 414.
 MAX_AGE_YEARS = 120
 _AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([YMWDymwd]?)\s*")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
 
@@ -181,7 +188,7 @@ def _inferred_type(column: pd.Series[Any], n_null: int) -> str:
     if isinstance(column.dtype, pd.CategoricalDtype):
         try:
             numbers = pd.to_numeric(column.cat.categories.to_series())
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return "str"
         return "float64" if n_null else str(numbers.dtype)
     return "str" if column.dtype.kind == "O" else str(column.dtype)
@@ -241,11 +248,11 @@ class _Reader:
         dtypes[schema.image] = str
         cells = self.raw.frame(dtypes)
         if len(cells) != self.raw.n_rows:
-            # Both follow RFC 4180; where they part (stray quotes), rows could not be told apart safely.
+            # Should never be: read_table refuses what the two are known to read differently.
             raise LabelTableError(
                 f"{self.raw.path}: {self.raw.n_rows:,} lines but {len(cells):,} rows",
-                expected="quotes only around whole cells",
-                remedy="Remove the stray quotes.",
+                expected="one row on each line",
+                remedy="Save it again as CSV in UTF-8.",
             )
         null_cells = tuple(int(column.isna().sum()) for _, column in cells.items())
         columns: dict[str, Any] = {"image": self._images(cells[schema.image])}
@@ -287,7 +294,8 @@ class _Reader:
         )
 
     def _images(self, column: pd.Series[Any]) -> pd.Series[Any]:
-        blank = np.flatnonzero(column.isna().to_numpy())
+        names = _stripped(column) if self.raw.has_stray_blanks else column
+        blank = np.flatnonzero((names.isna() | (names == "")).to_numpy())
         if len(blank):
             raise self._error(
                 int(blank[0]),
@@ -296,23 +304,22 @@ class _Reader:
                 expected="an image name in every row",
                 remedy="Fill it in or remove the row.",
             )
-        names = _stripped(column) if self.raw.has_stray_blanks else column
         unsafe = unsafe_names(names.tolist())
         if unsafe and not self.unsafe_ok:
             raise self._error(
                 unsafe[0],
-                f"image {names.iloc[unsafe[0]]!r} is absolute or leaves the image folder",
+                f"image {_why_unsafe(names.iloc[unsafe[0]])}",
                 count=len(unsafe),
                 expected="a name inside the image folder",
                 remedy="Correct or remove the row; such files are never opened.",
             )
-        self._quirk("unsafe-image-name", "image name is absolute or leaves the image folder: never opened", unsafe)
+        self._quirk("unsafe-image-name", _UNSAFE, unsafe)
         return names
 
     def _patients(self, cells: pd.DataFrame, images: pd.Series[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """Return each row's position among the distinct patient ids in normal form (-1: not known), and the ids."""
         if self.patient is not None:
-            codes, written = self._factorized(cells[self.patient])
+            codes, written = self._factorized(cells[self.patient], self.patient)
         elif self.schema.patient_pattern is not None:
             codes, found = pd.factorize(images.str.extract(self.schema.patient_pattern, expand=False))
             written = [str(item) for item in found]
@@ -330,15 +337,18 @@ class _Reader:
         self._quirk("no-patient", "no patient id", np.flatnonzero(patient_codes < 0))
         return patient_codes, tuple(position)
 
-    def _factorized(self, column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    @cached_property
+    def _texts(self) -> pd.DataFrame:
+        """The columns that pandas may take for numbers or truth values, as text."""
+        names = [*self.schema.label_columns(self.raw.header), NO_FINDING, self.patient, self.follow_up]
+        chosen = [name for name in dict.fromkeys(names) if name and name in self.raw.header]
+        return self.raw.frame(dict.fromkeys(chosen, str), chosen)
+
+    def _factorized(self, column: pd.Series[Any], name: str) -> tuple[NDArray[np.int64], list[str]]:
         """Return codes (-1: blank) and distinct ids (text) of the patient column, which pandas may take for numbers."""
-        if column.dtype.kind == "f":
-            known = column.dropna().to_numpy()
-            # Ids too long for a float would fall together, so they are read again as text.
-            if ((known % 1 != 0) | (np.abs(known) >= 2**53)).any():
-                column = self.raw.frame({str(column.name): str}, [str(column.name)])[column.name]
-            else:
-                column = column.astype("Int64")
+        # Only plain digits come back from a number as they were: 1e5, +7, TRUE and ids too long for a float do not.
+        if not (column.dtype.kind in "iu" and column.min() > 0 and b"+" not in self.raw.content):
+            column = self._texts[name]
         codes, found = pd.factorize(column)
         return codes.astype(np.int64), [str(item) for item in found.tolist()]
 
@@ -351,25 +361,30 @@ class _Reader:
         place = {name: index for index, name in enumerate(pathologies)}
         table = np.zeros((len(combinations) + 1, len(pathologies)), dtype=np.float32)
         table[-1] = np.nan  # a blank cell: nothing is known
-        contradicting = []
+        blank, contradicting, unknown = [-1], [], {}
         for code, combination in enumerate(combinations):
             findings = [item.strip() for item in combination.split("|")]
-            unknown = [item for item in findings if item not in place and item != NO_FINDING]
-            if unknown:
-                rows = np.flatnonzero(codes == code)
-                raise self._error(
-                    int(rows[0]),
-                    f"column {self.schema.findings}: unknown finding {unknown[0]!r}",
-                    count=len(rows),
-                    expected=f"{NO_FINDING}, or some of {', '.join(pathologies)} separated by |",
-                    remedy="Correct the cell.",
-                )
+            if findings == [""]:
+                blank.append(code)
+                table[code] = np.nan
+                continue
             for item in findings:
-                if item != NO_FINDING:
+                if item in place:
                     table[code, place[item]] = 1
+                elif item != NO_FINDING:
+                    unknown[code] = item
             if NO_FINDING in findings and len(set(findings)) > 1:
                 contradicting.append(code)
-        self._quirk("no-findings-cell", "blank findings: labels not known", np.flatnonzero(codes == -1))
+        if unknown:
+            rows = np.flatnonzero(np.isin(codes, list(unknown)))
+            raise self._error(
+                int(rows[0]),
+                f"column {self.schema.findings}: unknown finding '{shown(unknown[codes[rows[0]]])}'",
+                count=len(rows),
+                expected=f"{NO_FINDING}, or some of {', '.join(pathologies)} separated by |",
+                remedy="Correct the cell.",
+            )
+        self._quirk("no-findings-cell", "blank findings: labels not known", np.flatnonzero(np.isin(codes, blank)))
         self._quirk(
             "no-finding-beside-finding",
             f"{NO_FINDING} beside a finding: the finding is kept",
@@ -381,11 +396,14 @@ class _Reader:
     def _from_columns(self, cells: pd.DataFrame) -> dict[str, NDArray[np.float32]]:
         """Check the one-hot columns and bring them to 1, 0 and NaN."""
         names = self.schema.label_columns(self.raw.header)
+        self._check_pathologies(names)
         labels: dict[str, NDArray[np.float32]] = {}
         for name in names:
             labels[name] = self._one_hot(cells[name], name)
             if np.isnan(labels[name]).all():
-                self.quirks.append(Quirk("empty-label-column", f"column {name} is empty: nothing is known of it", 1))
+                self.quirks.append(
+                    Quirk("empty-label-column", f"column {shown(name)} is empty: nothing is known of it", 1)
+                )
         if NO_FINDING in self.raw.header and labels:
             nothing = self._one_hot(cells[NO_FINDING], NO_FINDING, count=False)
             present = np.max(np.nan_to_num(np.stack(list(labels.values()))), axis=0)
@@ -401,15 +419,27 @@ class _Reader:
             )
         return labels
 
+    def _check_pathologies(self, names: Sequence[str]) -> None:
+        if len(names) > MAX_PATHOLOGIES:
+            raise LabelTableError(
+                f"{self.raw.path}: line 1: {len(names):,} columns of labels",
+                expected=f"at most {MAX_PATHOLOGIES:,}",
+                remedy="Remove the columns that are no pathologies.",
+            )
+        for name in names:
+            if name in RESERVED:
+                raise LabelTableError(
+                    f"{self.raw.path}: line 1: column {name}: no pathology can have this name",
+                    remedy=f"Rename it if it is a pathology, as schema {self.schema.name} does if it is not.",
+                )
+
     def _one_hot(self, column: pd.Series[Any], name: str, *, count: bool = True) -> NDArray[np.float32]:
         if column.dtype.kind in "iufb":
-            # bool first becomes a number: True/False is a spelling of 1/0 that R and pandas write.
+            # True/False is a spelling of 1/0 that R and pandas write.
             values = column.to_numpy(dtype=np.float64)
         else:
-            values = pd.to_numeric(_stripped(column).replace("", None), errors="coerce").to_numpy(dtype=np.float64)
-            values = np.where(np.isnan(values) & column.notna().to_numpy(), np.inf, values)
-            blank = column.fillna("").astype(str).str.strip().eq("").to_numpy()
-            values = np.where(blank, np.nan, values)
+            column = self._texts[name]
+            values = _numbers(column)
         uncertain = (
             values == self.schema.uncertain if self.schema.uncertain is not None else np.zeros(len(values), dtype=bool)
         )
@@ -418,7 +448,7 @@ class _Reader:
             defined = "0, 1, blank" if self.schema.uncertain is None else f"0, 1, {self.schema.uncertain:g}, blank"
             raise self._error(
                 int(bad[0]),
-                f"column {name}: label {_shown(column.iloc[int(bad[0])])}",
+                f"column {shown(name)}: label {_shown(column.iloc[int(bad[0])])}",
                 count=len(bad),
                 expected=defined,
                 remedy="Correct the cell, or remove the column if it is no pathology.",
@@ -426,7 +456,8 @@ class _Reader:
         if count:
             self.n_uncertain += int(uncertain.sum())
         stand_in = {"ignore": np.nan, "positive": 1.0, "negative": 0.0}[self.uncertain]
-        return np.where(uncertain, stand_in, values).astype(np.float32)
+        # Adding 0 makes 0 of -0.
+        return np.where(uncertain, stand_in, values).astype(np.float32) + np.float32(0)
 
     def _demographics(self, cells: pd.DataFrame) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -437,8 +468,17 @@ class _Reader:
         if self.view:
             found["view"] = self._views(cells)
         if self.follow_up:
-            found["follow_up"] = pd.to_numeric(cells[self.follow_up], errors="coerce").to_numpy(dtype=np.float64)
+            found["follow_up"] = self._follow_ups(cells[self.follow_up], self.follow_up)
         return found
+
+    def _follow_ups(self, column: pd.Series[Any], name: str) -> NDArray[np.float64]:
+        if column.dtype.kind in "iuf":
+            values = column.to_numpy(dtype=np.float64)
+        else:
+            values = _numbers(self._texts[name])
+        strange = np.flatnonzero(np.isinf(values) | (values < 0))
+        self._quirk("follow-up-unreadable", "follow-up that is no number: taken as not known", strange)
+        return np.where(np.isfinite(values) & (values >= 0), values, np.nan)
 
     def _ages(self, column: pd.Series[Any]) -> NDArray[np.float64]:
         """Read ages in years from ``58``, ``058Y``, ``013M``, ``001D``."""
@@ -466,8 +506,7 @@ class _Reader:
         ):
             if these:
                 rows = np.flatnonzero(np.isin(codes, these))
-                shown = ", ".join(written[code] for code in these[:5]) + (", …" if len(these) > 5 else "")
-                self._quirk(kind, f"{message} ({shown})", rows)
+                self._quirk(kind, f"{message} ({_some(written, these)})", rows)
         return years[codes]
 
     def _sexes(self, column: pd.Series[Any]) -> Any:
@@ -475,10 +514,9 @@ class _Reader:
         sexes = np.array([*(_SEX.get(text.strip().casefold()) for text in written), None], dtype=object)
         odd = [code for code, text in enumerate(written) if sexes[code] is None and text.strip()]
         if odd:
-            shown = ", ".join(written[code] for code in odd[:5])
             self._quirk(
                 "sex-unreadable",
-                f"sex neither M nor F: taken as not known ({shown})",
+                f"sex neither M nor F: taken as not known ({_some(written, odd)})",
                 np.flatnonzero(np.isin(codes, odd)),
             )
         return pd.array(sexes[codes], dtype="str")
@@ -513,7 +551,7 @@ class _Reader:
         if not (numbers >= 0).any():
             return
         # A patient id that is no number of up to eight digits contradicts any NIH name.
-        ids = [int(item) if item.isdigit() and len(item) <= 8 else -2 for item in patient_ids]
+        ids = [int(item) if item.isascii() and item.isdigit() and len(item) <= 8 else -2 for item in patient_ids]
         known = np.array([*ids, -1], dtype=np.int64)[patient_codes]
         self._quirk(
             "patient-contradicts-name",
@@ -527,7 +565,7 @@ def _nih_patient_numbers(names: Sequence[str]) -> NDArray[np.int64]:
     try:
         letters = np.array(names, dtype="S14")
     except UnicodeEncodeError:
-        return np.array([int(patient_of_nih_name(name) or -1) for name in names], dtype=np.int64)
+        letters = np.array([name[:14].encode("ascii", "replace") for name in names], dtype="S14")
     codes = letters.view(np.uint8).reshape(len(names), 14)
     digits = codes - ord("0")  # uint8: anything below "0" wraps round to more than 9
     like_nih = (
@@ -546,15 +584,54 @@ def unsafe_names(names: Sequence[str]) -> list[int]:
     Names come from outside: ``/etc/passwd``, ``C:\x.png``, ``../x.png`` and ``a/../../x.png`` must not be opened.
     """
     joined = " ".join(names)
-    if joined.isprintable() and not any(mark in joined for mark in ("/", "\\", "..", ":")):
+    harmless = joined.isprintable() and not any(mark in joined for mark in ("/", "\\", "..", ":"))
+    if harmless and max(map(len, names)) <= LONGEST_NAME:
         return []
     return [position for position, name in enumerate(names) if is_unsafe_name(name)]
 
 
 def is_unsafe_name(name: str) -> bool:
-    """Whether an image name is absolute, climbs out of its folder, or holds a control character."""
+    """Whether an image name is absolute, climbs out of its folder, holds a control character, or is no name at all."""
+    if len(name) > LONGEST_NAME:
+        return True
     parts = re.split(r"[/\\]", name)
     return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None or not name.isprintable()
+
+
+_UNSAFE = "image name is absolute, leaves the image folder or holds control characters: never opened"
+
+
+def _why_unsafe(name: str) -> str:
+    if len(name) > LONGEST_NAME:
+        return f"'{shown(name)}' has {len(name):,} characters"
+    if not name.isprintable():
+        return f"'{shown(name)}' holds a character that cannot be printed"
+    return f"'{shown(name)}' is absolute or leaves the image folder"
+
+
+def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
+    """Read text as numbers: missing and blank cells are NaN, true and false 1 and 0, what is no number infinity."""
+    codes, found = pd.factorize(column)
+    values = np.array([*(_number(str(text).strip()) for text in found), np.nan])
+    read: NDArray[np.float64] = values[codes]
+    return read
+
+
+def _number(text: str) -> float:
+    if not text:
+        return np.nan
+    if text.casefold() in ("true", "false"):
+        return float(text.casefold() == "true")
+    try:
+        # Python also reads 1_000, digits of other scripts and nan; none of these is a number in a table.
+        return float(text) if _NUMBER.fullmatch(text) else np.inf
+    except ValueError:
+        return np.inf
+
+
+def _some(written: Sequence[str], codes: Sequence[int]) -> str:
+    """Name the first five of the cells with these codes."""
+    return ", ".join(shown(written[code], 20) for code in codes[:5]) + (", …" if len(codes) > 5 else "")
 
 
 def _stripped(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -568,10 +645,9 @@ def _stripped(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    text = str(value)
-    return repr(text if len(text) <= 40 else text[:40] + "…") if isinstance(value, str) else text
+    if isinstance(value, (float, np.floating)):
+        return f"{value:g}"
+    return f"'{shown(value, 40)}'" if isinstance(value, str) else shown(str(value), 40)
 
 
 def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
@@ -581,10 +657,10 @@ def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
         raise LabelTableError(f"{path}: names no image", expected="one image name a line", remedy="Check the file.")
     names = [raw.record(row).decode("utf-8").strip() for row in range(raw.n_rows)]
     for row, name in enumerate(names):
-        if "," in name or (not unsafe_ok and is_unsafe_name(name)):
-            what = "is no image name" if "," in name else "is absolute or leaves the image folder"
+        if not name or "," in name or (not unsafe_ok and is_unsafe_name(name)):
+            what = f"'{shown(name)}' is no image name" if not name or "," in name else _why_unsafe(name)
             raise LabelTableError(
-                f"{path}: line {raw.line(row)}: {name[:80]!r} {what}",
+                f"{path}: line {raw.line(row)}: {what}",
                 expected="one image name a line",
                 remedy="Correct the line; a table with columns needs the ending .csv.",
             )
@@ -592,10 +668,12 @@ def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
     patient_codes, patient_ids = pd.factorize(np.array(patients, dtype=object))
     images = pd.Series(names, dtype="str")
     unknown = [row for row, patient in enumerate(patients) if patient is None]
+    unsafe = [row for row, name in enumerate(names) if is_unsafe_name(name)]
     repeated = np.flatnonzero(images.duplicated().to_numpy()).tolist()
     quirks = [
         Quirk(kind, message, len(rows), tuple(rows[:QUIRK_ROWS]))
         for kind, message, rows in (
+            ("unsafe-image-name", _UNSAFE, unsafe),
             ("no-patient", "no patient number in the file name", unknown),
             ("duplicate-image", "image named by an earlier row too", repeated),
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_cli.errors import LabelTableError, UsageError
+from cxr_cli.errors import LabelTableError, UsageError, shown
 
 #: The 14 findings of ChestX-ray14 in the alphabetical order of its files (Wang et al., CVPR 2017, arXiv:1705.02315).
 NIH_PATHOLOGIES = (
@@ -206,25 +206,28 @@ def recognise(path: Path, header: Sequence[str], name: str | None = None) -> Sch
         if not schema.missing(header) or (name and schema.image in header and not schema.required):
             return schema
     nearest = min(candidates, key=lambda schema: _distance(schema, header))
-    shown = ", ".join(header[:20]) + (", …" if len(header) > 20 else "")
+    names = ", ".join(shown(column) for column in header[:20]) + (", …" if len(header) > 20 else "")
     hints = []
     for lacking in nearest.missing(header):
-        close = difflib.get_close_matches(
-            lacking.casefold(), [column.casefold() for column in header], n=1, cutoff=0.75
-        )
+        close = difflib.get_close_matches(lacking.casefold(), _folded(header), n=1, cutoff=0.75)
         original = next((column for column in header if close and column.casefold() == close[0]), None)
         hints.append(f"{lacking} (there is {original})" if original else lacking)
     raise LabelTableError(
-        f"{path}: line 1: the header fits no schema that cxr knows: {shown}"
+        f"{path}: line 1: the header fits no schema that cxr knows: {names}"
         if name is None
-        else f"{path}: line 1: the header does not fit schema {name}: {shown}",
+        else f"{path}: line 1: the header does not fit schema {name}: {names}",
         expected=f"as nearest, schema {nearest.name}, {nearest.title}; missing: {', '.join(hints)}",
         remedy=f"Rename the columns, or name the schema with --schema ({', '.join(SCHEMA_NAMES)}).",
     )
 
 
+def _folded(header: Sequence[str]) -> list[str]:
+    """Return the names worth comparing: a comparison costs too much for long names and very many columns."""
+    return [column.casefold() for column in header[:200] if len(column) <= 60]
+
+
 def _distance(schema: Schema, header: Sequence[str]) -> float:
-    folded = [column.casefold() for column in header]
+    folded = _folded(header)
     lacking = schema.missing(header)
     close = sum(bool(difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)) for name in lacking)
     found = len({schema.image, *schema.required} & set(header))

@@ -10,8 +10,11 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import InputFile, describe_input, read_input
-from cxr_cli.errors import LabelTableError
+from cxr_cli.errors import LabelTableError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 _BOM = b"\xef\xbb\xbf"
 #: A compressed table that unpacks to more than this is refused: it is a mistake or an attack.
 MAX_UNPACKED = 4 * 1024**3
+#: A longer first line is no header: most likely the file has no line ends, or is no table.
+MAX_HEADER = 1024**2
+_RARE_BLANKS = (b'"', b"\t", b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 _NOT_TEXT = {
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
@@ -39,6 +45,19 @@ _NOT_TEXT = {
     b"PAR1": "a Parquet file",
     b"\x93NUMPY": "a NumPy array",
 }
+#: What gzip and zipfile raise on damaged bytes (found by fuzzing); RuntimeError: encrypted or an unknown method.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    IndexError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
+_BLOCK = 1024**2
 _SAVE_AS_CSV = "Give a label table: a CSV file in UTF-8, plain, .gz or .zip."
 
 
@@ -78,7 +97,7 @@ class RawTable:
 
     def line(self, row: int) -> int:
         """Return the line of the file on which a row begins; the header's first line is 1."""
-        return self.content.count(self._newline[-1:], 0, int(self.starts[row])) + 1
+        return _line(self.content, int(self.starts[row]))
 
     @cached_property
     def _newline(self) -> bytes:
@@ -87,7 +106,7 @@ class RawTable:
     @cached_property
     def has_stray_blanks(self) -> bool:
         """Whether any cell might begin or end with a blank or be quoted, by a cheap look at the bytes."""
-        if not self.content.isascii() or b"\t" in self.content or b'"' in self.content:
+        if not self.content.isascii() or any(sign in self.content for sign in _RARE_BLANKS):
             return True
         raw = np.frombuffer(self.content, dtype=np.uint8)
         blanks = np.flatnonzero(raw == ord(" "))
@@ -152,12 +171,13 @@ def read_table(path: Path) -> RawTable:
     content = unpack(path, packed)
     check_text(path, content)
     begin = len(_BOM) if content.startswith(_BOM) else 0
-    newlines, commas = _separators(path, content)
-    starts, ends = _records(content, newlines, begin)
+    _check_header_length(path, content, begin)
+    line_ends, commas = _separators(path, content, begin)
+    starts, ends = _records(content, line_ends, begin)
     if not len(starts):
         raise LabelTableError(f"{path}: is empty", expected="a header line and rows", remedy=_SAVE_AS_CSV)
     header = _header(path, content[starts[0] : ends[0]])
-    _check_fields(path, content, header, starts, ends, commas)
+    _check_fields(path, content, header, starts, commas)
     return RawTable(
         path=path,
         source=describe_input(path, packed),
@@ -184,8 +204,7 @@ def read_lines(path: Path) -> RawTable:
     content = unpack(path, packed)
     check_text(path, content)
     begin = len(_BOM) if content.startswith(_BOM) else 0
-    newlines = np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == newline_of(content)[-1]).astype(np.int64)
-    starts, ends = _records(content, newlines, begin)
+    starts, ends = _records(content, np.frombuffer(content, dtype=np.uint8) == newline_of(content)[-1], begin)
     return RawTable(path, describe_input(path, packed), content, ("image",), begin, starts, ends)
 
 
@@ -213,9 +232,10 @@ def unpack(path: Path, packed: bytes) -> bytes:
             content = _unzip(path, packed)
         else:
             return packed
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise LabelTableError(
-            f"{path}: damaged archive: {error}", remedy="Download it again, or give the unpacked table."
+            f"{path}: damaged archive: {shown(str(error), 200)}",
+            remedy="Download it again, or give the unpacked table.",
         ) from error
     if len(content) > MAX_UNPACKED:
         raise LabelTableError(f"{path}: unpacks to more than {MAX_UNPACKED:,} bytes", remedy="Check the file.")
@@ -237,7 +257,7 @@ def _unzip(path: Path, packed: bytes) -> bytes:
             and not name.rpartition("/")[2].startswith("._")
         ]
         if len(tables) != 1:
-            held = ", ".join(tables or names[:5]) or "nothing"
+            held = ", ".join(shown(name) for name in (tables or names)[:5]) or "nothing"
             raise LabelTableError(f"{path}: holds {held}", expected="one table", remedy="Give the table itself.")
         with archive.open(tables[0]) as stream:
             return stream.read(MAX_UNPACKED + 1)
@@ -270,33 +290,83 @@ def check_text(path: Path, content: bytes) -> None:
             ) from error
 
 
-def _separators(path: Path, content: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the line ends and commas that are not inside quotes."""
+def _check_header_length(path: Path, content: bytes, begin: int) -> None:
+    # Looked at before anything that takes memory in proportion to the commas.
+    end = content.find(newline_of(content)[-1:], begin)
+    length = (len(content) if end < 0 else end) - begin
+    if length > MAX_HEADER:
+        raise LabelTableError(
+            f"{path}: line 1: is {length:,} bytes long", expected="the names of the columns", remedy=_SAVE_AS_CSV
+        )
+
+
+def _separators(path: Path, content: bytes, begin: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Mark the bytes that are line ends and commas, not those inside quotes; shapes (n_bytes,).
+
+    Quotes and carriage returns are held to RFC 4180, for where they stray from it readers differ: a quote stands
+    around a whole cell, a carriage return at the end of a line.
+    """
     raw = np.frombuffer(content, dtype=np.uint8)
-    newlines = np.flatnonzero(raw == newline_of(content)[-1])
-    commas = np.flatnonzero(raw == ord(","))
+    end = newline_of(content)[-1]
+    line_ends, commas = raw == end, raw == ord(",")
+    outside: NDArray[np.bool_] | None = None
     if b'"' in content:
-        quotes = np.flatnonzero(raw == ord('"'))
-        # Doubled quotes inside a quoted cell leave the parity as it is.
-        if len(quotes) % 2:
-            line = content.count(b"\n", 0, int(quotes[-1])) + 1
-            raise LabelTableError(f"{path}: line {line}: a quote is not closed", remedy="Close or remove it.")
-        newlines = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
-        commas = commas[np.searchsorted(quotes, commas) % 2 == 0]
-    return newlines.astype(np.int64), commas.astype(np.int64)
+        # Doubled quotes inside a quoted cell leave the parity as it is; uint8 wraps round at an even number.
+        inside = (np.cumsum(raw == ord('"'), dtype=np.uint8) & 1).astype(bool)
+        _check_quotes(path, content, raw, inside, end, begin)
+        outside = ~inside
+        line_ends &= outside
+        commas &= outside
+    if end == ord("\n") and b"\r" in content:
+        lone = raw[:-1] == ord("\r")
+        lone &= (raw[1:] != ord("\r")) & (raw[1:] != end)
+        if outside is not None:
+            lone &= outside[:-1]
+        if lone.any():
+            raise LabelTableError(
+                f"{path}: line {_line(content, int(lone.argmax()))}: a carriage return inside the line",
+                expected="the same line end on every line",
+                remedy=_SAVE_AS_CSV,
+            )
+    return line_ends, commas
 
 
-def _records(content: bytes, newlines: NDArray[np.int64], begin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    raw = np.frombuffer(content, dtype=np.uint8)
-    ends = newlines + 1
+def _check_quotes(
+    path: Path, content: bytes, raw: NDArray[np.uint8], inside: NDArray[np.bool_], end: int, begin: int
+) -> None:
+    quotes = raw == ord('"')
+    may_precede, may_follow = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)
+    may_precede[[ord(","), ord('"'), end]] = True
+    may_follow[[ord(","), ord('"'), ord("\r"), end]] = True
+    stray = np.zeros(len(raw), dtype=bool)
+    stray[begin + 1 :] = (quotes & inside)[begin + 1 :] & ~may_precede[raw[begin:-1]]
+    stray[:-1] |= (quotes & ~inside)[:-1] & ~may_follow[raw[1:]]
+    if stray.any():
+        raise LabelTableError(
+            f"{path}: line {_line(content, int(stray.argmax()))}: a stray quote, or an earlier one is not closed",
+            expected="quotes only around whole cells",
+            remedy="Remove the quote; inside a quoted cell it is written twice.",
+        )
+    if inside[-1]:
+        line = _line(content, content.rindex(b'"'))
+        raise LabelTableError(f"{path}: line {line}: a quote is not closed", remedy="Close or remove it.")
+
+
+def _line(content: bytes, place: int) -> int:
+    return content.count(newline_of(content)[-1:], 0, place) + 1
+
+
+def _records(content: bytes, line_ends: NDArray[np.bool_], begin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where records start and end; like pandas, count lines that are empty or hold only blanks as none."""
+    ends = np.flatnonzero(line_ends).astype(np.int64) + 1
     if not len(ends) or ends[-1] != len(content):
         ends = np.append(ends, len(content))
-    starts = np.concatenate(([begin], ends[:-1])).astype(np.int64)
-    starts, ends = starts[starts < ends], ends[starts < ends]
-    # Like pandas, count lines that are empty or hold only blanks as no rows.
-    keep = np.ones(len(starts), dtype=bool)
-    for index in np.flatnonzero(np.isin(raw[starts], np.frombuffer(b" \t\r\n", dtype=np.uint8))):
-        keep[index] = bool(content[starts[index] : ends[index]].strip(b" \t\r\n"))
+    starts = np.concatenate(([begin], ends[:-1]))
+    if begin == len(content):
+        return starts[:0], ends[:0]
+    solid = np.ones(256, dtype=bool)
+    solid[list(b" \t\r\n")] = False
+    keep = np.logical_or.reduceat(solid[np.frombuffer(content, dtype=np.uint8)], starts)
     return starts[keep], ends[keep]
 
 
@@ -315,34 +385,47 @@ def _header(path: Path, line: bytes) -> tuple[str, ...]:
                     expected="commas",
                     remedy="Save the table as comma-separated values.",
                 )
-    twice = sorted({name for name in header if name and header.count(name) > 1})
+    twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if twice:
         raise LabelTableError(
-            f"{path}: line 1: duplicate columns: {', '.join(twice)}", remedy="Remove or rename one of each."
+            f"{path}: line 1: duplicate columns: {', '.join(shown(name) for name in twice[:10])}",
+            remedy="Remove or rename one of each.",
         )
     if "" in header[:-1]:
         raise LabelTableError(
             f"{path}: line 1: column {header.index('') + 1} has no name", remedy="Name it or remove it."
         )
+    odd = next((name for name in header if not name.isprintable()), None)
+    if odd is not None:
+        raise LabelTableError(
+            f"{path}: line 1: column '{shown(odd)}' has a character in its name that cannot be printed",
+            remedy="Rename the column.",
+        )
     return header
 
 
+def _count_between(marks: NDArray[np.bool_], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the marks from each start up to the next, block by block: the places of all take too much memory."""
+    before = np.zeros(len(starts) + 1, dtype=np.int64)
+    for begin in range(0, len(marks), _BLOCK):
+        places = np.flatnonzero(marks[begin : begin + _BLOCK]) + begin
+        first, last = np.searchsorted(starts, (begin, begin + _BLOCK))
+        before[first:last] = before[-1] + np.searchsorted(places, starts[first:last])
+        before[-1] += len(places)
+    counts: NDArray[np.int64] = np.diff(before)
+    return counts
+
+
 def _check_fields(
-    path: Path,
-    content: bytes,
-    header: tuple[str, ...],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    commas: NDArray[np.int64],
+    path: Path, content: bytes, header: tuple[str, ...], starts: NDArray[np.int64], commas: NDArray[np.bool_]
 ) -> None:
-    fields = np.searchsorted(commas, ends) - np.searchsorted(commas, starts) + 1
+    fields = _count_between(commas, starts) + 1
     bad = np.flatnonzero(fields[1:] != len(header)) + 1
     if len(bad):
         first = int(bad[0])
-        line = content.count(newline_of(content)[-1:], 0, int(starts[first])) + 1
         more = f" ({len(bad):,} such lines)" if len(bad) > 1 else ""
         raise LabelTableError(
-            f"{path}: line {line}: {fields[first]} fields{more}",
+            f"{path}: line {_line(content, int(starts[first]))}: {fields[first]:,} fields{more}",
             expected=f"{len(header)} as in the header",
             remedy="Mend or remove the line; a cell with a comma in it needs quotes.",
         )

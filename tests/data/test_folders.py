@@ -1,4 +1,6 @@
+import inspect
 import os
+import sys
 
 import pytest
 
@@ -74,3 +76,21 @@ def test_find_image_folder(tmp_path):
         find_image_folder(table, table)
     with pytest.raises(ImageError, match="no such image folder"):
         find_image_folder(table, tmp_path / "none")
+
+
+def test_pipes_broken_links_and_deep_folders(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    os.symlink(tmp_path / "gone.png", tmp_path / "broken.png")
+    os.symlink(tmp_path, tmp_path / "loop")
+    deep = tmp_path.joinpath(*["d"] * 200)
+    deep.mkdir(parents=True)
+    deep.joinpath("a.png").write_bytes(b"x")
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 150)  # less deep than the folders are
+    try:
+        located = locate_images(tmp_path, ["pipe.png", "broken.png", "a.png"])
+    finally:
+        sys.setrecursionlimit(usual)
+    assert located.missing == (0, 1)
+    assert located.paths[2] == deep / "a.png"
+    assert located.n_unnamed == 0
