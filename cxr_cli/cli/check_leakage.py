@@ -307,10 +307,16 @@ def _render_report(report: LeakageReport) -> Iterator[RenderableType]:
                 [(item.image, item.reason) for item in broken],
                 text_columns=2,
             )
+    for split in report.splits:
+        if split.n_uncertain:
+            became = {"ignore": "not known"}.get(split.uncertain, split.uncertain)
+            yield Text(f"Note: {split.name}: {split.n_uncertain:,} uncertain labels taken as {became}.")
+    if report.thresholds is None:
+        yield Text("Note: images were not compared; --images DIR finds copies under other names and patient ids.")
     for note in report.notes:
         yield Text(f"Note: {note}.")
     for item in report.unchecked:
-        yield Text(f"Not checked: {item.split}: {item.count:,} {item.what}.", style="yellow")
+        yield Text(f"Not checked: {item.split}: {item.what}: {item.count:,}.", style="yellow")
 
 
 def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[RenderableType]:
@@ -454,7 +460,7 @@ def _render_removal(removal: Removal) -> Iterator[RenderableType]:
         ],
     )
     for item in removal.after.unchecked:
-        yield Text(f"Not checked: {item.split}: {item.count:,} {item.what}.", style="yellow")
+        yield Text(f"Not checked: {item.split}: {item.what}: {item.count:,}.", style="yellow")
 
 
 def _verdict(report: LeakageReport) -> Text:

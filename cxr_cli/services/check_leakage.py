@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,10 @@ class _Side:
         self.check = None if images is None else images.checks[name]
         self.images = images
 
+    @cached_property
+    def pictures(self) -> _Pictures:
+        return _Pictures(self)
+
     def involved(self, rows: NDArray[np.int64]) -> Involved:
         """Describe some rows (ascending)."""
         codes = self.table.patient_codes[rows]
@@ -129,7 +134,7 @@ def _pair(first: _Side, second: _Side, limits: Thresholds | None) -> PairReport:
         # Here, so that comparing tables alone does not load what decodes and compares images.
         from cxr_cli.services.near_duplicates import find_near_duplicates
 
-        pictures_first, pictures_second = _Pictures(first), _Pictures(second)
+        pictures_first, pictures_second = first.pictures, second.pictures
         exact = _exact_duplicates(pictures_first, pictures_second)
         graded = find_near_duplicates(pictures_first.comparable(), pictures_second.comparable(), limits)
         near, look = (_near_duplicates(pictures_first, pictures_second, grade) for grade in graded)
@@ -338,9 +343,11 @@ def _split_report(side: _Side) -> SplitReport:
         n_images=table.n_images,
         n_patients=len(table.patient_ids),
         n_without_patient=int((table.patient_codes < 0).sum()),
+        uncertain=table.uncertain,
+        n_uncertain=table.n_uncertain,
         n_repeated_rows=len(repeated),
         repeated_images=tuple(dict.fromkeys(repeated)),
-        duplicates=None if side.images is None else _inside_duplicates(_Pictures(side)),
+        duplicates=None if side.images is None else _inside_duplicates(side.pictures),
         image_check=side.check,
     )
 

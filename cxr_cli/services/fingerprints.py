@@ -29,6 +29,8 @@ from cxr_cli.services.parallel import map_in_order
 
 #: Raised when the same file would give another fingerprint; caches of another version are made anew.
 CACHE_VERSION = 1
+#: A long run saves its cache whenever so many files more are done, so that a kill costs minutes, not hours.
+SAVE_EVERY = 10_000
 _CACHE_KIND = "cxr image fingerprints"
 
 
@@ -171,6 +173,9 @@ def fingerprint_images(
                 unreadable[position] = result.reason
             else:
                 _store(records[position], result)
+            if cache is not None and n_done % SAVE_EVERY == 0:
+                cache.add(paths, records)
+                cache.save()
     finally:
         if cache is not None and n_done:
             cache.add(paths, records)

@@ -254,6 +254,8 @@ class SplitReport(Result):
         Rows, and distinct patients.
     n_without_patient
         Rows whose patient is not known.
+    uncertain, n_uncertain
+        What uncertain labels became (it matters for the positives counted when something is removed), and how many.
     n_repeated_rows, repeated_images
         Rows that name an image which an earlier row names too, and those images.
     duplicates
@@ -268,6 +270,8 @@ class SplitReport(Result):
     n_images: int
     n_patients: int
     n_without_patient: int
+    uncertain: str
+    n_uncertain: int
     n_repeated_rows: int
     repeated_images: tuple[str, ...] = field(metadata=IMAGE)
     duplicates: tuple[tuple[str, ...], ...] | None = field(metadata=IMAGE)

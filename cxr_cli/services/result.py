@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Set
 from enum import Enum
@@ -31,20 +32,16 @@ def plain(value: Any) -> Any:
     NaN and infinities become None, for JSON has no word for them. Fields whose metadata says
     ``{"json": False}`` stay out.
     """
-    if value is None or isinstance(value, (bool, str)):
-        return value
     if isinstance(value, Enum):
         return plain(value.value)
+    if value is None or isinstance(value, (bool, str)):
+        return value
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: plain(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if field.metadata.get("json", True)
-        }
+        return {name: plain(getattr(value, name)) for name in _json_fields(type(value))}
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, PurePath):
@@ -57,3 +54,8 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy scalars and arrays, pandas Series and Index
         return plain(value.tolist())
     raise TypeError(f"{type(value).__name__} has no place in a result: {value!r}")
+
+
+@functools.cache
+def _json_fields(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind) if field.metadata.get("json", True))

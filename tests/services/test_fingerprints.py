@@ -105,6 +105,18 @@ def test_the_cache_keeps_what_was_done_before_an_interruption(films, tmp_path):
     assert fingerprint_images(films, cache=FingerprintCache.load(path)).n_cached == 2
 
 
+def test_a_long_run_saves_now_and_then(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprints, "SAVE_EVERY", 2)
+    path, sizes = tmp_path / "cache.npz", []
+
+    def look(done, total):
+        sizes.append(len(FingerprintCache.load(path)))
+
+    fingerprint_images(films, cache=FingerprintCache.load(path), progress=look)
+    assert sizes == [0, 0, 2, 2, 4]
+    assert len(FingerprintCache.load(path)) == 5
+
+
 def test_broken_files_are_tried_again(films, tmp_path):
     path, good = tmp_path / "cache.npz", films[1].read_bytes()
     films[1].write_bytes(b"broken")
