@@ -62,6 +62,17 @@ def cxr(tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture(scope="session")
+def network():
+    """Return a DenseNet121 for five pathologies at 128 pixels, built once, for it takes seconds.
+
+    Tests may assign its weights and freeze it; none relies on what they were.
+    """
+    from cxr_cli.models.densenet import build_densenet
+
+    return build_densenet(("Emphysema", "Hernia", "Mass", "Pneumonia", "Edema"), (128, 128), seed=3)
+
+
 @pytest.fixture
 def golden():
     """Compare a command's JSON with tests/golden/NAME.json, whole but for versions, folders and float rounding.

@@ -1,4 +1,4 @@
-"""DenseNets are slow to build: one for all tests, and one set of files written by Keras 2."""
+"""Weight files of Keras 2."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-PATHOLOGIES = ("Emphysema", "Hernia", "Mass", "Pneumonia", "Edema")
-SIZE = (128, 128)
-
-
-@pytest.fixture(scope="session")
-def network():
-    """Return a DenseNet121 with five pathologies; tests may assign its weights and freeze it, none relies on them."""
-    from cxr_cli.models.densenet import build_densenet
-
-    return build_densenet(PATHOLOGIES, SIZE, seed=3)
 
 
 @pytest.fixture(scope="session")
