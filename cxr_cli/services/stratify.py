@@ -74,7 +74,7 @@ def promises(counts: Counts, n_splits: int, min_positives: int) -> Counts:
 def assign_units(counts: Counts, fractions: Floats, *, minimum: Counts | None = None, seed: int = 0) -> Counts:
     """Assign each unit to a split so that every split gets its share of every measure.
 
-    Units are taken in order of the rarest measure they hold, those that hold most of it first, and each goes
+    Units are taken in order of the rarest measure they hold, those that hold much of it first, and each goes
     where the squared normalised shortfall, summed over measures and splits,
     ``((target - count) / total) ** 2 / fraction``, falls most. Then single units are moved as long as that lowers
     the same sum (and a thousandfold penalty for a missed minimum). Taking the rarest label first is the idea of
@@ -116,12 +116,18 @@ def assign_units(counts: Counts, fractions: Floats, *, minimum: Counts | None = 
 
 
 def _rarest_first(counts: Counts, totals: Counts, rng: np.random.Generator) -> Counts:
-    """Order units by the total of their rarest measure, then by how much of it they hold, then by size, then by lot."""
+    """Order units by the total of their rarest measure, then by how much of it they hold, then by size, then by lot.
+
+    How much is taken to within a factor of two: sorted to the image, the few patients with most films would come
+    first and fall to the same split whatever the seed, which resampling must not do.
+    """
     lot = rng.permutation(len(counts))
     total = np.where(counts > 0, totals.astype(np.float64), np.inf)
     rarest = total.argmin(axis=1)
     rows = np.arange(len(counts))
-    order: Counts = np.lexsort((lot, -counts[:, -1], -counts[rows, rarest], rarest, total[rows, rarest]))
+    _, amount = np.frexp(counts[rows, rarest])
+    _, size = np.frexp(counts[:, -1])
+    order: Counts = np.lexsort((lot, -size, -amount, rarest, total[rows, rarest]))
     return order
 
 
