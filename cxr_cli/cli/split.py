@@ -148,7 +148,7 @@ def _positives(result: SplitResult) -> RenderableType:
     splits, judged = result.splits, _judged(result)
     wide = len(splits) > _MAX_COLUMNS
     columns = ["pathology", "all", *(["fewest", "most"] if wide else [summary.name for summary in splits])]
-    columns += ["worst deviation", *(["AUROC ± at worst"] if wide else [f"AUROC ± in {item.name}" for item in judged])]
+    columns += ["off by", *(["± at worst"] if wide else [f"± {item.name}" for item in judged])]
     rows = []
     for place, (pathology, total) in enumerate(zip(result.pathologies, result.positives, strict=True)):
         shares = [summary.labels[place] for summary in splits]
@@ -169,14 +169,15 @@ def _positives(result: SplitResult) -> RenderableType:
         "Images with each pathology",
         columns,
         rows,
-        caption=f"AUROC ±: half a 95 % confidence interval around {result.expected_auroc:g} (Hanley and McNeil, images "
-        "taken as independent)",
+        caption=f"off by: worst deviation from the target; ±: half a 95 % confidence interval of an AUROC of "
+        f"{result.expected_auroc:g} (Hanley and McNeil, images taken as independent)",
     )
 
 
 def _signed(share: float) -> str:
     # Adding 0.0 turns the -0.0 of a rounded trifle into 0.0.
-    return f"{round(100 * share, 1) + 0.0:+.1f} %"
+    percent = round(100 * share, 1) + 0.0
+    return f"{percent:+.1f} %" if abs(percent) < 10 else f"{percent:+.0f} %"
 
 
 def _judged(result: SplitResult) -> list[SplitSummary]:
