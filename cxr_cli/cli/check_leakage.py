@@ -60,8 +60,8 @@ def check_leakage(
     splits: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SPLIT SPLIT [SPLIT …]",
-            help="Split tables of any schema, or NIH's lists of image names (.txt). 'train' stands for train.csv, or "
+            metavar="SPLIT",
+            help="Two or more split tables of any schema, or NIH's lists of image names (.txt). 'train' stands for train.csv, or "
             "for the only train-*.csv.",
             show_default=False,
         ),
@@ -480,10 +480,10 @@ def _verdict(report: LeakageReport) -> Text:
         "unchecked": ("Nothing found, but not everything could be checked.", "yellow"),
     }[final.verdict]
     if report.removal is None:
-        return Text(" ".join([*sentences, closing[0]]), style=closing[1])
+        return Text("\n".join([*sentences, closing[0]]), style=closing[1])
     left = {
         "clean": "What was written is clean.",
         "leakage": "What was written still shares something: see above, --remove and --remove-from.",
         "unchecked": "Nothing is left in what was written, but not everything could be checked.",
     }[final.verdict]
-    return Text(" ".join([*sentences, left]), style=closing[1])
+    return Text("\n".join([*sentences, left]), style=closing[1])

@@ -197,16 +197,17 @@ def _best_alteration(
         np.full(len(rows), -1, np.float32),
         np.zeros(len(rows), np.int8),
     )
-    if not len(rows):
-        return best
-    thumbnails, others = first["thumbnail"][rows], second["thumbnail"][columns]
     hashes, other_hashes = first["hash"][rows], second["hash"][columns]
     for code in range(len(ALTERATIONS)):
         mirrored, inverted = code >= 2, code % 2 == 1
         distance = distances(hashes, other_hashes ^ MIRROR_MASK if mirrored else other_hashes)
-        fit = correlation(thumbnails, others, mirrored=mirrored)
         if inverted:
-            distance, fit = (HASH_BITS - distance).astype(np.int16), -fit
-        better = (distance <= limits.look_distance) & (fit > best.correlation)
-        best.distance[better], best.correlation[better], best.alteration[better] = distance[better], fit[better], code
+            distance = (HASH_BITS - distance).astype(np.int16)
+        close = np.flatnonzero(distance <= limits.look_distance)
+        fit = correlation(first["thumbnail"][rows[close]], second["thumbnail"][columns[close]], mirrored=mirrored)
+        if inverted:
+            fit = -fit
+        better = fit > best.correlation[close]
+        chosen = close[better]
+        best.distance[chosen], best.correlation[chosen], best.alteration[chosen] = distance[chosen], fit[better], code
     return best

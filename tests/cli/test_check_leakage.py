@@ -67,7 +67,7 @@ def test_tables_and_plots(cxr, sample, sample_data, tmp_path):
     done = cxr("check-leakage", *sample, "--images", sample_data / "images-small", "--workers", 1)
     assert done.exit_code == 1
     assert done.stdout.startswith("1 copy under another patient id")
-    assert "6 of 50 valid images, 12.0 %, come from patients that are also in train. Leakage found." in done.stdout
+    assert "6 of 50 valid images, 12.0 %, come from patients that are also in train.\nLeakage found.\n" in done.stdout
     assert f"{sample_data / 'train'} is {sample_data / 'train-small.csv'}" in done.stderr
     for name in ("split-sizes.png", "near-duplicates.png"):
         path = tmp_path / "cxr-output" / "check-leakage" / name
