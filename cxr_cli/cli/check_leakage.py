@@ -61,8 +61,8 @@ def check_leakage(
         list[Path],
         typer.Argument(
             metavar="SPLIT",
-            help="Two or more split tables of any schema, or NIH's lists of image names (.txt). 'train' stands for train.csv, or "
-            "for the only train-*.csv.",
+            help="Two or more split tables of any schema, or NIH's lists of image names (.txt). 'train' stands for "
+            "train.csv, or for the only train-*.csv.",
             show_default=False,
         ),
     ],
