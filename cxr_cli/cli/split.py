@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: With more splits than this, tables show the range over splits instead of one column each.
 _MAX_COLUMNS = 5
+#: A split whose share of the images is farther than this from what was asked for is worth a warning.
+_SHARE_MISSED = 0.01
 
 
 def split(
@@ -244,7 +246,17 @@ def _warn(result: SplitResult) -> None:
     if not result.min_positives and any(rare.n_units >= len(result.splits) for rare in result.too_rare):
         console.note("--min-positives 1 gives every split a positive where there are enough patients")
     for short in result.below_minimum:
-        console.warn(f"{short.pathology}: {short.positives:,} positives in {short.split}, {short.wanted:,} were wanted")
+        total = result.positives[result.pathologies.index(short.pathology)]
+        console.warn(
+            f"{short.pathology}: {short.positives:,} positives in {short.split}, {short.wanted:,} were wanted "
+            f"({total:,} in the table)"
+        )
+    for summary in result.splits:
+        if summary.target_share is not None and abs(summary.share - summary.target_share) > _SHARE_MISSED:
+            console.warn(
+                f"{summary.name} has {console.percent(summary.share)} of the images instead of "
+                f"{console.percent(summary.target_share)}, for --min-positives or because some patients have too many"
+            )
     official = result.official
     if official is not None and official.worst is not None:
         ratio = official.ratios[official.worst]

@@ -164,20 +164,22 @@ def _improve(counts: Counts, assigned: Counts, targets: Floats, weights: Floats,
         return result
 
     rows = np.arange(len(counts))
+    joining = np.empty((len(counts), n_splits))  # what the cost changes by if a unit joins a split
+    leaving = np.empty(len(counts))  # and if it leaves its own
+    changed: tuple[int, ...] = tuple(range(n_splits))
     # Every move lowers the same bounded sum, so this ends by itself; the limit is for tables nobody has seen yet.
     for _ in range(10 * counts.shape[1] * n_splits):
-        changes = np.empty((len(counts), n_splits))
-        leaving = np.empty(len(counts))
-        for split in range(n_splits):
+        for split in changed:
             now = cost(split, sums[split])
-            changes[:, split] = cost(split, sums[split] + counts) - now
+            joining[:, split] = cost(split, sums[split] + counts) - now
             inside = assigned == split
             leaving[inside] = cost(split, sums[split] - counts[inside]) - now
-        changes += leaving[:, None]
+        changes = joining + leaving[:, None]
         changes[rows, assigned] = 0.0
         unit, split = divmod(int(changes.argmin()), n_splits)
         if changes[unit, split] >= -_TINY:
             return
-        sums[assigned[unit]] -= counts[unit]
+        changed = (int(assigned[unit]), split)
+        sums[changed[0]] -= counts[unit]
         sums[split] += counts[unit]
         assigned[unit] = split

@@ -64,8 +64,15 @@ def test_a_minimum_that_cannot_be_had_is_bad_news(cxr, labels):
     done = cxr("split", labels, "--min-positives", 3)
     assert done.exit_code == 1
     assert "Prevalence relative to the" in done.stdout and "×" in done.stdout
-    assert "positives in valid, 3 were wanted" in done.stderr
+    assert "positives in valid, 3 were wanted (2 in the table)" in done.stderr
     assert (cxr("split", labels, "--min-positives", 3, "--json").exit_code) == 1
+
+
+def test_shares_that_a_minimum_bends_are_said(cxr, labels):
+    # A third of 90 films shows a mass: ten of them in valid do not fit into a fair tenth of nine films.
+    done = cxr("split", labels, "--min-positives", 10)
+    assert "of the images instead of 10.0 %" in done.stderr
+    assert "instead of" not in cxr("split", labels).stderr
 
 
 def test_official_lists(cxr, labels, tmp_path):
