@@ -1,0 +1,61 @@
+"""Commands timed beside each other: in turns, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One command over all rounds, in seconds: each round's wall-clock and processor time."""
+
+    wall: tuple[float, ...]
+    processor: tuple[float, ...]
+
+    @property
+    def cores(self) -> float:
+        """How many cores were busy, in the median."""
+        return statistics.median(processor / wall for processor, wall in zip(self.processor, self.wall, strict=True))
+
+
+def in_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Timing]:
+    """Run every command once a round (and once before, unmeasured, to warm the disk cache)."""
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for turn in range(rounds + 1):
+        for name, command in commands.items():
+            times = _run(command)
+            if turn:
+                measured[name].append(times)
+    return {
+        name: Timing(tuple(wall for wall, _ in times), tuple(processor for _, processor in times))
+        for name, times in measured.items()
+    }
+
+
+def _run(command: Sequence[str]) -> tuple[float, float]:
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begin
+    if os.waitstatus_to_exitcode(status) not in (0, 1):
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return seconds, usage.ru_utime + usage.ru_stime
+
+
+def ratio(timing: Timing, beside: Timing) -> float:
+    """Return how many times as long a command took as another, the median over rounds."""
+    return statistics.median(one / other for one, other in zip(timing.wall, beside.wall, strict=True))
+
+
+def report(timings: Mapping[str, Timing], beside: str) -> None:
+    """Print one line a command: quickest and median seconds, and the ratio to the one named."""
+    width = max(map(len, timings))
+    print(f"{'':{width}}  quickest   median    ratio")
+    for name, timing in timings.items():
+        times = f"{min(timing.wall):8.3f} s {statistics.median(timing.wall):7.3f} s"
+        print(f"{name:{width}}  {times} {ratio(timing, timings[beside]):7.2f}")
