@@ -33,6 +33,8 @@ MAX_AGE_YEARS = 120
 _AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([YMWDymwd]?)\s*")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+#: What cannot lead out of a folder: printable ASCII but for slashes and the colon of a drive letter.
+_HARMLESS = bytes(set(range(32, 127)) - set(b"/\\:"))
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
 
 
@@ -71,7 +73,8 @@ class LabelTable:
     frame
         One row per table row, in the order of the file: ``image`` (text), ``patient_id`` (text in one normal form,
         or missing), one float32 column per pathology (1 present, 0 absent, NaN not known), then ``age`` (years),
-        ``sex`` (M, F or missing), ``view`` (text or missing) and ``follow_up`` where the file has them.
+        ``sex`` (M, F or missing), ``view`` (text or missing) and ``follow_up`` where the file has them. Patients,
+        sex and view are categories of text.
     pathologies
         Names of the pathologies, in the order of the file (or of the data set, where findings are listed).
     quirks
@@ -257,12 +260,13 @@ class _Reader:
         null_cells = tuple(int(column.isna().sum()) for _, column in cells.items())
         columns: dict[str, Any] = {"image": self._images(cells[schema.image])}
         patient_codes, patient_ids = self._patients(cells, columns["image"])
-        columns["patient_id"] = pd.array(np.array([*patient_ids, None], dtype=object)[patient_codes], dtype="str")
+        columns["patient_id"] = pd.Categorical.from_codes(patient_codes, pd.Index(patient_ids, dtype="str"))
         labels = self._from_findings(cells) if schema.findings else self._from_columns(cells)
         columns.update(labels)
         columns.update(self._demographics(cells))
-        self._check_duplicates(columns["image"])
-        self._check_file_names(columns["image"], patient_codes, patient_ids)
+        numbers = _nih_numbers(columns["image"].tolist())
+        self._check_duplicates(columns["image"], numbers)
+        self._check_file_names(numbers, patient_codes, patient_ids)
         return LabelTable(
             path=self.raw.path,
             source=self.raw.source,
@@ -519,36 +523,34 @@ class _Reader:
                 f"sex neither M nor F: taken as not known ({_some(written, odd)})",
                 np.flatnonzero(np.isin(codes, odd)),
             )
-        return pd.array(sexes[codes], dtype="str")
+        return _categories(sexes, codes)
 
     def _views(self, cells: pd.DataFrame) -> Any:
         assert self.view is not None
         column = cells[self.view]
         written = np.array([*(str(item).strip() or None for item in column.cat.categories), None], dtype=object)
-        views = written[column.cat.codes.to_numpy()]
-        if self.schema.lateral:
-            lateral = cells[self.schema.lateral]
-            names = np.array([*(str(item).strip() for item in lateral.cat.categories), None], dtype=object)
-            side = names[lateral.cat.codes.to_numpy()]
-            views = np.where(pd.isna(views) | (side == "Lateral"), side, views)
-        return pd.array(views, dtype="str")
+        codes = column.cat.codes.to_numpy()
+        if not self.schema.lateral:
+            return _categories(written, codes)
+        lateral = cells[self.schema.lateral]
+        names = np.array([*(str(item).strip() for item in lateral.cat.categories), None], dtype=object)
+        side, views = names[lateral.cat.codes.to_numpy()], written[codes]
+        return pd.Categorical(np.where(pd.isna(views) | (side == "Lateral"), side, views))
 
-    def _check_duplicates(self, images: pd.Series[Any]) -> None:
-        if not images.is_unique:
-            self._quirk(
-                "duplicate-image",
-                "image named by an earlier row too",
-                np.flatnonzero(images.duplicated().to_numpy()),
-            )
+    def _check_duplicates(self, images: pd.Series[Any], numbers: NDArray[np.int64]) -> None:
+        ordered = np.sort(numbers)
+        # Names with distinct numbers are distinct: much sooner seen than with names.
+        if (ordered[0] >= 0 and (np.diff(ordered) > 0).all()) or images.is_unique:
+            return
+        self._quirk(
+            "duplicate-image", "image named by an earlier row too", np.flatnonzero(images.duplicated().to_numpy())
+        )
 
     def _check_file_names(
-        self, images: pd.Series[Any], patient_codes: NDArray[np.int64], patient_ids: Sequence[str]
+        self, numbers: NDArray[np.int64], patient_codes: NDArray[np.int64], patient_ids: Sequence[str]
     ) -> None:
         """Hold the patient number in NIH file names (it always equals the patient id) against the patient column."""
-        if self.patient is None:
-            return
-        numbers = _nih_patient_numbers(images.tolist())
-        if not (numbers >= 0).any():
+        if self.patient is None or not (numbers >= 0).any():
             return
         # A patient id that is no number of up to eight digits contradicts any NIH name.
         ids = [int(item) if item.isascii() and item.isdigit() and len(item) <= 8 else -2 for item in patient_ids]
@@ -556,26 +558,38 @@ class _Reader:
         self._quirk(
             "patient-contradicts-name",
             "patient id differs from the number in the file name: the column is taken",
-            np.flatnonzero((numbers >= 0) & (patient_codes >= 0) & (numbers != known)),
+            np.flatnonzero((numbers >= 0) & (patient_codes >= 0) & (numbers // 1000 != known)),
         )
 
 
-def _nih_patient_numbers(names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the number before the underscore of names such as ``00000013_005.png``, -1 for any other name."""
-    try:
-        letters = np.array(names, dtype="S14")
-    except UnicodeEncodeError:
-        letters = np.array([name[:14].encode("ascii", "replace") for name in names], dtype="S14")
-    codes = letters.view(np.uint8).reshape(len(names), 14)
-    digits = codes - ord("0")  # uint8: anything below "0" wraps round to more than 9
-    like_nih = (
-        (digits[:, :8] <= 9).all(axis=1)
-        & (codes[:, 8] == ord("_"))
-        & (digits[:, 9:12] <= 9).all(axis=1)
-        & (codes[:, 12] == ord("."))
-    )
-    values = digits[:, :8].astype(np.int64) @ (10 ** np.arange(7, -1, -1, dtype=np.int64))
-    return np.where(like_nih, values, -1)
+def _nih_numbers(names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the digits of names such as ``00000013_005.png`` as one number, 13005, and -1 for any other name."""
+    codes = _letters(names, 14)
+    digits = codes[:, [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11]] - ord("0")  # uint8: below "0" wraps round to more than 9
+    like_nih = (digits.max(axis=1) <= 9) & (codes[:, 8] == ord("_")) & (codes[:, 12] == ord("."))
+    # Eleven digits are exact in float64, in which NumPy's products are fast.
+    values = digits.astype(np.float64) @ 10.0 ** np.arange(10, -1, -1)
+    return np.where(like_nih, values, -1).astype(np.int64)
+
+
+def _letters(names: Sequence[str], width: int) -> NDArray[np.uint8]:
+    """Return the first letters of each name, shape (n_names, width); 0 behind its end, "?" for what is not ASCII."""
+    text = "\n".join(names)
+    size = len(names[0]) + 1
+    if text.isascii() and size > width and len(text) + 1 == len(names) * size:
+        # Most tables have names of one length: their text, cut into lines, is a matrix already.
+        lines = np.frombuffer(text.encode() + b"\n", dtype=np.uint8).reshape(len(names), size)
+        if (lines[:, -1] == ord("\n")).all() and text.count("\n") == len(names) - 1:
+            return lines[:, :width]
+    letters = np.array([name[:width].encode("ascii", "replace") for name in names], dtype=f"S{width}")
+    return letters.view(np.uint8).reshape(len(names), width)
+
+
+def _categories(values: NDArray[np.object_], codes: NDArray[np.integer[Any]]) -> pd.Categorical:
+    """Return ``values[codes]`` as categories; None is missing, and equal values fall together."""
+    distinct = list(dict.fromkeys(value for value in values.tolist() if value is not None))
+    places = np.array([-1 if value is None else distinct.index(value) for value in values.tolist()])
+    return pd.Categorical.from_codes(places[codes], pd.Index(distinct, dtype="str"))
 
 
 def unsafe_names(names: Sequence[str]) -> list[int]:

@@ -145,7 +145,7 @@ class RawTable:
                 io.BytesIO(memoryview(self.content)[self.header_end :]),
                 header=None,
                 names=names,
-                usecols=chosen,
+                usecols=None if columns is None else chosen,
                 dtype=dict(dtypes),
                 index_col=False,
                 low_memory=False,
@@ -366,7 +366,10 @@ def _records(content: bytes, line_ends: NDArray[np.bool_], begin: int) -> tuple[
         return starts[:0], ends[:0]
     solid = np.ones(256, dtype=bool)
     solid[list(b" \t\r\n")] = False
-    keep = np.logical_or.reduceat(solid[np.frombuffer(content, dtype=np.uint8)], starts)
+    raw = np.frombuffer(content, dtype=np.uint8)
+    if solid[raw[starts]].all():
+        return starts, ends
+    keep = np.logical_or.reduceat(solid[raw], starts)
     return starts[keep], ends[keep]
 
 

@@ -608,15 +608,13 @@ def _groups(table: LabelTable) -> dict[str, tuple[NDArray[np.int64], Sequence[st
 
 
 def _codes(column: Any) -> tuple[NDArray[np.int64], Sequence[str]]:
-    """Return a number for each value of a column, the commonest first, and the values; missing ones are -1."""
-    import pandas as pd
-
-    codes, values = pd.factorize(column)
-    order = np.argsort(-np.bincount(codes[codes >= 0], minlength=len(values)), kind="stable")
-    place = np.empty(len(order) + 1, dtype=np.int64)
-    place[order] = np.arange(len(order))
-    place[-1] = -1  # what code -1 finds
-    return place[codes], [str(values[code]) for code in order]
+    """Return a number for each value of a column of categories, the commonest first, and the values; missing is -1."""
+    codes, values = column.cat.codes.to_numpy(), column.cat.categories
+    counts = np.bincount(codes[codes >= 0], minlength=len(values))
+    order = [code for code in np.argsort(-counts, kind="stable").tolist() if counts[code]]
+    places = np.full(len(values) + 1, -1, dtype=np.int64)  # the last is what code -1 finds
+    places[order] = np.arange(len(order))
+    return places[codes], [str(values[code]) for code in order]
 
 
 def _survey(

@@ -1,10 +1,12 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_cli.data.labels import is_unsafe_name, normal_patient_id, patient_of_nih_name, read_labels
+from cxr_cli.data.labels import _nih_numbers, is_unsafe_name, normal_patient_id, patient_of_nih_name, read_labels
 from cxr_cli.data.schemas import NIH_PATHOLOGIES, SCHEMAS
 from cxr_cli.errors import LabelTableError, UsageError
 
@@ -218,3 +220,29 @@ def test_real_course_tables(real_data):
 def test_real_nih_table(real_data):
     table = read_labels(real_data / "nih/Data_Entry_2017_v2020.csv.gz")
     assert (table.n_images, len(table.patient_ids), table.schema, table.quirks) == (112120, 30805, "nih", ())
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.from_regex(r"[0-9]{8}_[0-9]{3}\.png", fullmatch=True),
+            st.from_regex(r"[0-9]{7,9}_[0-9]{2,4}\.(png|jpeg)", fullmatch=True),
+            st.text(min_size=1, max_size=20),
+        ),
+        min_size=1,
+    )
+)
+def test_numbers_of_names_are_read_one_by_one_as_all_together(names):
+    expected = [
+        int(name[:8] + name[9:12]) if re.match(r"[0-9]{8}_[0-9]{3}\.", name, flags=re.ASCII) else -1 for name in names
+    ]
+    assert _nih_numbers(names).tolist() == expected
+
+
+@given(st.lists(st.sampled_from(["00000001_000.png", "00000001_001.png", "b.png", "é.png", "00000001_000.jpg"])))
+def test_duplicates_are_found_whatever_the_names(tmp_path_factory, names):
+    path = tmp_path_factory.mktemp("law") / "t.csv"
+    path.write_text("Image,Mass,PatientId\nfirst.png,0,1\n" + "".join(f"{name},0,1\n" for name in names))
+    duplicates = [row + 1 for row, name in enumerate(names) if name in names[:row]]
+    found = kinds(read_labels(path)).get("duplicate-image", (0, ()))
+    assert found == (len(duplicates), tuple(duplicates[:20]))
