@@ -1,0 +1,185 @@
+"""JSON Schemas of the commands' output, made from the result dataclasses and their docstrings.
+
+The dataclass is the one place where a field is named, typed and explained; the schema and the field tables in
+``docs/`` are made from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence, Set
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Literal, Union
+
+from cxr_cli.services.result import Result
+
+#: The result that each command prints with ``--json``.
+RESULTS: dict[str, str] = {}
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SIMPLE: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    # NaN and infinities become null, so every number may be null.
+    float: {"type": ["number", "null"]},
+    Any: {},
+    object: {},
+    type(None): {"type": "null"},
+}
+
+
+def result_type(command: str) -> type[Result]:
+    """Return the result class of a command."""
+    module, _, name = RESULTS[command].rpartition(".")
+    found: type[Result] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def document_schema(command: str) -> dict[str, Any]:
+    """Return the JSON Schema of the document that a command prints with ``--json``."""
+    definitions: dict[str, Any] = {}
+    result = _schema(result_type(command), definitions)
+    input_file = {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "description": "The file as given."},
+            "size": {"type": "integer", "description": "Size in bytes."},
+            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        },
+        "required": ["path", "size", "sha256"],
+    }
+    return {
+        "$schema": _DIALECT,
+        "title": f"cxr {command} --json",
+        "type": "object",
+        "properties": {
+            "schema_version": {"const": 1, "description": "Raised when a name changes, not when one is added."},
+            "command": {"const": command},
+            "cxr_version": {"type": "string"},
+            "inputs": {"type": "array", "items": input_file, "description": "Every file read."},
+            "outputs": {"type": "array", "items": {"type": "string"}, "description": "Every file written."},
+            "result": result,
+        },
+        "required": ["schema_version", "command", "cxr_version", "inputs", "outputs", "result"],
+        "$defs": definitions,
+    }
+
+
+def field_descriptions(kind: type) -> dict[str, str]:
+    """Return what the Attributes section of a class' docstring says of each field, in one line each."""
+    found: dict[str, str] = {}
+    for parent in reversed(kind.__mro__):
+        text = inspect.cleandoc(parent.__dict__.get("__doc__") or "")
+        section = re.search(
+            r"^(?:Attributes|Parameters)\n-+\n(.*?)(?:\n\n\w[^\n]*\n-+\n|\Z)", text, re.DOTALL | re.MULTILINE
+        )
+        if not section:
+            continue
+        names: list[str] = []
+        lines: list[str] = []
+        for line in [*section[1].splitlines(), "end"]:
+            if line and not line[0].isspace():
+                for name in names:
+                    found[name] = " ".join(lines)
+                names, lines = [part.strip() for part in line.partition(":")[0].split(",")], []
+            elif line.strip():
+                lines.append(line.strip())
+    return found
+
+
+def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of one type; dataclasses go into `definitions` and are referred to."""
+    if kind in _SIMPLE:
+        return dict(_SIMPLE[kind])
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _any_of([_schema(item, definitions) for item in arguments])
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
+        items = [_schema(item, definitions) for item in arguments]
+        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+    if origin is not None and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
+    if origin is not None and issubclass(origin, (Sequence, Set)):
+        return {"type": "array", "items": _schema(arguments[0], definitions)}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _object(kind, definitions)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {"enum": [item.value for item in kind]}
+    if isinstance(kind, type) and issubclass(kind, PurePath):
+        return {"type": "string"}
+    raise TypeError(f"no JSON Schema for {kind!r}")
+
+
+def _object(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
+    name = kind.__name__
+    if name not in definitions:
+        definitions[name] = {}  # a place, for classes that refer to themselves
+        hints, texts = typing.get_type_hints(kind), field_descriptions(kind)
+        properties = {}
+        for field in dataclasses.fields(kind):
+            if field.metadata.get("json", True):
+                properties[field.name] = _schema(hints[field.name], definitions)
+                if field.name in texts:
+                    properties[field.name]["description"] = texts[field.name]
+        definitions[name] = {
+            "type": "object",
+            "description": (inspect.getdoc(kind) or "").partition("\n")[0],
+            "properties": properties,
+            "required": list(properties),
+        }
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    if all(set(schema) == {"type"} for schema in schemas):
+        kinds: list[str] = []
+        for schema in schemas:
+            these = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+            kinds.extend(kind for kind in these if kind not in kinds)
+        return {"type": kinds if len(kinds) > 1 else kinds[0]}
+    return {"anyOf": schemas}
+
+
+def field_table(command: str) -> str:
+    """Return the fields of a command's result as Markdown tables, one per class, the result itself first."""
+    definitions: dict[str, Any] = {}
+    _schema(result_type(command), definitions)
+    parts = []
+    for name, definition in definitions.items():
+        if name == result_type(command).__name__:
+            rows = ["### `result`", ""]
+        else:
+            rows = [f"### {name}", "", definition["description"], ""]
+        rows += ["| field | type | meaning |", "|---|---|---|"]
+        for field, schema in definition["properties"].items():
+            meaning = schema.get("description", "").replace("|", "\\|").replace("``", "`")
+            rows.append(f"| `{field}` | {_type_name(schema)} | {meaning} |")
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _type_name(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_type_name(item) for item in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f'`"{item}"`' if isinstance(item, str) else f"`{item}`" for item in schema["enum"])
+    if "prefixItems" in schema:
+        return "[" + ", ".join(_type_name(item) for item in schema["prefixItems"]) + "]"
+    kind = schema.get("type", "any")
+    if kind == "array":
+        return f"list of {_type_name(schema['items'])}"
+    if kind == "object":
+        return f"object: name → {_type_name(schema['additionalProperties'])}"
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
