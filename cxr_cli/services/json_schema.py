@@ -20,7 +20,12 @@ from typing import Any, Literal, Union
 from cxr_cli.services.result import Result
 
 #: The result that each command prints with ``--json``.
-RESULTS: dict[str, str] = {}
+RESULTS: dict[str, str] = {
+    "explore": "cxr_cli.services.explore.ExploreResult",
+    "check-leakage": "cxr_cli.services.leakage_report.LeakageReport",
+    "split": "cxr_cli.services.split.SplitResult",
+    "weights": "cxr_cli.services.weights.WeightsResult",
+}
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SIMPLE: dict[Any, dict[str, Any]] = {
