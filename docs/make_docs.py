@@ -1,4 +1,4 @@
-"""Remake what the documentation shows of the program: recordings, plots, option and field tables, JSON Schemas.
+"""Remake what the documentation shows of the program: option and field tables, JSON Schemas, recordings, plots.
 
 Run it from anywhere with the package and its extra ``test`` installed::
 
@@ -11,6 +11,7 @@ Run it from anywhere with the package and its extra ``test`` installed::
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import pty
@@ -19,16 +20,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import typing
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
+from typer.models import ArgumentInfo
 
 from cxr_cli.cli.app import app
-from cxr_cli.services.json_schema import RESULTS, document_schema, field_table
+from cxr_cli.services.json_schema import RESULTS, document_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -36,11 +41,11 @@ IMAGES = DOCS / "images"
 SCHEMAS = ROOT / "cxr_cli" / "json_schemas"
 WIDTH = 110
 
-#: name -> command line, run in a folder that holds a copy of sample_data/; recordings are of a real terminal.
+#: picture in docs/images/ -> command line that it shows, run in a folder like the one that `fill_playground` makes.
 RECORDINGS: dict[str, str] = {}
 
-#: picture in docs/images/ -> (recording whose run made it, file it wrote)
-PLOTS: dict[str, tuple[str, str]] = {}
+#: picture in docs/images/ -> file that the command lines above write.
+PLOTS: dict[str, str] = {}
 
 #: Rich's own frame, without the web font that its default fetches when the picture is looked at.
 SVG = """\
@@ -68,37 +73,165 @@ SVG = """\
 """
 
 
-def run_in_terminal(command: str, folder: Path) -> str:
-    """Run a command line in a pseudo-terminal of `WIDTH` columns; return what appears there, ANSI codes included."""
-    arguments = [sys.executable, "-m", "cxr_cli", *command.split()[1:]]
+def options_table(command: str) -> str:
+    """Return a command's arguments and options as a Markdown table, from its function's annotations."""
+    function = next(item.callback for item in app.registered_commands if item.name == command)
+    hints = typing.get_type_hints(function, include_extras=True)
+    rows = ["| option | default | meaning |", "|---|---|---|"]
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, declared = typing.get_args(hints[name])[:2]
+        words = " ".join((declared.help or "").split())
+        # Where None stands for something, the help says for what.
+        meaning, _, said = f" {words}".partition(" Default: ")
+        default = _default(parameter.default) or said.removesuffix(".").replace("COMMAND", command)
+        value = declared.metavar or _values(kind)
+        if isinstance(declared, ArgumentInfo):
+            shown = value or name.upper()
+        else:
+            # Inside Annotated, Typer takes the first of an option's names for its default and sorts it out later.
+            names = [item for item in (declared.default, *(declared.param_decls or ())) if isinstance(item, str)]
+            shown = ", ".join(names or ["--" + name.replace("_", "-")]) + (f" {value}" if value else "")
+        rows.append("| " + " | ".join(_cell(item) for item in (f"`{shown}`", default, meaning.strip())) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(value: object) -> str:
+    if value is None or value is False or value is inspect.Parameter.empty:
+        return ""
+    return f"`{value.value if isinstance(value, Enum) else value}`"
+
+
+def _values(kind: Any) -> str:
+    """Return what an option takes: its choices, or nothing for a flag."""
+    for item in (kind, *typing.get_args(kind)):
+        if isinstance(item, type) and issubclass(item, Enum):
+            return "|".join(choice.value for choice in item)
+    return "" if bool in (kind, *typing.get_args(kind)) else "N"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def fields_table(command: str) -> str:
+    """Return the fields of a command's result as Markdown tables, one per class, the result itself first."""
+    schema = document_schema(command)
+    whole = schema["properties"]["result"]["$ref"].rpartition("/")[2]
+    parts = []
+    for name, definition in schema["$defs"].items():
+        rows = [f"### {'result' if name == whole else name}", "", definition["description"], ""]
+        rows += ["| field | type | meaning |", "|---|---|---|"]
+        for field, kind in definition["properties"].items():
+            rows.append(f"| `{field}` | {_type_name(kind)} | {_cell(kind.get('description', ''))} |")
+        parts.append("\n".join(rows))
+    text = "\n\n".join(parts).replace(f"(#{whole.lower()})", "(#result)")
+    return f"\n{text}\n\n"
+
+
+def _type_name(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_type_name(item) for item in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f"`{json.dumps(item)}`" for item in schema["enum"])
+    if "prefixItems" in schema:
+        return "list of " + ", ".join(_type_name(item) for item in schema["prefixItems"])
+    kind = schema.get("type", "any")
+    if kind == ["number", "null"] and "null" not in schema.get("description", ""):
+        return "number"  # every number may be null in JSON, but this one has no reason to be
+    if kind == "array":
+        return f"list of {_type_name(schema['items'])}"
+    if kind == "object":
+        return f"object: name → {_type_name(schema['additionalProperties'])}"
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def with_section(page: str, name: str, text: str) -> str:
+    """Put a text between the marks ``<!-- NAME -->`` and ``<!-- /NAME -->`` of a page."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    return pattern.sub(lambda match: f"{match[1]}{text}{match[2]}", page)
+
+
+def page_with_tables(command: str, page: str) -> str:
+    """Return a command's page with its option and field tables as they must be now."""
+    page = with_section(page, "options", "\n" + options_table(command) + "\n")
+    return with_section(page, "fields", fields_table(command))
+
+
+def make_tables() -> None:
+    """Write option and field tables into the pages, and the JSON Schemas."""
+    SCHEMAS.mkdir(exist_ok=True)
+    for command in RESULTS:
+        path = DOCS / f"{command}.md"
+        path.write_text(page_with_tables(command, path.read_text(encoding="utf-8")), encoding="utf-8")
+        schema = json.dumps(document_schema(command), indent=1, ensure_ascii=False) + "\n"
+        (SCHEMAS / f"{command}.json").write_text(schema, encoding="utf-8")
+
+
+def fill_playground(folder: Path) -> None:
+    """Copy the sample data and the examples into a folder, and the tables and images to its top.
+
+    There, ``cxr explore train-small.csv`` and ``cxr explore sample_data/train-small.csv`` both work.
+    """
+    shutil.copytree(ROOT / "sample_data", folder / "sample_data")
+    shutil.copytree(ROOT / "sample_data" / "images-small", folder / "images-small")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    for table in ("train-small.csv", "valid-small.csv"):
+        shutil.copyfile(ROOT / "sample_data" / table, folder / table)
+
+
+def run_in_terminal(command: str, folder: Path, commands: Path) -> str:
+    """Run a command line in a pseudo-terminal of `WIDTH` columns; return what appears there, ANSI codes included.
+
+    Parameters
+    ----------
+    command
+        For ``sh``; ``cxr`` is found in `commands`.
+    folder
+        Where it runs.
+    commands
+        A folder made by `make_commands`.
+    """
     environment = {
         **{name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")},
         "COLUMNS": str(WIDTH),
         "LINES": "1000",
         "TERM": "xterm-256color",
+        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     parent, child = pty.openpty()
     # Notes and progress go to stderr, which is left out: a recording shows the result.
     process = subprocess.Popen(
-        arguments, cwd=folder, env=environment, stdin=child, stdout=child, stderr=subprocess.DEVNULL, close_fds=True
+        ["sh", "-c", command], cwd=folder, env=environment, stdin=child, stdout=child, stderr=subprocess.DEVNULL
     )
     os.close(child)
-    parts = []
-    while True:
-        try:
-            part = os.read(parent, 65536)
-        except OSError:  # Linux: the last writer has gone
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(parent)
-    code = process.wait()
-    if code not in (0, 1):
-        raise RuntimeError(f"{command}: exit code {code}")
-    return b"".join(parts).decode("utf-8").replace("\r\n", "\n")
+    output = b"".join(_parts(parent)).decode("utf-8").replace("\r\n", "\n")
+    if process.wait() not in (0, 1):
+        raise RuntimeError(f"{command}: exit code {process.returncode}")
+    return output
+
+
+def _parts(terminal: int) -> Iterator[bytes]:
+    with os.fdopen(terminal, "rb", buffering=0) as stream:
+        while True:
+            try:
+                part = stream.read(65536)
+            except OSError:  # Linux: the last writer has gone
+                return
+            if not part:
+                return
+            yield part
+
+
+def make_commands(folder: Path) -> None:
+    """Write ``cxr`` and ``python`` into a folder: this package, this interpreter."""
+    for name, call in (("cxr", f'"{sys.executable}" -m cxr_cli "$@"'), ("python", f'"{sys.executable}" "$@"')):
+        (folder / name).write_text(f"#!/bin/sh\nexec {call}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
 
 
 def svg_of(command: str, output: str) -> str:
@@ -122,64 +255,18 @@ def text_of_svg(svg: str) -> list[str]:
     return [" ".join("".join(parts).split()) for parts in lines.values()]
 
 
-def options_table(command: str) -> str:
-    """Return a command's arguments and options as a Markdown table, from its own declarations."""
-    group = typer.main.get_command(app)
-    parameters = group.commands[command].params  # type: ignore[attr-defined]
-    rows = ["| option | default | meaning |", "|---|---|---|"]
-    for parameter in parameters:
-        if parameter.name in ("help", "install_completion", "show_completion"):
-            continue
-        if parameter.param_type_name == "argument":
-            name, default = f"`{parameter.metavar or parameter.name.upper()}`", ""
-        else:
-            name = ", ".join(f"`{item}`" for item in [*parameter.opts, *parameter.secondary_opts])
-            choices = getattr(parameter.type, "choices", None)
-            if choices:
-                name += " " + " \\| ".join(str(getattr(item, "value", item)) for item in choices)
-            elif parameter.metavar:
-                name += f" {parameter.metavar}"
-            value = getattr(parameter.default, "value", parameter.default)
-            default = "" if value in (None, False, "") or value == () or callable(value) else f"`{value}`"
-        text = " ".join((parameter.help or "").split()).replace("|", "\\|")
-        rows.append(f"| {name} | {default} | {text} |")
-    return "\n".join(rows) + "\n"
-
-
-def with_section(page: str, name: str, text: str) -> str:
-    """Put a text between the marks ``<!-- NAME -->`` and ``<!-- /NAME -->`` of a page."""
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    return pattern.sub(lambda match: f"{match[1]}{text}{match[2]}", page)
-
-
-def page_with_tables(command: str, page: str) -> str:
-    """Return a command's page with its option and field tables as they must be now."""
-    page = with_section(page, "options", options_table(command))
-    return with_section(page, "fields", field_table(command))
-
-
-def make_tables() -> None:
-    """Write option and field tables into the pages, and the JSON Schemas."""
-    SCHEMAS.mkdir(exist_ok=True)
-    for command in RESULTS:
-        path = DOCS / f"{command}.md"
-        path.write_text(page_with_tables(command, path.read_text(encoding="utf-8")), encoding="utf-8")
-        schema = json.dumps(document_schema(command), indent=1, ensure_ascii=False) + "\n"
-        (SCHEMAS / f"{command}.json").write_text(schema, encoding="utf-8")
-
-
 def make_recordings() -> None:
     """Run every recorded command on the sample data; write its picture and the plots the pages show."""
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copytree(ROOT / "sample_data", folder / "sample_data")
-        for recording, command in RECORDINGS.items():
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as commands:
+        fill_playground(Path(folder))
+        make_commands(Path(commands))
+        for picture, command in RECORDINGS.items():
             print(command)
-            svg = svg_of(command, run_in_terminal(command, folder))
-            (IMAGES / f"{recording}.svg").write_text(svg, encoding="utf-8")
-        for picture, (_, file) in PLOTS.items():
-            shutil.copyfile(folder / file, IMAGES / picture)
+            svg = svg_of(command, run_in_terminal(command, Path(folder), Path(commands)))
+            (IMAGES / picture).write_text(svg, encoding="utf-8")
+        for picture, file in PLOTS.items():
+            shutil.copyfile(Path(folder) / file, IMAGES / picture)
 
 
 def main() -> None:

@@ -88,27 +88,40 @@ def check_leakage(
         typer.Option("--remove", help="What to remove; each includes those before it. Patients are removed whole."),
     ] = Level.EXACT_DUPLICATES,
     near_distance: Annotated[
-        int, typer.Option("--near-distance", metavar="BITS", help="Near duplicate: at most so many of 256 bits differ.")
+        int,
+        typer.Option(
+            "--near-distance", metavar="BITS", help="Near duplicate: at most so many of 256 bits of the hashes differ."
+        ),
     ] = 40,
     near_correlation: Annotated[
-        float, typer.Option("--near-correlation", metavar="R", help="Near duplicate: thumbnails correlate at least so.")
+        float,
+        typer.Option(
+            "--near-correlation", metavar="R", help="Near duplicate, too: the thumbnails correlate at least so."
+        ),
     ] = 0.85,
     look_distance: Annotated[
-        int, typer.Option("--look-distance", metavar="BITS", help="To be looked at: at most so many of 256 bits.")
+        int,
+        typer.Option("--look-distance", metavar="BITS", help="To be looked at: at most so many of 256 bits differ."),
     ] = 60,
     look_correlation: Annotated[
-        float, typer.Option("--look-correlation", metavar="R", help="To be looked at: correlation at least so.")
+        float,
+        typer.Option(
+            "--look-correlation", metavar="R", help="To be looked at, too: the thumbnails correlate at least so."
+        ),
     ] = 0.80,
     cache: Annotated[
         Path | None,
         typer.Option(
             "--cache",
             metavar="FILE",
-            help="Keep fingerprints of images here; a second run decodes nothing that has not changed.",
+            help="Keep fingerprints of images here; files that have not changed are not read again.",
         ),
     ] = None,
     hide_ids: Annotated[
-        bool, typer.Option("--hide-ids", help="Show salted hashes instead of patient ids and image names.")
+        bool,
+        typer.Option(
+            "--hide-ids", help="Show salted hashes instead of patient ids and image names, in tables, JSON and plots."
+        ),
     ] = False,
     workers: WorkersOption = None,
     cluster: ClusterOption = None,

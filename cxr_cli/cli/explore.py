@@ -45,7 +45,7 @@ def explore(
     ] = 9,
     seed: SeedOption = 0,
     check_images: Annotated[
-        bool, typer.Option("--check-images", help="Open every image, not only the random ones.")
+        bool, typer.Option("--check-images", help="Open every image that is there, not only the random ones.")
     ] = False,
     workers: WorkersOption = None,
     cluster: ClusterOption = None,

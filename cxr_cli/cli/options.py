@@ -38,12 +38,18 @@ OutputOption = Annotated[
     Path | None,
     typer.Option("--output", metavar="DIR", help="Where files are written. Default: cxr-output/COMMAND/."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, help="Seed of everything random: the same seed, the same result.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 NoPlotsOption = Annotated[bool, typer.Option("--no-plots", help="Save no plots.")]
 SchemaOption = Annotated[
     str | None,
-    typer.Option("--schema", metavar="NAME", help="Read the table as this schema instead of recognising it."),
+    typer.Option(
+        "--schema",
+        metavar="NAME",
+        help="Read the table as course, nih, nih-sample or chexpert instead of recognising it.",
+    ),
 ]
 UncertainOption = Annotated[
     Uncertain,

@@ -59,12 +59,15 @@ def split(
         typer.Option(
             metavar="TRAIN_VAL,TEST",
             help="Published lists to honour, as NIH's train_val_list.txt,test_list.txt: the second becomes the split "
-            "test, the first is divided.",
+            "test as it is, the first is divided in proportion to the other shares, or into folds.",
         ),
     ] = None,
     allow_image_split: Annotated[
         bool,
-        typer.Option("--allow-image-split", help="Divide images whose patient is not known one by one: they may leak."),
+        typer.Option(
+            "--allow-image-split",
+            help="Divide images whose patient is not known one by one, which may leak; refused otherwise.",
+        ),
     ] = False,
     seed: SeedOption = 0,
     output: OutputOption = None,

@@ -58,7 +58,7 @@ def weights(
         Scheme,
         typer.Option(
             "--scheme",
-            help="frequency: share of negatives and of positives, as in CheXNet; w-cel: ChestX-ray8's, pooled over "
+            help="How weights follow from counts. frequency: as in CheXNet; w-cel: ChestX-ray8's, pooled over "
             "pathologies; balanced: as scikit-learn's; effective-number: Cui et al. 2019.",
         ),
     ] = Scheme.FREQUENCY,
@@ -68,7 +68,9 @@ def weights(
     ] = None,
     max_ratio: Annotated[
         float | None,
-        typer.Option("--max-ratio", metavar="R", help="Cut positive weights to R times the negative weight."),
+        typer.Option(
+            "--max-ratio", metavar="R", help="Cut positive weights to R (at least 1) times the negative weight."
+        ),
     ] = None,
     predictions: Annotated[
         Path | None,
@@ -81,7 +83,7 @@ def weights(
     ] = None,
     reduction: Annotated[
         Reduction,
-        typer.Option("--reduction", help="Losses are the mean over the images of a pathology, or their sum."),
+        typer.Option("--reduction", help="Losses shown: the mean over the known labels of a pathology, or the sum."),
     ] = Reduction.MEAN,
     epsilon: Annotated[
         float, typer.Option("--epsilon", metavar="E", help="Added inside the logarithms of the losses shown.")

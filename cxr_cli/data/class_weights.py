@@ -26,8 +26,10 @@ class ClassWeights:
     ----------
     pathologies
         Names, in the order of the label table they come from.
-    positive, negative
-        What each label 1 and each label 0 of a pathology is multiplied by in the loss.
+    positive
+        What each label 1 of a pathology is multiplied by in the loss, in the same order.
+    negative
+        What each label 0 of a pathology is multiplied by in the loss, in the same order.
     scheme
         How they were computed; empty if the file does not say.
     """

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputFile:
-    """An input as it was read: its path as given, size in bytes and SHA-256 (hexadecimal)."""
+    """An input as it was read.
+
+    Attributes
+    ----------
+    path
+        The file as given.
+    size
+        In bytes.
+    sha256
+        SHA-256 of its bytes, 64 hexadecimal digits.
+    """
 
     path: str
     size: int

@@ -57,7 +57,7 @@ class ImageFacts:
     std
         Standard deviation of the pixels at hand (ddof 0), as a share of the full range.
     oddities
-        What is unusual, see `oddities_of`.
+        What is unusual, in fixed words: "16-bit", "inverted", …
     pathologies
         Findings present; None where no label of the image is known.
     histogram, picture
@@ -110,7 +110,7 @@ class OddImage:
     image
         Its name in the table.
     oddities
-        What is unusual, see `oddities_of`.
+        What is unusual, in fixed words: "16-bit", "inverted", …
     """
 
     image: str

@@ -1,7 +1,7 @@
 """JSON Schemas of the commands' output, made from the result dataclasses and their docstrings.
 
-The dataclass is the one place where a field is named, typed and explained; the schema and the field tables in
-``docs/`` are made from it.
+The dataclass is the one place where a field is named, typed and explained. ``cxr_cli/json_schemas/`` holds the
+schemas as files, and ``docs/`` shows them as tables; ``docs/make_docs.py`` writes both.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, Literal, Union
 
+from cxr_cli.data.files import InputFile
 from cxr_cli.services.result import Result
 
 #: The result that each command prints with ``--json``.
@@ -49,31 +50,23 @@ def result_type(command: str) -> type[Result]:
 
 def document_schema(command: str) -> dict[str, Any]:
     """Return the JSON Schema of the document that a command prints with ``--json``."""
-    definitions: dict[str, Any] = {}
+    definitions: dict[type, dict[str, Any]] = {}
     result = _schema(result_type(command), definitions)
-    input_file = {
-        "type": "object",
-        "properties": {
-            "path": {"type": "string", "description": "The file as given."},
-            "size": {"type": "integer", "description": "Size in bytes."},
-            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        },
-        "required": ["path", "size", "sha256"],
-    }
+    input_file = _schema(InputFile, definitions)
     return {
         "$schema": _DIALECT,
         "title": f"cxr {command} --json",
         "type": "object",
         "properties": {
             "schema_version": {"const": 1, "description": "Raised when a name changes, not when one is added."},
-            "command": {"const": command},
-            "cxr_version": {"type": "string"},
+            "command": {"const": command, "description": "The command that printed it."},
+            "cxr_version": {"type": "string", "description": "The version of cxr that printed it."},
             "inputs": {"type": "array", "items": input_file, "description": "Every file read."},
             "outputs": {"type": "array", "items": {"type": "string"}, "description": "Every file written."},
             "result": result,
         },
         "required": ["schema_version", "command", "cxr_version", "inputs", "outputs", "result"],
-        "$defs": definitions,
+        "$defs": _named(definitions),
     }
 
 
@@ -99,7 +92,7 @@ def field_descriptions(kind: type) -> dict[str, str]:
     return found
 
 
-def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _schema(kind: Any, definitions: dict[type, dict[str, Any]]) -> dict[str, Any]:
     """Return the schema of one type; dataclasses go into `definitions` and are referred to."""
     if kind in _SIMPLE:
         return dict(_SIMPLE[kind])
@@ -124,24 +117,35 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     raise TypeError(f"no JSON Schema for {kind!r}")
 
 
-def _object(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    name = kind.__name__
-    if name not in definitions:
-        definitions[name] = {}  # a place, for classes that refer to themselves
+def _object(kind: type, definitions: dict[type, dict[str, Any]]) -> dict[str, Any]:
+    if kind not in definitions:
+        definitions[kind] = {}  # a place, for classes that refer to themselves
         hints, texts = typing.get_type_hints(kind), field_descriptions(kind)
         properties = {}
         for field in dataclasses.fields(kind):
             if field.metadata.get("json", True):
                 properties[field.name] = _schema(hints[field.name], definitions)
                 if field.name in texts:
-                    properties[field.name]["description"] = texts[field.name]
-        definitions[name] = {
+                    properties[field.name]["description"] = _in_json(texts[field.name])
+        definitions[kind] = {
             "type": "object",
-            "description": (inspect.getdoc(kind) or "").partition("\n")[0],
+            "description": _in_json((inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")),
             "properties": properties,
             "required": list(properties),
         }
-    return {"$ref": f"#/$defs/{name}"}
+    return {"$ref": f"#/$defs/{kind.__name__}"}
+
+
+def _named(definitions: dict[type, dict[str, Any]]) -> dict[str, Any]:
+    named = {kind.__name__: definition for kind, definition in definitions.items()}
+    if len(named) < len(definitions):
+        raise TypeError(f"two classes of one name among {sorted(kind.__qualname__ for kind in definitions)}")
+    return named
+
+
+def _in_json(text: str) -> str:
+    """Say of the JSON what a docstring says of the Python object."""
+    return re.sub(r"\b(None|NaN)\b", "null", text).replace("``", "`")
 
 
 def _any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
@@ -152,39 +156,3 @@ def _any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
             kinds.extend(kind for kind in these if kind not in kinds)
         return {"type": kinds if len(kinds) > 1 else kinds[0]}
     return {"anyOf": schemas}
-
-
-def field_table(command: str) -> str:
-    """Return the fields of a command's result as Markdown tables, one per class, the result itself first."""
-    definitions: dict[str, Any] = {}
-    _schema(result_type(command), definitions)
-    parts = []
-    for name, definition in definitions.items():
-        if name == result_type(command).__name__:
-            rows = ["### `result`", ""]
-        else:
-            rows = [f"### {name}", "", definition["description"], ""]
-        rows += ["| field | type | meaning |", "|---|---|---|"]
-        for field, schema in definition["properties"].items():
-            meaning = schema.get("description", "").replace("|", "\\|").replace("``", "`")
-            rows.append(f"| `{field}` | {_type_name(schema)} | {meaning} |")
-        parts.append("\n".join(rows))
-    return "\n\n".join(parts) + "\n"
-
-
-def _type_name(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
-    if "anyOf" in schema:
-        return " or ".join(_type_name(item) for item in schema["anyOf"])
-    if "enum" in schema:
-        return " or ".join(f'`"{item}"`' if isinstance(item, str) else f"`{item}`" for item in schema["enum"])
-    if "prefixItems" in schema:
-        return "[" + ", ".join(_type_name(item) for item in schema["prefixItems"]) + "]"
-    kind = schema.get("type", "any")
-    if kind == "array":
-        return f"list of {_type_name(schema['items'])}"
-    if kind == "object":
-        return f"object: name → {_type_name(schema['additionalProperties'])}"
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)

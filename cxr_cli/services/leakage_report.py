@@ -26,10 +26,14 @@ class Thresholds(Result):
 
     Attributes
     ----------
-    near_distance, look_distance
-        Largest distance of the hashes, in bits of 256.
-    near_correlation, look_correlation
-        Smallest correlation of the normalised thumbnails.
+    near_distance
+        Near duplicates: largest distance of the hashes, in bits of 256.
+    near_correlation
+        Near duplicates: smallest correlation of the normalised thumbnails, 0 to 1.
+    look_distance
+        To be looked at: largest distance of the hashes, in bits of 256.
+    look_correlation
+        To be looked at: smallest correlation of the normalised thumbnails, 0 to 1.
 
     Notes
     -----
@@ -59,7 +63,15 @@ class Thresholds(Result):
 
 @dataclass(frozen=True)
 class BrokenImage(Result):
-    """An image file that cannot be decoded, and why."""
+    """An image file that cannot be decoded.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    reason
+        What is wrong with it.
+    """
 
     image: str = field(metadata=IMAGE)
     reason: str
@@ -73,10 +85,14 @@ class ImageCheck(Result):
     ----------
     folder
         Where they were looked for.
-    n_images, n_checked
-        Distinct image names, and how many of them were compared in every way.
-    missing, refused
-        Names without a file, and names or links that leave the folder.
+    n_images
+        Distinct image names.
+    n_checked
+        Images that were compared in every way.
+    missing
+        Names without a file.
+    refused
+        Names, or files' links, that leave the folder: never opened.
     broken
         Files that cannot be decoded.
     blank
@@ -100,10 +116,14 @@ class Involved(Result):
     ----------
     split
         Name of the split.
-    n_images, share_of_images
-        Rows concerned, and their share of the split's rows (0 to 1).
-    n_patients, share_of_patients
-        Patients of these rows, and their share of the split's patients; NaN where no patient is known.
+    n_images
+        Rows concerned.
+    share_of_images
+        Rows concerned as a share of the split's rows, 0 to 1.
+    n_patients
+        Distinct patients of these rows.
+    share_of_patients
+        These patients as a share of the split's patients, 0 to 1; NaN where no patient is known.
     rows
         The rows, counted from 0 below the header, ascending.
     images
@@ -121,7 +141,17 @@ class Involved(Result):
 
 @dataclass(frozen=True)
 class SharedPatient(Result):
-    """A patient in both splits, and the rows in each."""
+    """A patient in both splits, and the rows in each.
+
+    Attributes
+    ----------
+    patient_id
+        In normal form, without leading zeros.
+    first_rows
+        Rows of the first split with this patient, counted from 0 below the header.
+    second_rows
+        Rows of the second split with this patient, counted from 0 below the header.
+    """
 
     patient_id: str = field(metadata=PATIENT)
     first_rows: tuple[int, ...]
@@ -130,7 +160,19 @@ class SharedPatient(Result):
 
 @dataclass(frozen=True)
 class PatientOverlap(Result):
-    """Patients in both splits of a pair, in ascending order of id."""
+    """Patients in both splits of a pair.
+
+    Attributes
+    ----------
+    n_patients
+        How many they are.
+    patients
+        Each of them, in ascending order of id.
+    first
+        Their rows in the first split.
+    second
+        Their rows in the second split.
+    """
 
     n_patients: int
     patients: tuple[SharedPatient, ...]
@@ -140,7 +182,19 @@ class PatientOverlap(Result):
 
 @dataclass(frozen=True)
 class SharedNames(Result):
-    """Image names in both splits of a pair, sorted."""
+    """Image names in both splits of a pair.
+
+    Attributes
+    ----------
+    n_images
+        How many they are.
+    images
+        Each of them, sorted.
+    first
+        Their rows in the first split.
+    second
+        Their rows in the second split.
+    """
 
     n_images: int
     images: tuple[str, ...] = field(metadata=IMAGE)
@@ -156,8 +210,10 @@ class ExactDuplicate(Result):
     ----------
     kind
         ``same file``, ``same bytes``, or ``same pixels`` (another file format or header).
-    first_images, second_images
-        Its names in the two splits.
+    first_images
+        Its names in the first split.
+    second_images
+        Its names in the second split.
     other_patient
         Whether it goes under more than one patient id; None where that is not known.
     """
@@ -170,7 +226,21 @@ class ExactDuplicate(Result):
 
 @dataclass(frozen=True)
 class ExactDuplicates(Result):
-    """Pictures of exactly equal pixels in both splits of a pair (other than by the same name for the same file)."""
+    """Pictures of exactly equal pixels in both splits of a pair (other than by the same name for the same file).
+
+    Attributes
+    ----------
+    n_pictures
+        Distinct pictures.
+    n_other_patient
+        Those of them that go under more than one patient id.
+    pictures
+        Each of them.
+    first
+        The rows of the first split that show them.
+    second
+        The rows of the second split that show them.
+    """
 
     n_pictures: int
     n_other_patient: int
@@ -185,8 +255,14 @@ class NearDuplicate(Result):
 
     Attributes
     ----------
-    first_image, second_image, first_patient, second_patient
-        The films.
+    first_image
+        Name of the film in the first split.
+    second_image
+        Name of the film in the second split.
+    first_patient
+        Patient of the first film; None where not known.
+    second_patient
+        Patient of the second film; None where not known.
     other_patient
         Whether they go under different patient ids; None where that is not known.
     distance
@@ -209,7 +285,21 @@ class NearDuplicate(Result):
 
 @dataclass(frozen=True)
 class NearDuplicates(Result):
-    """Pairs of one grade: how many, and the best of them by correlation."""
+    """Pairs of one grade: near duplicates, or pairs to be looked at.
+
+    Attributes
+    ----------
+    n_pairs
+        All of them.
+    n_other_patient
+        Those of them whose films go under different patient ids.
+    pairs
+        The best by correlation, at most 10,000 near duplicates and 200 to be looked at.
+    first
+        The rows of the first split that are in any pair.
+    second
+        The rows of the second split that are in any pair.
+    """
 
     n_pairs: int
     n_other_patient: int
@@ -224,14 +314,22 @@ class PairReport(Result):
 
     Attributes
     ----------
-    first, second
-        Names of the splits.
+    first
+        Name of the first split.
+    second
+        Name of the second split.
     leakage
         Whether anything below but `to_be_looked_at` was found.
     patients
-        None where one of them knows no patients, or their ids belong to different data sets.
-    exact_duplicates, near_duplicates, to_be_looked_at
-        None where images were not compared.
+        Patients in both; None where one of the splits knows no patients, or their ids belong to different data sets.
+    names
+        Image names in both.
+    exact_duplicates
+        Pictures of equal pixels; None where images were not compared.
+    near_duplicates
+        Films that are copies of each other by both thresholds; None where images were not compared.
+    to_be_looked_at
+        Films that may be, which is no leakage yet; None where images were not compared.
     """
 
     first: str
@@ -250,18 +348,31 @@ class SplitReport(Result):
 
     Attributes
     ----------
-    n_images, n_patients
-        Rows, and distinct patients.
+    name
+        What the split is called, from its argument.
+    path
+        The table as given.
+    schema
+        The schema as which it was read.
+    n_images
+        Rows of the table.
+    n_patients
+        Distinct patients.
     n_without_patient
         Rows whose patient is not known.
-    uncertain, n_uncertain
-        What uncertain labels became (it matters for the positives counted when something is removed), and how many.
-    n_repeated_rows, repeated_images
-        Rows that name an image which an earlier row names too, and those images.
+    uncertain
+        What uncertain labels became: "ignore" (not known), "positive" or "negative"; it matters for the positives
+        counted when something is removed.
+    n_uncertain
+        Cells that hold an uncertain label.
+    n_repeated_rows
+        Rows that name an image which an earlier row names too.
+    repeated_images
+        The images that these rows name.
     duplicates
         Groups of image names in this split whose pixels are equal; None where images were not compared.
     image_check
-        None where images were not compared.
+        Which images could be compared; None where images were not compared.
     """
 
     name: str
@@ -280,7 +391,17 @@ class SplitReport(Result):
 
 @dataclass(frozen=True)
 class Unchecked(Result):
-    """Something that could not be checked: in which split, what, how many rows or images."""
+    """Something that could not be checked.
+
+    Attributes
+    ----------
+    split
+        Name of the split.
+    what
+        For instance "rows without patient".
+    count
+        How many rows or images.
+    """
 
     split: str
     what: str
@@ -289,7 +410,17 @@ class Unchecked(Result):
 
 @dataclass(frozen=True)
 class PathologyLoss(Result):
-    """Positive images of a pathology before and after removal."""
+    """Positive images of a pathology before and after removal.
+
+    Attributes
+    ----------
+    pathology
+        Its name.
+    n_positive_before
+        Positive images in the split as given.
+    n_positive_after
+        Positive images in the cleaned copy.
+    """
 
     pathology: str
     n_positive_before: int
@@ -302,6 +433,18 @@ class CleanedSplit(Result):
 
     Attributes
     ----------
+    name
+        Name of the split.
+    path
+        The cleaned copy.
+    n_images_before
+        Rows of the split as given.
+    n_images_after
+        Rows of the cleaned copy.
+    n_patients_before
+        Distinct patients of the split as given.
+    n_patients_after
+        Distinct patients of the cleaned copy.
     rows_removed
         Counted from 0 below the header.
     n_patients_removed
@@ -353,18 +496,21 @@ class LeakageReport(Result):
     Attributes
     ----------
     verdict
-        ``leakage``, ``clean`` or ``unchecked``.
+        ``leakage``: found; ``clean``: nothing found, everything looked at; ``unchecked``: nothing found, but not
+        everything could be looked at.
     n_copies_under_other_patient
         Exact and near duplicates between splits that go under different patient ids: leakage that no comparison
         of ids finds.
-    splits, pairs
-        Each split by itself, and each two of them.
+    splits
+        Each split by itself.
+    pairs
+        Each two splits.
     unchecked
         What could not be checked.
     notes
-        What else one should know.
+        What else one should know, in sentences.
     thresholds
-        Of near duplicates; None where images were not compared.
+        From when on films counted as near duplicates; None where images were not compared.
     removal
         None where nothing was to be removed.
     """

@@ -38,18 +38,21 @@ class LabelShare:
     ----------
     pathology
         Its name.
-    positives, known
-        Images with the finding, and images for which it is known whether they have it.
+    positives
+        Images with it.
+    known
+        Images for which it is known whether they have it.
     target
         Positives that the split should have; None in an official split, which is not ours to fill.
     deviation
         (positives - target) / target; None without target.
     prevalence
-        positives / known; None if nothing is known.
+        positives / known, 0 to 1; None if nothing is known.
     prevalence_ratio
         Prevalence here over prevalence in the whole table; None where that is 0 or unknown.
     auroc_half_width
-        Half the 95 % confidence interval of an AUROC of `EXPECTED_AUROC` measured here (Hanley and McNeil).
+        Half the 95 % confidence interval of an AUROC of `expected_auroc` measured here (Hanley and McNeil), 0 to 1;
+        None where undefined.
     """
 
     pathology: str
@@ -68,16 +71,22 @@ class SplitSummary:
 
     Attributes
     ----------
-    name, file
-        Its name, and the table written for it (None if none was).
+    name
+        Its name.
+    file
+        The table written for it; None if none was.
     official
         Whether it is a published list taken as it is.
-    n_images, n_patients
-        Their numbers; patients are None where the table names none.
+    n_images
+        Rows of the table in it.
+    n_patients
+        Distinct patients; None where the table names none.
     images_per_patient
-        Mean.
-    share, target_share
-        Of all images in the table, 0 to 1; target None in an official split.
+        Mean; None where the table names no patient.
+    share
+        Of all images in the table, 0 to 1.
+    target_share
+        The share it should have, 0 to 1; None in an official split.
     labels
         One entry per pathology, in the order of the table.
     """
@@ -95,7 +104,17 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Deviation:
-    """The pathology and split farthest from their target; `deviation` is (positives - target) / target."""
+    """The pathology and split farthest from their target.
+
+    Attributes
+    ----------
+    split
+        Name of the split.
+    pathology
+        Its name.
+    deviation
+        (positives - target) / target.
+    """
 
     split: str
     pathology: str
@@ -104,7 +123,19 @@ class Deviation:
 
 @dataclass(frozen=True)
 class RareLabel:
-    """A pathology that some split has no positive of: `n_patients` units have it, too few or too unlucky."""
+    """A pathology that some split has no positive of: too few patients have it, or too unlucky ones.
+
+    Attributes
+    ----------
+    pathology
+        Its name.
+    positives
+        Images with it in the whole table.
+    n_units
+        Units (patients, mostly) that have it.
+    splits_without
+        Names of the splits without a positive.
+    """
 
     pathology: str
     positives: int
@@ -114,7 +145,19 @@ class RareLabel:
 
 @dataclass(frozen=True)
 class BelowMinimum:
-    """A pathology of which a split got fewer positives than were asked for."""
+    """A pathology of which a split got fewer positives than were asked for.
+
+    Attributes
+    ----------
+    split
+        Name of the split.
+    pathology
+        Its name.
+    positives
+        Images with it in the split.
+    wanted
+        What was asked for.
+    """
 
     split: str
     pathology: str
@@ -126,8 +169,20 @@ class BelowMinimum:
 class OfficialContrast:
     """How an official test list differs from the images outside it.
 
-    `ratios` maps each pathology to its prevalence in the test list over that outside (None where undefined);
-    `worst` is the one farthest from 1.
+    Attributes
+    ----------
+    n_images_test
+        Images in the list.
+    n_images_rest
+        Images outside it.
+    images_per_patient_test
+        Mean in the list; None where no patient is known.
+    images_per_patient_rest
+        Mean outside it; None where no patient is known.
+    ratios
+        Pathologies, and the prevalence of each in the list over that outside; None where undefined.
+    worst
+        The pathology whose ratio is farthest from 1; None where no ratio is defined.
     """
 
     n_images_test: int
@@ -140,7 +195,19 @@ class OfficialContrast:
 
 @dataclass(frozen=True)
 class SharedBySplits:
-    """Two splits that share patients or image names, and how many; patients are None where they are not known."""
+    """Two splits that share patients or image names.
+
+    Attributes
+    ----------
+    first
+        Name of the first split.
+    second
+        Name of the second split.
+    n_patients
+        Patients in both; None where they are not known.
+    n_images
+        Image names in both.
+    """
 
     first: str
     second: str
@@ -175,25 +242,39 @@ class SplitResult(Result):
     ----------
     unit
         What is kept whole: "patient", or "image" where patients are not known.
-    seed, min_positives
+    seed
         As given.
-    table, official_lists
-        The files it was made from.
+    min_positives
+        As given.
+    table
+        The table that was divided.
+    official_lists
+        The published lists, if any.
     schema
-        As which the table was read.
-    n_images, n_patients, n_units
-        In the table; `n_patients` is None where it names none.
-    pathologies, positives
-        Names in the order of the table, and the number of images with each.
+        The schema as which the table was read.
+    n_images
+        Rows of the table.
+    n_patients
+        Distinct patients; None where the table names none.
+    n_units
+        What was divided: patients, those who share an image name counted as one, or single images.
+    pathologies
+        Names, in the order of the table.
+    positives
+        Images with each, in the same order.
     expected_auroc
         For which `auroc_half_width` is foretold.
     splits
         One entry per split.
     training
         Name of the training split; None among folds, each of which is training and test data in turn.
-    worst, mean_deviation, largest_miss
-        Over pathologies and splits that have a target: the largest deviation, the mean of its absolute value, and the
-        largest difference between positives and target, in images (below 1: whole images allow no better).
+    worst
+        The largest deviation over pathologies and splits that have a target; None where none has one.
+    mean_deviation
+        Mean absolute deviation over the same, a share of the target; None where none has one.
+    largest_miss
+        Largest difference between positives and target over the same, in images (below 1: whole images allow no
+        better); None where none has one.
     too_rare
         Pathologies of which some split has no positive.
     below_minimum

@@ -30,23 +30,33 @@ class PathologyWeights(Result):
     ----------
     pathology
         Its name.
-    n_positive, n_negative, n_unknown
-        Numbers of labels 1, 0 and NaN.
+    n_positive
+        Images with it.
+    n_negative
+        Images without it.
+    n_unknown
+        Images where it is not known.
     prevalence
-        Share of positives among the known labels, in [0, 1]; NaN if none is known.
-    positive_weight, negative_weight
-        What each label 1 and each label 0 is multiplied by in the loss.
+        Positives as a share of the known, 0 to 1; NaN where nothing is known.
+    positive_weight
+        What each label 1 is multiplied by in the loss.
+    negative_weight
+        What each label 0 is multiplied by in the loss.
     weighted
         False if there are no positives or no negatives: both weights are 1 then.
-    positive_contribution, negative_contribution
-        Weight times frequency: what positives and negatives add to the mean loss of a model that gives both
-        the same cross-entropy. Before weighting these are `prevalence` and 1 - `prevalence`.
-    regular_loss_share, weighted_loss_share
-        Share of this pathology in the total loss of a model that says 0.5 of every image, in [0, 1].
+    positive_contribution
+        Weight times frequency of the positives: what they add to the mean loss of a model that gives positives and
+        negatives the same cross-entropy. Before weighting it is `prevalence`.
+    negative_contribution
+        The same for the negatives; before weighting it is 1 - `prevalence`.
+    regular_loss_share
+        Share of this pathology in the total loss, without weights, of a model that says 0.5 of every image, 0 to 1.
+    weighted_loss_share
+        The same with weights.
     logit_shift
-        log(positive_weight / negative_weight), by which weighting raises the logits of a model that fits perfectly.
+        log(`positive_weight` / `negative_weight`), by which weighting raises the logits of a model that fits perfectly.
     corrected_half
-        What a probability of 0.5 said by a model trained with these weights means, see `correct_prior`.
+        What a probability of 0.5 said by a model trained with these weights means, 0 to 1.
     """
 
     pathology: str
@@ -67,7 +77,21 @@ class PathologyWeights(Result):
 
 @dataclass(frozen=True)
 class LossParts(Result):
-    """What one pathology's positives and negatives add to the loss of a predictor, regular and weighted."""
+    """What one pathology's positives and negatives add to the loss of a predictor.
+
+    Attributes
+    ----------
+    pathology
+        Its name.
+    regular_positive
+        From positives, without weights.
+    regular_negative
+        From negatives, without weights.
+    weighted_positive
+        From positives, with weights.
+    weighted_negative
+        From negatives, with weights.
+    """
 
     pathology: str
     regular_positive: float
@@ -84,8 +108,10 @@ class PredictorLoss(Result):
     ----------
     predictor
         What it says: "always 0.9", …, "always the prevalence", or "predictions" for those of a file.
-    regular, weighted
-        Loss summed over pathologies.
+    regular
+        Binary cross-entropy summed over pathologies, without weights.
+    weighted
+        The same with weights.
     pathologies
         Its parts.
     """
@@ -102,20 +128,32 @@ class WeightsResult(Result):
 
     Attributes
     ----------
-    schema, n_images
-        The table's schema and number of rows.
-    n_known, n_unknown
-        Numbers of label cells that count and that are left out.
-    uncertain, n_uncertain
-        What became of labels that the data set calls uncertain, and how many there were.
-    scheme, beta, max_ratio
-        How the weights were computed; `beta` is None but for "effective-number".
-    reduction, epsilon
-        How the losses were computed.
+    schema
+        The schema as which the table was read.
+    n_images
+        Rows of the table.
+    n_known
+        Label cells that count.
+    n_unknown
+        Label cells that are not known and left out.
+    uncertain
+        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+    n_uncertain
+        Cells that hold an uncertain label.
+    scheme
+        How weights follow from counts, as given.
+    beta
+        Of the scheme "effective-number"; None for the others.
+    max_ratio
+        Largest positive weight over negative weight that was allowed; None without limit.
+    reduction
+        How the losses of a pathology's images are put together, as given.
+    epsilon
+        Added inside the logarithms of the losses.
     class_weights
-        Pathologies in the order of the table, and their weights: what the next step reads.
+        Pathologies and their weights: what build-model reads.
     pathologies
-        The same with counts and effects, one entry per pathology.
+        The same with counts and effects, one entry per pathology, in the order of the table.
     unweighted
         Pathologies that have no positives or no negatives.
     predictors
