@@ -2,93 +2,132 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from cxr_cli.cli.app import app
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [command.name for command in app.registered_commands]
+#: Runs of words that begin a section; every command's page has them, in this order.
+SECTIONS = ["## Options", "## In a shell script", "## As a library", "## Limits", "## JSON"]
+QUICK = "run: python docs/make_docs.py --quick"
 
 spec = importlib.util.spec_from_file_location("make_docs", ROOT / "docs" / "make_docs.py")
 make_docs = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make_docs)
 
 
-@pytest.fixture(scope="module")
-def playground(tmp_path_factory):
-    """Return a folder with the sample data and an environment in which ``cxr`` and ``python`` are this package's."""
-    folder = tmp_path_factory.mktemp("docs")
-    shutil.copytree(ROOT / "sample_data", folder / "sample_data")
-    shutil.copytree(ROOT / "examples", folder / "examples") if (ROOT / "examples").is_dir() else None
-    commands = tmp_path_factory.mktemp("bin")
-    for name, call in (("cxr", f'"{sys.executable}" -m cxr_cli "$@"'), ("python", f'"{sys.executable}" "$@"')):
-        (commands / name).write_text(f"#!/bin/sh\nexec {call}\n")
-        (commands / name).chmod(0o755)
+@pytest.fixture
+def playground(tmp_path):
+    """Return a folder to play in and one with ``cxr`` and ``python`` as commands."""
+    folder, commands = tmp_path / "playground", tmp_path / "commands"
+    commands.mkdir()
+    make_docs.fill_playground(folder)
+    make_docs.make_commands(commands)
+    return folder, commands
+
+
+def blocks(text, language):
+    """Return the code blocks of a language in a page; those that need what is not at hand say ``norun``."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def run(arguments, playground):
+    folder, commands = playground
     environment = {
         **os.environ,
         "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    return folder, environment
-
-
-def examples():
-    """Yield every ```shell and ```python block of the pages; a block that cannot run here says ``norun``."""
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for number, match in enumerate(re.finditer(r"^```(shell|python)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)):
-            if "python3 -m venv" not in match[2]:  # set-up lines are what CI itself runs
-                yield pytest.param(match[1], match[2], id=f"{page.name}-{number}")
+    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("language", "code"), examples())
-def test_examples_run(playground, language, code):
-    folder, environment = playground
-    if language == "shell":
-        # A gate in an example may answer "bad news" (1); an example must never be unable to work (2).
-        done = subprocess.run(["sh", "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode in (0, 1), done.stderr
-    else:
-        done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_examples_run(playground, page):
+    """The blocks of a page run one after the other in one folder, as a reader would run them."""
+    text = page.read_text(encoding="utf-8")
+    for code in blocks(text, "shell"):
+        # "Bad news" (1) is an answer; an example must never be unable to work (2) or do nothing sensible (127).
+        done = run(["sh", "-c", code], playground)
+        assert done.returncode in (0, 1) and "Traceback" not in done.stderr, f"{code}\n{done.stderr}"
+    for code in blocks(text, "python"):
+        done = run([sys.executable, "-c", code], playground)
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("command", sorted(make_docs.RESULTS))
-def test_tables_are_up_to_date(command):
+def test_every_block_of_code_says_what_it_is():
+    known = {"shell", "shell norun", "python", "python norun", "text", ""}
+    for page in PAGES:
+        kinds = re.findall(r"^```(.*)\n(?:.*\n)*?^```$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(kinds) <= known, page.name
+
+
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "cxr_cli").rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_docstrings_run(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted and not result.failed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_pages_are_up_to_date_and_alike(command):
     page = (ROOT / "docs" / f"{command}.md").read_text(encoding="utf-8")
     assert "<!-- options -->" in page and "<!-- fields -->" in page
-    assert make_docs.page_with_tables(command, page) == page, "run: python docs/make_docs.py --quick"
+    assert make_docs.page_with_tables(command, page) == page, QUICK
+    places = [page.find(f"\n{section}\n") for section in SECTIONS]
+    assert -1 not in places and places == sorted(places), dict(zip(SECTIONS, places, strict=True))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="recordings need a pseudo-terminal")
-@pytest.mark.parametrize("name", sorted(make_docs.RECORDINGS))
-def test_recordings_show_what_the_command_prints(playground, name):
-    folder, _ = playground
-    command = make_docs.RECORDINGS[name]
-    shown = (ROOT / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8")
-    now = make_docs.svg_of(command, make_docs.run_in_terminal(command, folder))
+@pytest.mark.parametrize("picture", sorted(make_docs.RECORDINGS))
+def test_recordings_show_what_the_command_prints(playground, picture):
+    command = make_docs.RECORDINGS[picture]
+    shown = (ROOT / "docs" / "images" / picture).read_text(encoding="utf-8")
+    now = make_docs.svg_of(command, make_docs.run_in_terminal(command, *playground))
     assert make_docs.text_of_svg(shown) == make_docs.text_of_svg(now), "run: python docs/make_docs.py"
 
 
 def test_links_lead_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+        text = page.read_text(encoding="utf-8")
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text):
+            if "://" in target:
+                continue
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            if anchor:
+                titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+                assert anchor in {anchor_of(title) for title in titles}, f"{page.name}: {target}#{anchor}"
 
 
-def test_every_picture_is_shown_somewhere():
+def anchor_of(title):
+    """Return the anchor that GitHub gives a title."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_every_picture_is_shown_and_made_by_the_script():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for picture in sorted(Path(ROOT / "docs" / "images").glob("*")):
-        assert picture.name in text, picture.name
+    pictures = {path.name for path in Path(ROOT / "docs" / "images").glob("*")}
+    assert pictures == {*make_docs.RECORDINGS, *make_docs.PLOTS}
+    for picture in pictures:
+        assert picture in text, picture
