@@ -228,9 +228,13 @@ def _parts(terminal: int) -> Iterator[bytes]:
 
 
 def make_commands(folder: Path) -> None:
-    """Write ``cxr`` and ``python`` into a folder: this package, this interpreter."""
-    for name, call in (("cxr", f'"{sys.executable}" -m cxr_cli "$@"'), ("python", f'"{sys.executable}" "$@"')):
-        (folder / name).write_text(f"#!/bin/sh\nexec {call}\n", encoding="utf-8")
+    """Write ``cxr`` and ``python`` into a folder: this package, this interpreter.
+
+    Every ``cxr`` appends its exit code to the file ``codes`` there.
+    """
+    codes = f'code=$?; echo $code >> "{folder}/codes"; exit $code'
+    for name, call in (("cxr", f'"{sys.executable}" -m cxr_cli "$@"; {codes}'), ("python", f'"{sys.executable}" "$@"')):
+        (folder / name).write_text(f"#!/bin/sh\n{call}\n", encoding="utf-8")
         (folder / name).chmod(0o755)
 
 

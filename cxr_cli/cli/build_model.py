@@ -92,8 +92,8 @@ def build_model(
         Loss | None,
         typer.Option(
             "--loss",
-            help="Default: weighted-bce with --class-weights, else categorical-crossentropy, which suits exclusive "
-            "classes only.",
+            help="What training minimises; categorical-crossentropy suits exclusive classes only. "
+            "Default: weighted-bce with --class-weights, else categorical-crossentropy.",
         ),
     ] = None,
     freeze: Annotated[

@@ -16,25 +16,32 @@ class Layer(Result):
 
     Attributes
     ----------
-    name, type
-        Keras' name and class name.
+    name
+        Keras' name of it.
+    type
+        Keras' name of its class.
     section
         "stem", "dense block 1" to "dense block 4", "transition 1" to "transition 3", "final" or "head".
     inputs
         Names of the layers whose output it takes.
     output_shape
         (height, width, channels) or (units,), for one image.
-    kernel, stride
-        Side of the window and step, in pixels of its input; None for layers without window.
-    parameters, trainable_parameters, moving_statistics
-        Numbers of weights: all, those that training changes by gradient as the model stands, and the means and
-        variances that batch normalisation keeps.
+    kernel
+        Side of the window, in pixels of its input; None for layers without window.
+    stride
+        Step of the window, in pixels of its input; None for layers without window.
+    parameters
+        Numbers of weights, all of them.
+    trainable_parameters
+        Those that training changes by gradient as the model stands.
+    moving_statistics
+        Means and variances that batch normalisation keeps.
     trainable
         Whether the layer is frozen (False) or not; a frozen batch normalisation runs in inference mode.
     multiply_adds
         Multiplications (each with an addition) for one image, in convolutions and dense layers.
     output_bytes
-        Size of its output for one image.
+        Size of its output for one image, in bytes.
     """
 
     name: str
@@ -59,23 +66,32 @@ class Block(Result):
     Attributes
     ----------
     name
-        As in `Layer.section`.
-    n_layers, n_convolutions
-        Layers as Keras counts them, and convolutions among them.
-    depth, growth, connections
-        Of a dense block: layers as the paper counts them (each a 1x1 and a 3x3 convolution), channels that each
-        adds, and direct connections into its layers, from the block's input and from all layers before: L(L+1)/2
-        for L layers. None for other parts.
-    channels_in, channels_out
-        Channels that enter and leave.
+        "stem", "dense block 1" to "dense block 4", "transition 1" to "transition 3", "final" or "head".
+    n_layers
+        Layers as Keras counts them.
+    n_convolutions
+        Convolutions among them.
+    depth
+        Of a dense block: layers as the paper counts them (each a 1x1 and a 3x3 convolution). None for other parts.
+    growth
+        Of a dense block: channels that each of these layers adds. None for other parts.
+    connections
+        Of a dense block: direct connections into these layers, from the block's input and from all layers before:
+        L(L+1)/2 for L layers. None for other parts.
+    channels_in
+        Channels that enter.
+    channels_out
+        Channels that leave.
     output_size
         (height, width) of the feature maps that leave; None for the head.
-    parameters, trainable_parameters
-        Numbers of weights, and those that training changes as the model stands.
+    parameters
+        Numbers of weights, all of them.
+    trainable_parameters
+        Those that training changes by gradient as the model stands.
     trainable
         "yes", "no" (frozen), or "partly".
     multiply_adds
-        For one image.
+        Multiplications (each with an addition) for one image.
     """
 
     name: str
@@ -95,7 +111,17 @@ class Block(Result):
 
 @dataclass(frozen=True)
 class LayerType(Result):
-    """How many layers of the base are of one type, and their parameters."""
+    """How many layers of the base are of one type, and their parameters.
+
+    Attributes
+    ----------
+    type
+        Keras' name of the class.
+    n_layers
+        Layers of this type.
+    parameters
+        Numbers of their weights, all of them.
+    """
 
     type: str
     n_layers: int
@@ -126,7 +152,7 @@ class Parameters(Result):
 
 @dataclass(frozen=True)
 class Memory(Result):
-    """Bytes.
+    """Memory that the network needs, in bytes.
 
     Attributes
     ----------
@@ -149,24 +175,38 @@ class Architecture(Result):
 
     Attributes
     ----------
-    input_shape, output_shape
+    input_shape
         For one image.
-    n_layers, n_base_layers
-        Layers as Keras counts them, of the whole model and of the base without pooling and head.
-    blocks, layers
-        Its parts, and all its layers, in order.
+    output_shape
+        For one image.
+    n_layers
+        Layers of the whole model as Keras counts them.
+    n_base_layers
+        Layers of the base, without pooling and head.
+    blocks
+        Its parts, in order.
+    layers
+        All its layers, in order.
     layer_types
         Layers of the base by type, most frequent first.
-    base, head, model
-        Numbers of parameters of the base, of the head, and of both.
+    base
+        Numbers of weights of the base.
+    head
+        Numbers of weights of the head.
+    model
+        Numbers of weights of both.
     receptive_field
         Side of the square of input pixels that one cell of the last feature map can see, without the image border.
-    multiply_adds_convolutions, multiply_adds_head
-        Multiplications (each with an addition) for one image.
+    multiply_adds_convolutions
+        Multiplications (each with an addition) for one image, in convolutions.
+    multiply_adds_head
+        Multiplications (each with an addition) for one image, in the head.
     memory
         Bytes for weights, activations and training.
-    n_batch_normalisations, n_batch_normalisations_frozen
-        All, and those that run in inference mode even in training.
+    n_batch_normalisations
+        All of them.
+    n_batch_normalisations_frozen
+        Those that run in inference mode even in training.
     """
 
     input_shape: tuple[int, ...]

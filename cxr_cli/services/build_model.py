@@ -40,11 +40,14 @@ class WeightsOrigin(Result):
     file
         The file, with its SHA-256; None for random weights.
     layout
-        Its format, in words.
+        Its format, in words; None for random weights.
     matched_by
-        "name" or "order"; see :func:`cxr_cli.models.pretrained.load_pretrained`.
-    n_arrays, n_parameters
-        Arrays and numbers loaded into the base; 0 for random weights.
+        "name" or "order": how its arrays were assigned to layers; None for random weights. See
+        :func:`cxr_cli.models.pretrained.load_pretrained`.
+    n_arrays
+        Arrays loaded into the base; 0 for random weights.
+    n_parameters
+        Numbers in these arrays.
     head
         "new", "loaded", or "new (that of the file left out)".
     n_head_units
@@ -75,17 +78,17 @@ class LabelSummary(Result):
     Attributes
     ----------
     path
-        The table.
+        The table as given.
     n_images
-        Its rows.
+        Rows of the table.
     n_without_findings
         Rows without a 1: categorical cross-entropy gives them no gradient.
     n_with_several
         Rows with more than one 1.
     n_unknown
-        Labels that are not known (NaN): all losses but weighted-bce become NaN on them.
+        Label cells that are not known (NaN): all losses but weighted-bce become NaN on them.
     prevalences
-        Share of positives among the known labels, by pathology; NaN if none is known.
+        Pathologies, and positives as a share of the known, 0 to 1; NaN where nothing is known.
     """
 
     path: str
@@ -104,16 +107,28 @@ class BuildModelResult(Result):
     ----------
     model
         Keras' name of it.
-    pathologies, image_size, preprocessing, freeze, learning_rate, mixed_precision, seed
-        As asked for, see `ModelOptions`.
-    metrics
-        Names of what ``fit`` reports, besides one value per pathology.
+    pathologies
+        Names of its outputs, in order.
+    image_size
+        (height, width) in pixels.
+    preprocessing
+        What must be done to an image before the model sees it.
     loss
         The loss, with its weights.
+    metrics
+        Names of what ``fit`` reports, besides one value per pathology.
     labels
         What the label table means for the loss; None without a table.
     weights
         Where the weights came from.
+    freeze
+        What training leaves alone, as given.
+    learning_rate
+        Step size of Adam.
+    mixed_precision
+        Whether it computes in float16.
+    seed
+        Of random weights.
     architecture
         What the model is made of, read from it.
     versions
@@ -121,7 +136,7 @@ class BuildModelResult(Result):
     saved
         The model as a file, None if it was not saved.
     sidecar
-        Path of the description beside it.
+        Path of the description beside it; None if the model was not saved.
     """
 
     model: str

@@ -26,6 +26,7 @@ RESULTS: dict[str, str] = {
     "check-leakage": "cxr_cli.services.leakage_report.LeakageReport",
     "split": "cxr_cli.services.split.SplitResult",
     "weights": "cxr_cli.services.weights.WeightsResult",
+    "build-model": "cxr_cli.services.build_model.BuildModelResult",
 }
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

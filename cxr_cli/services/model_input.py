@@ -31,12 +31,14 @@ class Preprocessing(Result):
         "samplewise": (x - mean) / (std + 1e-6) with the image's own mean and standard deviation; "featurewise": the
         same with `mean` and `std`; "imagenet": ``keras.applications.densenet.preprocess_input``; "none": grey
         levels from 0 to 255.
-    mean, std
+    mean
         Of the training images, in grey levels; None but for "featurewise".
+    std
+        Standard deviation of the training images, in grey levels; None but for "featurewise".
     interpolation
         How images are resized; None if not known.
     manifest
-        The manifest of ``cxr preprocess`` that this was taken from, if it was.
+        The manifest of ``cxr preprocess`` that this was taken from; None without one.
     channels
         How a grey image becomes three channels.
     """

@@ -91,7 +91,7 @@ class LossChoice(Result):
     Attributes
     ----------
     name
-        One of `LOSSES`.
+        "categorical-crossentropy", "binary-crossentropy" or "weighted-bce".
     class_weights
         In the order of the model's outputs; None for losses without.
     """
