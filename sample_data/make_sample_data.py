@@ -696,8 +696,8 @@ def nodule(scene: Scene, dice: Dice) -> None:
     """Draw one to three small round shadows with a sharp edge."""
     for _ in range(1 + dice.below(3)):
         x, y = place_in_lung(scene, dice)
-        radius = dice.uniform(0.055, 0.085)
-        scene.dense += 0.34 * np.minimum(1.4 * chord(scene.ball(x, y, radius, radius)), 1.0)
+        radius = dice.uniform(0.065, 0.10)
+        scene.dense += 0.46 * np.minimum(1.4 * chord(scene.ball(x, y, radius, radius)), 1.0)
 
 
 def mass(scene: Scene, dice: Dice) -> None:
@@ -984,8 +984,8 @@ def paeth_guess(left: IntArray, up: IntArray, corner: IntArray) -> IntArray:
 def encode_png(pixels: Pixels, *, paeth: bool = True) -> bytes:
     """Return an 8-bit grey PNG whose bytes depend on the pixels alone.
 
-    Pillow's PNG bytes differ between its releases, and zlib, zlib-ng and others search for repetitions in different
-    ways. Without that search (Z_HUFFMAN_ONLY) they all write the same bytes, and grainy pictures lose next to nothing.
+    Pillow's PNG bytes differ between its releases, because zlib and zlib-ng search for repetitions in different ways.
+    Without that search (Z_HUFFMAN_ONLY) both write the same bytes, and grainy pictures even get smaller.
     The row filter is fixed as well: Paeth's, which suits films best, or the mean of the left and the upper pixel.
     """
     height, width = pixels.shape
