@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.weight_files import REMEDY, StoredLayer, WeightFile, open_weight_file, read_array
 from cxr_cli.errors import UsageError, WeightsFileError
+from cxr_cli.models.consistency import find_exchanged
 from cxr_cli.models.densenet import HEAD_LAYER, base_layers
 
 #: How many differing layers a message shows.
@@ -106,6 +107,7 @@ def load_pretrained(model: keras.Model, path: Path, *, keep_head: bool = False) 
         _refuse_flipped_kernels(file)
         found, matched_by = _match(file, layers)
         values = [_values(file, stored, layers[name]) for name, stored in found.items()]
+        _refuse_exchanged(file, layers, values)
         head = _head(file, found.values())
         head_values = _head_values(file, head, model.get_layer(HEAD_LAYER)) if keep_head else None
     arrays = [array for layer_values in values for array in layer_values]
@@ -280,6 +282,23 @@ def _refuse_flipped_kernels(file: WeightFile) -> None:
 
 def _values(file: WeightFile, stored: StoredLayer, layer: keras.layers.Layer) -> list[NDArray[np.float32]]:
     return [read_array(file, stored, variable.name) for variable in layer.weights]
+
+
+def _refuse_exchanged(
+    file: WeightFile, layers: Mapping[str, keras.layers.Layer], values: Sequence[Sequence[NDArray[np.float32]]]
+) -> None:
+    names = ([weight.name for weight in layer.weights] for layer in layers.values())
+    weights = {
+        layer: dict(zip(weight_names, arrays, strict=True))
+        for layer, weight_names, arrays in zip(layers, names, values, strict=True)
+    }
+    exchanged = find_exchanged(weights)
+    if exchanged is not None:
+        raise WeightsFileError(
+            f"{file.path}: the arrays of {exchanged[0]} and {exchanged[1]} were swapped: each fits the layers around "
+            "the other and not those around itself",
+            remedy="Do not use this file; take the original.",
+        )
 
 
 def _untrained(layers: Iterable[keras.layers.Layer]) -> bool:

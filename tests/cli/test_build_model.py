@@ -151,6 +151,26 @@ def test_mistakes_are_one_message_and_exit_2(cxr, arguments, text):
     assert "keras" not in done.stderr.lower() or "--" in done.stderr
 
 
+def test_preprocessing_is_taken_from_the_manifest(cxr, tmp_path, no_building):
+    recipe = {"image_size": [64, 64], "standardize": "imagenet", "interpolation": "area", "statistics": None}
+    manifest = tmp_path / "preprocess.json"
+    manifest.write_text(json.dumps({"recipe": recipe, "pathologies": ["Mass", "Hernia"]}))
+    arguments = ["build-model", "--preprocess-manifest", manifest, "--no-plots"]
+    done = cxr(*arguments, "--json")
+    document = json.loads(done.stdout)
+    assert document["result"]["pathologies"] == ["Mass", "Hernia"]
+    assert document["result"]["image_size"] == [64, 64]
+    assert document["result"]["preprocessing"]["standardize"] == "imagenet"
+    assert document["result"]["preprocessing"]["manifest"] == document["inputs"][0]
+    for extra, text in (
+        (["--image-size", 320], "contradicts the manifest, whose images are 64x64"),
+        (["--standardize", "samplewise"], "contradicts the manifest: imagenet"),
+        (["--pathologies", "Hernia,Mass"], "not those of the preprocessed images, in order"),
+    ):
+        refused = cxr(*arguments, *extra)
+        assert refused.exit_code == 2 and text in refused.stderr
+
+
 def test_class_weights_of_other_pathologies(cxr, train):
     cxr("weights", train, "--save", "weights.json", "--no-plots")
     done = cxr("build-model", "--pathologies", NAMES, "--class-weights", "weights.json")
