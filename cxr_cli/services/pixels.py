@@ -1,0 +1,128 @@
+"""Sums over pixels: minimum, maximum, mean, standard deviation and saturation of one image or of many together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# 256 squares of 8-bit values stay below 2**24, so float32 adds them exactly in whatever order.
+_RUN = 256
+
+
+@dataclass(frozen=True)
+class PixelSums:
+    """What is known of a set of pixels; sets are joined with `join`.
+
+    Attributes
+    ----------
+    n
+        Number of pixels.
+    minimum, maximum
+        Smallest and largest value.
+    total, squares
+        Sum of the values and of their squares: exact integers for uint8 and uint16 pixels.
+    n_saturated
+        Number of pixels at black (0) or white (full scale).
+    """
+
+    n: int
+    minimum: float
+    maximum: float
+    total: float
+    squares: float
+    n_saturated: int
+
+    @property
+    def mean(self) -> float:
+        """Mean of the values."""
+        return self.total / self.n
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the values (population, ddof 0)."""
+        if isinstance(self.total, int) and isinstance(self.squares, int):
+            # In integers there is no cancellation.
+            return math.sqrt(self.n * self.squares - self.total * self.total) / self.n
+        return math.sqrt(max(self.squares / self.n - self.mean**2, 0.0))
+
+    @property
+    def saturated(self) -> float:
+        """Share of the pixels at black or white."""
+        return self.n_saturated / self.n
+
+
+def sum_pixels(pixels: NDArray[Any], white: float) -> PixelSums:
+    """Sum up the pixels of an image.
+
+    Parameters
+    ----------
+    pixels
+        Any shape, not empty; uint8, uint16 or float32.
+    white
+        The full-scale value.
+
+    Returns
+    -------
+    PixelSums
+        Exact for integers: the order of addition and the number of threads make no difference.
+    """
+    if pixels.dtype == np.uint8:
+        total, squares = _sum_bytes(pixels)
+    elif pixels.dtype == np.uint16:
+        total, squares = _sum_words(pixels)
+    else:
+        total, squares = _sum_floats(pixels)
+    minimum, maximum = pixels.min().item(), pixels.max().item()
+    n_saturated = np.count_nonzero(pixels == 0) if minimum == 0 else 0
+    n_saturated += np.count_nonzero(pixels == white) if maximum == white else 0
+    return PixelSums(pixels.size, minimum, maximum, total, squares, int(n_saturated))
+
+
+def _sum_bytes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
+    flat = pixels.ravel()
+    whole = flat.size - flat.size % _RUN
+    runs = flat[:whole].reshape(-1, _RUN).astype(np.float32)
+    rest = flat[whole:].astype(np.int64)
+    total = (runs @ np.ones(_RUN, np.float32)).sum(dtype=np.float64)
+    squares = np.vecdot(runs, runs).sum(dtype=np.float64)
+    return int(total) + int(rest.sum()), int(squares) + int(rest @ rest)
+
+
+def _sum_words(pixels: NDArray[np.uint16]) -> tuple[int, int]:
+    total = int(pixels.sum(dtype=np.uint64))
+    values = pixels.reshape(len(pixels), -1).astype(np.float64)
+    # A row of squares is exact in float64 (below 2**53); the rows are added as integers.
+    return total, sum(int(row) for row in np.vecdot(values, values))
+
+
+def _sum_floats(pixels: NDArray[Any]) -> tuple[float, float]:
+    values = pixels.ravel().astype(np.float64)
+    centre = values.mean()
+    spread = values - centre
+    # About the mean first: squares of values with a small spread would cancel.
+    squares = float(np.add.reduce(spread * spread)) + values.size * centre * centre
+    return float(centre * values.size), squares
+
+
+def join(sums: Iterable[PixelSums]) -> PixelSums | None:
+    """Sum up sets of pixels together; None if there are none."""
+    joined: PixelSums | None = None
+    for one in sums:
+        joined = one if joined is None else _add(joined, one)
+    return joined
+
+
+def _add(one: PixelSums, other: PixelSums) -> PixelSums:
+    return PixelSums(
+        one.n + other.n,
+        min(one.minimum, other.minimum),
+        max(one.maximum, other.maximum),
+        one.total + other.total,
+        one.squares + other.squares,
+        one.n_saturated + other.n_saturated,
+    )
