@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import TypeVar
 
 from cxr_cli.errors import CxrError
@@ -128,16 +129,139 @@ def local_executor(workers: int | None = None, *, n_items: int | None = None) ->
     if count <= 1:
         yield None
         return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_ctrl_c)
+    pool = process_pool(count)
     try:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def process_pool(count: int) -> Executor:
+    """Start worker processes that leave Ctrl-C to this one, use one thread each and do not outlive it."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+
+
+def map_surviving(
+    function: Callable[[Item], Value],
+    items: Iterable[Item],
+    *,
+    split: Callable[[Item], Sequence[Item]],
+    lost: Callable[[Item], Value],
+    workers: int = 0,
+    executor: Executor | None = None,
+) -> Iterator[list[Value]]:
+    """Yield ``[function(item)]`` in the order of the items, whatever becomes of the workers.
+
+    When a worker dies, the items under way are done again, each in parts and one part after the other in a process
+    of its own; the values of the parts come in one list. A part whose process dies too is the culprit and gets the
+    value of `lost`; the rest goes on.
+
+    Parameters
+    ----------
+    function
+        Pure and defined at module level.
+    items
+        What to work through, taken only as workers become free.
+    split
+        Returns the smallest parts of an item, in order.
+    lost
+        Returns what stands in for a part that kills its worker.
+    workers
+        Number of local processes; 0 works here, where nothing can be survived.
+    executor
+        Any `concurrent.futures.Executor`, instead of local processes.
+
+    Raises
+    ------
+    CxrError
+        The executor that was handed in is broken.
+    """
+    if executor is None and workers == 0:
+        yield from ([function(item)] for item in items)
+        return
+    together = _Workers(workers) if executor is None else _HandedIn(executor)
+    alone = _Workers(1) if executor is None else together
+    # Two items a worker: one under way and one at hand. How many workers a cluster has is not known.
+    ahead = 2 * workers + 1 if executor is None else AHEAD
+    lost_worker: tuple[type[Exception], ...] = (BrokenExecutor, *_lost_worker_errors())
+    source = iter(items)
+    waiting: deque[tuple[Item, Future[Value]]] = deque()
+    try:
+        while True:
+            for item in itertools.islice(source, ahead - len(waiting)):
+                waiting.append((item, together.submit(function, item)))
+            if not waiting:
+                return
+            item, future = waiting.popleft()
+            try:
+                values = [future.result()]
+            except lost_worker:
+                # One after the other: a process that dies takes along whatever else it was given.
+                values = [_alone(alone, function, part, lost, lost_worker) for part in split(item)]
+            yield values
+    finally:
+        for _, future in waiting:
+            future.cancel()
+        together.close()
+        alone.close()
+
+
+def _alone(
+    worker: _HandedIn | _Workers,
+    function: Callable[[Item], Value],
+    part: Item,
+    lost: Callable[[Item], Value],
+    lost_worker: tuple[type[Exception], ...],
+) -> Value:
+    try:
+        return worker.submit(function, part).result()
+    except lost_worker:
+        return lost(part)
+
+
+class _HandedIn:
+    """Somebody else's executor: it cannot be replaced and is not ours to close."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+
+    def submit(self, function: Callable[[Item], Value], item: Item) -> Future[Value]:
+        try:
+            return self.executor.submit(function, item)
+        except BrokenExecutor as error:
+            raise CxrError("the executor that runs the workers is broken", remedy="Start it again.") from error
+
+    def close(self) -> None:
+        pass
+
+
+class _Workers:
+    """Worker processes that are replaced when one of them dies."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.pool: Executor | None = None
+
+    def submit(self, function: Callable[[Item], Value], item: Item) -> Future[Value]:
+        for _ in range(2):
+            if self.pool is None:
+                self.pool = process_pool(self.count)
+            try:
+                return self.pool.submit(function, item)
+            except BrokenExecutor:
+                self.close()
+        raise CxrError("worker processes die as soon as they start", remedy="Free some memory.")
+
+    def close(self) -> None:
+        """End the processes, each after the item it is at."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+            self.pool = None
 
 
 def available_cores() -> int:
@@ -147,7 +271,23 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _leave_ctrl_c() -> None:
+def _start_worker() -> None:
+    import multiprocessing
     import signal
+    import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Every worker has a core to itself; set before numpy is loaded, which is when the libraries look.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # A killed parent cannot end its workers, and they would wait for work for ever.
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    from multiprocessing.connection import wait
+
+    wait([sentinel])
+    os._exit(1)

@@ -71,6 +71,8 @@ def sum_pixels(pixels: NDArray[Any], white: float) -> PixelSums:
     PixelSums
         Exact for integers: the order of addition and the number of threads make no difference.
     """
+    total: float
+    squares: float
     if pixels.dtype == np.uint8:
         total, squares = _sum_bytes(pixels)
     elif pixels.dtype == np.uint16:

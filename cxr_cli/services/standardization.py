@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -49,59 +50,95 @@ class Statistics(Result):
 
 
 def standardize(
-    pixels: NDArray[Any], scheme: Standardization, *, sums: PixelSums, statistics: Statistics | None = None
+    levels: NDArray[Any],
+    scheme: Standardization,
+    mean: float | NDArray[np.float64] = 0.0,
+    std: float | NDArray[np.float64] = 1.0,
 ) -> NDArray[np.float32]:
-    """Standardize one resized image.
+    """Standardize one resized image, or several at once.
 
     Parameters
     ----------
-    pixels
-        Grey levels from 0 to 255, shape (height, width), uint8 or float32.
+    levels
+        Grey levels from 0 to 255, shape (…, height, width), uint8 or float32.
     scheme
         ``samplewise``: (x − mean) / (std + 1e-6) with the image's own mean and standard deviation;
         ``featurewise``: the same with those of a training table; ``imagenet``: x / 255, then each of three equal
         channels with ImageNet's mean and standard deviation; ``none``: grey levels as they are.
-    sums
-        Of `pixels`.
-    statistics
-        For ``featurewise``.
+    mean, std
+        What `mean_and_std` gives; for several images, shape (n, 1, 1). Not used by ``imagenet`` and ``none``.
 
     Returns
     -------
     ndarray of float32
-        Shape (height, width), or (height, width, 3) for ``imagenet``.
-
-    Raises
-    ------
-    UsageError
-        Featurewise without statistics.
+        Shape of `levels`, or (…, height, width, 3) for ``imagenet``. Computed in float32, as Keras does.
 
     References
     ----------
     Keras 3, ``keras/src/legacy/preprocessing/image.py`` (``ImageDataGenerator.standardize``) and
     ``keras/src/applications/imagenet_utils.py`` (mode "torch", which DenseNet uses).
     """
-    values = pixels.astype(np.float32)
+    values = levels.astype(np.float32)
     if scheme is Standardization.NONE:
         return values
     if scheme is Standardization.IMAGENET:
-        values = values[..., None] / np.float32(255)
-        return (values - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
-    mean, scale = centre_and_scale(scheme, sums, statistics)
-    values -= np.float32(mean)
-    values /= np.float32(scale)
+        channels: NDArray[np.float32] = values[..., None] / np.float32(255)
+        channels = channels - np.array(IMAGENET_MEAN, np.float32)
+        channels /= np.array(IMAGENET_STD, np.float32)
+        return channels
+    values -= np.asarray(mean, np.float32)
+    values /= np.asarray(std + EPSILON, np.float32)
     return values
 
 
-def centre_and_scale(scheme: Standardization, sums: PixelSums, statistics: Statistics | None) -> tuple[float, float]:
-    """Return what is taken off and what is divided by, in grey levels; (0, 1) for schemes without either."""
+def mean_and_std(scheme: Standardization, sums: PixelSums, statistics: Statistics | None) -> tuple[float, float]:
+    """Return the mean and standard deviation by which an image is standardized, in grey levels.
+
+    Raises
+    ------
+    UsageError
+        Featurewise without statistics.
+    """
     if scheme is Standardization.SAMPLEWISE:
-        return sums.mean, sums.std + EPSILON
+        return sums.mean, sums.std
     if scheme is Standardization.FEATUREWISE:
         if statistics is None:
             raise UsageError(
                 "featurewise standardization needs the statistics of the training table",
                 remedy="Fit them on the training table with --fit-stats, or give the file with --stats.",
             )
-        return statistics.mean, statistics.std + EPSILON
+        return statistics.mean, statistics.std
     return 0.0, 1.0
+
+
+@dataclass(frozen=True)
+class PixelValues:
+    """Smallest and largest value, mean and standard deviation of an image's pixels."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+
+
+def values_after(scheme: Standardization, sums: PixelSums, statistics: Statistics | None) -> PixelValues:
+    """Return what standardization makes of an image's minimum, maximum, mean and standard deviation.
+
+    Standardization is linear, so this needs no look at the pixels; over all channels together.
+    """
+    if scheme is Standardization.NONE:
+        return PixelValues(sums.minimum, sums.maximum, sums.mean, sums.std)
+    if scheme is Standardization.IMAGENET:
+        channels = [(255 * mean, 255 * std) for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    else:
+        mean, std = mean_and_std(scheme, sums, statistics)
+        channels = [(mean, std + EPSILON)]
+    means = [(sums.mean - centre) / scale for centre, scale in channels]
+    mean = sum(means) / len(means)
+    squares = sum((sums.std / scale) ** 2 + (one - mean) ** 2 for one, (_, scale) in zip(means, channels, strict=True))
+    return PixelValues(
+        min((sums.minimum - centre) / scale for centre, scale in channels),
+        max((sums.maximum - centre) / scale for centre, scale in channels),
+        mean,
+        math.sqrt(squares / len(channels)),
+    )

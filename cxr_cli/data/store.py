@@ -1,0 +1,182 @@
+"""Where preprocessed images go: one ``images.npy`` that grows row by row, or one PNG per image."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_cli.data.files import unwritable
+
+#: Long enough for the header of any array of up to four dimensions, so that it can be written last.
+HEADER_BYTES = 128
+
+
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """Return the header of a C-ordered .npy file (format 1.0), always `HEADER_BYTES` long.
+
+    References
+    ----------
+    NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays".
+    """
+    text = repr({"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
+    stream = io.BytesIO()
+    stream.write(np.lib.format.magic(1, 0))
+    stream.write((HEADER_BYTES - 10).to_bytes(2, "little"))
+    stream.write(text.ljust(HEADER_BYTES - 11).encode("latin-1") + b"\n")
+    return stream.getvalue()
+
+
+def write_rows(path: Path, first_row: int, rows: NDArray[Any]) -> None:
+    """Write rows into the rows file at their place; what a worker does for its part of a `RowsWriter`."""
+    with open(path, "r+b", buffering=0) as stream:
+        stream.seek(HEADER_BYTES + first_row * rows[0].nbytes)
+        _write_all(stream, rows)
+
+
+def _write_all(stream: io.FileIO, rows: NDArray[Any]) -> None:
+    rest = np.ascontiguousarray(rows).data.cast("B")
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
+class RowsWriter:
+    """An ``images.npy`` in the making: rows are committed in order, and written by the workers where possible.
+
+    A worker is told at which row to write before it is known whether all images before can be read. When some
+    cannot, what it wrote is moved down on commit.
+
+    Parameters
+    ----------
+    path
+        The file under its temporary name; made if it is not there.
+    row_shape, dtype
+        Of one image.
+    n_rows
+        How many rows of an earlier run are sound; anything behind them is cut off.
+    """
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: np.dtype[Any], n_rows: int) -> None:
+        self.path = path
+        self.row_shape = row_shape
+        self.dtype = dtype
+        self.n_rows = n_rows
+        self.row_bytes = math.prod(row_shape) * dtype.itemsize
+        self._reserved: deque[tuple[int, int | None]] = deque()
+        try:
+            path.touch()
+            self._stream = open(path, "r+b", buffering=0)
+            self._stream.truncate(HEADER_BYTES + n_rows * self.row_bytes)
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+    def reserve(self, n: int) -> int | None:
+        """Return the row from which a worker may write the next `n` images, or None if they must be handed over."""
+        start = self.n_rows + sum(count for count, _ in self._reserved)
+        # After a failure, rows still being written lie higher than where they will end: keep out of their way.
+        in_the_way = any(row is not None and row + count > start for count, row in self._reserved)
+        self._reserved.append((n, None if in_the_way else start))
+        return self._reserved[-1][1]
+
+    def commit(self, n: int, pixels: NDArray[Any] | None) -> None:
+        """Add the `n` sound images of the oldest reservation: written by the worker, or handed over as `pixels`.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or fails.
+        """
+        _, row = self._reserved.popleft()
+        try:
+            if pixels is not None and n:
+                self._write(self.n_rows, pixels)
+            elif row is not None and row != self.n_rows:
+                self._write(self.n_rows, self._read(row, n))
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        self.n_rows += n
+
+    def _write(self, row: int, pixels: NDArray[Any]) -> None:
+        self._stream.seek(HEADER_BYTES + row * self.row_bytes)
+        _write_all(self._stream, pixels)
+
+    def _read(self, row: int, n: int) -> NDArray[np.uint8]:
+        self._stream.seek(HEADER_BYTES + row * self.row_bytes)
+        return np.frombuffer(self._stream.read(n * self.row_bytes), np.uint8)
+
+    def sync(self) -> None:
+        """Bring everything written so far to the disk."""
+        os.fsync(self._stream.fileno())
+
+    def finish(self, target: Path) -> None:
+        """Write the header and give the file its final name."""
+        try:
+            self._stream.truncate(HEADER_BYTES + self.n_rows * self.row_bytes)
+            self._stream.seek(0)
+            self._stream.write(npy_header((self.n_rows, *self.row_shape), self.dtype))
+            self.sync()
+            self.close()
+            os.replace(self.path, target)
+        except OSError as error:
+            raise unwritable(target, error) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
+
+class PicturesWriter:
+    """A folder of PNGs in the making, one per image, named as in the table."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def commit(self, names: Sequence[str], contents: Sequence[bytes]) -> None:
+        """Write pictures; one that was half written by an earlier run is written again.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or fails.
+        """
+        for name, content in zip(names, contents, strict=True):
+            path = self.folder / name
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            except OSError as error:
+                raise unwritable(path, error) from error
+
+    def sync(self) -> None:
+        """Bring everything written so far to the disk."""
+        if hasattr(os, "sync"):
+            os.sync()
+
+    def finish(self, target: Path) -> None:
+        """Give the folder its final name; pictures of an earlier run are replaced."""
+        import shutil
+
+        old = self.folder.with_name("replaced")
+        try:
+            self.sync()
+            if target.exists():
+                os.replace(target, old)
+            os.replace(self.folder, target)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise unwritable(target, error) from error
+
+
+def picture_name(image: str) -> str:
+    """Return the name of an image's PNG: its own name, with .png behind it if it has another ending."""
+    return image if image.lower().endswith(".png") else f"{image}.png"
