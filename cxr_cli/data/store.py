@@ -71,10 +71,14 @@ class RowsWriter:
         self.n_rows = n_rows
         self.row_bytes = math.prod(row_shape) * dtype.itemsize
         self._reserved: deque[tuple[int, int | None]] = deque()
+        size = HEADER_BYTES + n_rows * self.row_bytes
         try:
             path.touch()
             self._stream = open(path, "r+b", buffering=0)
-            self._stream.truncate(HEADER_BYTES + n_rows * self.row_bytes)
+            #: Whether the rows of the earlier run are there.
+            self.holds_what_it_should = n_rows == 0 or path.stat().st_size >= size
+            if self.holds_what_it_should:
+                self._stream.truncate(size)
         except OSError as error:
             raise unwritable(path, error) from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ _RUN = 256
 
 @dataclass(frozen=True)
 class PixelSums:
-    """What is known of a set of pixels; sets are joined with `join`.
+    """What is known of a set of pixels; sets are joined with ``+``.
 
     Attributes
     ----------
@@ -36,6 +35,17 @@ class PixelSums:
     total: float
     squares: float
     n_saturated: int
+
+    def __add__(self, other: PixelSums) -> PixelSums:
+        """Sum up both sets together."""
+        return PixelSums(
+            self.n + other.n,
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+            self.total + other.total,
+            self.squares + other.squares,
+            self.n_saturated + other.n_saturated,
+        )
 
     @property
     def mean(self) -> float:
@@ -109,22 +119,3 @@ def _sum_floats(pixels: NDArray[Any]) -> tuple[float, float]:
     # About the mean first: squares of values with a small spread would cancel.
     squares = float(np.add.reduce(spread * spread)) + values.size * centre * centre
     return float(centre * values.size), squares
-
-
-def join(sums: Iterable[PixelSums]) -> PixelSums | None:
-    """Sum up sets of pixels together; None if there are none."""
-    joined: PixelSums | None = None
-    for one in sums:
-        joined = one if joined is None else _add(joined, one)
-    return joined
-
-
-def _add(one: PixelSums, other: PixelSums) -> PixelSums:
-    return PixelSums(
-        one.n + other.n,
-        min(one.minimum, other.minimum),
-        max(one.maximum, other.maximum),
-        one.total + other.total,
-        one.squares + other.squares,
-        one.n_saturated + other.n_saturated,
-    )

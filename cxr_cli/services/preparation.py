@@ -135,7 +135,9 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
     record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized)
     if recipe.dtype is PixelType.UINT8:
         return levels, record
-    return standardize(levels, recipe.standardize, *mean_and_std(recipe.standardize, resized, recipe.statistics)), record
+    return standardize(
+        levels, recipe.standardize, *mean_and_std(recipe.standardize, resized, recipe.statistics)
+    ), record
 
 
 def resize_to_levels(
@@ -180,7 +182,7 @@ class Prepared:
     entries
         For each image, in order: its record as a row of plain values, or why it failed.
     pixels
-        Of the images that did not fail, unless the worker wrote them; shape (n, \\*row_shape).
+        Of the images that did not fail, unless the worker wrote them; shape (n, …).
     pictures
         Their PNGs, where the recipe asks for them.
     """

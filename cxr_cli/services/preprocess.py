@@ -1,0 +1,667 @@
+"""Decode, resize, standardize and store every image of a label table; say what that made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_cli import __version__
+from cxr_cli.data.files import InputFile, Outputs, unwritable
+from cxr_cli.data.folders import LocatedImages, locate_images
+from cxr_cli.data.journal import Journal
+from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.resize import Interpolation
+from cxr_cli.data.store import PicturesWriter, RowsWriter, picture_name
+from cxr_cli.errors import ImageError, OutputError, UsageError
+from cxr_cli.services.parallel import available_cores, map_surviving
+from cxr_cli.services.pixels import PixelSums
+from cxr_cli.services.preparation import (
+    ImageRecord,
+    PixelType,
+    Prepared,
+    Recipe,
+    StoreFormat,
+    Task,
+    lost,
+    measure,
+    prepare,
+    split,
+)
+from cxr_cli.services.preprocess_index import Comparison, Failure, compare, write_index
+from cxr_cli.services.result import Result, plain
+from cxr_cli.services.standardization import EPSILON, Standardization, Statistics
+
+#: Names of the files in the output folder.
+ROWS, PICTURES, INDEX, FAILURES = "images.npy", "images", "index.csv", "failures.csv"
+MANIFEST, STATISTICS, PARTIAL = "preprocess.json", "statistics.json", ".partial"
+#: Version of the manifest and of the file of statistics.
+SCHEMA_VERSION = 1
+
+#: Starting a process takes as long as decoding some hundred films: below this much work for each, one is faster.
+_BYTES_PER_WORKER = 64 << 20
+#: How much a task brings back at most, and how many images it has at most.
+_TASK_BYTES, _TASK_IMAGES = 4 << 20, 16
+#: Failures that a result names; the file has all.
+_N_FAILURES = 20
+
+
+class Engine(StrEnum):
+    """Who makes the pixels."""
+
+    FAST = "fast"
+    KERAS = "keras"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to make, and how to go about it.
+
+    Attributes
+    ----------
+    recipe
+        What to make of each image.
+    engine
+        ``fast``, or ``keras``: Keras' own ImageDataGenerator, one process, as the reference.
+    fit_statistics
+        Fit the statistics for featurewise standardization on this (training) table.
+    fit_sample
+        On how many of its images, drawn at random; None is all.
+    statistics_from
+        The file that ``recipe.statistics`` was read from.
+    strict
+        Stop at the first image that fails.
+    start_over
+        Discard what an unfinished run left.
+    seed
+        Draws the sample for fitting and the sample for comparison.
+    n_sample
+        How many images the comparison names one by one.
+    """
+
+    recipe: Recipe = Recipe()
+    engine: Engine = Engine.FAST
+    fit_statistics: bool = False
+    fit_sample: int | None = None
+    statistics_from: InputFile | None = None
+    strict: bool = False
+    start_over: bool = False
+    seed: int = 0
+    n_sample: int = 4
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is about to be written: images found and missing, size in bytes, and where an earlier run stopped."""
+
+    target: Path
+    n_images: int
+    n_missing: int
+    n_bytes: int
+    n_done_before: int
+
+
+@dataclass(frozen=True)
+class PreprocessResult(Result):
+    """What `preprocess` did.
+
+    Attributes
+    ----------
+    output
+        The folder with everything.
+    store, index, failures_file, manifest, statistics_file
+        What was written: the array or folder of pictures, a line for each of its images, a line for each image
+        that failed, what is needed to repeat the run, and the fitted statistics.
+    shape, dtype, n_bytes
+        Of the store; n_bytes is its size on disk.
+    recipe, engine
+        How it was made.
+    statistics_from
+        The file that featurewise statistics came from; None if they were fitted here or are not used.
+    n_images, n_done, n_failed, n_missing
+        Rows of the table; images in the store; images that are not; those of them that have no file.
+    n_done_before
+        How many of `n_images` an earlier, interrupted run had seen to.
+    failures
+        The first of the images that failed.
+    comparison
+        The images before and after.
+    """
+
+    output: Path
+    store: Path
+    index: Path
+    failures_file: Path
+    manifest: Path
+    statistics_file: Path | None
+    shape: tuple[int, ...]
+    dtype: str
+    n_bytes: int
+    recipe: Recipe
+    engine: Engine
+    statistics_from: InputFile | None
+    n_images: int
+    n_done: int
+    n_failed: int
+    n_missing: int
+    n_done_before: int
+    failures: tuple[Failure, ...]
+    comparison: Comparison
+
+    @property
+    def written(self) -> list[Path]:
+        """Every file and folder that was written."""
+        files = [self.store, self.index, self.failures_file, self.statistics_file, self.manifest]
+        return [file for file in files if file is not None]
+
+
+def preprocess(
+    table: LabelTable,
+    folder: Path,
+    output: Path,
+    options: Options = Options(),
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    on_start: Callable[[Start], None] | None = None,
+) -> PreprocessResult:
+    """Preprocess every image of a table into a store.
+
+    The bytes of the store, the index and the manifest depend on the inputs, the options and the versions of the
+    decoding libraries only: not on the number of workers, nor on how often the run was interrupted. Until the run
+    is finished everything is in a hidden folder inside `output`; called again with the same arguments it continues
+    from there.
+
+    Parameters
+    ----------
+    table
+        Names the images, in the order of the store.
+    folder
+        Where they are, flat or nested.
+    output
+        Folder to write into; made if need be.
+    options
+        What to make.
+    workers
+        Number of local processes; None is one per core, or none for little work.
+    executor
+        Any `concurrent.futures.Executor`, instead of local processes; its workers must see `folder`.
+    progress
+        Called with (done, total).
+    on_start
+        Called once when everything has been checked, before work begins.
+
+    Returns
+    -------
+    PreprocessResult
+        ``n_failed`` counts images that are missing, damaged or refused; they are not in the store.
+
+    Raises
+    ------
+    UsageError
+        Options that contradict each other.
+    ImageError
+        No image of the table is in the folder, or, if strict, the first image that fails.
+    OutputError
+        The disk is too small, or an unfinished run with other options is in the way.
+    """
+    check(options)
+    located = locate_images(folder, table.images)
+    if located.n_found == 0:
+        raise ImageError(
+            f"{folder}: has none of the {table.n_images:,} images of {table.path}",
+            remedy="Give the image folder with --images.",
+        )
+    run = _Run(table, located, output, options, workers, executor, progress)
+    with run:
+        run.start(on_start)
+        run.work()
+        return run.finish()
+
+
+def check(options: Options) -> None:
+    """Raise UsageError for options that contradict each other."""
+    recipe = options.recipe
+    featurewise = recipe.standardize is Standardization.FEATUREWISE
+    if min(recipe.image_size) < 1:
+        raise UsageError("the image size is not positive", remedy="Give --image-size 320, for example.")
+    if options.fit_statistics and recipe.statistics is not None:
+        raise UsageError(
+            "--fit-stats and --stats exclude each other",
+            remedy="Fit on the training table; give the file for all others.",
+        )
+    if not featurewise and (options.fit_statistics or recipe.statistics is not None):
+        raise UsageError(
+            f"{recipe.standardize} standardization uses no statistics of a table",
+            remedy="Add --standardize featurewise, or leave out --fit-stats and --stats.",
+        )
+    if featurewise and not options.fit_statistics and recipe.statistics is None:
+        raise UsageError(
+            "featurewise standardization needs the statistics of the training table",
+            remedy="Fit them on the training table with --fit-stats, or give the file with --stats.",
+        )
+    if options.fit_sample is not None and not options.fit_statistics:
+        raise UsageError("--fit-sample is of no use without --fit-stats")
+    if recipe.format is StoreFormat.PNG and recipe.dtype is not PixelType.UINT8:
+        raise UsageError("PNGs hold grey levels, not standardized values", remedy="Add --dtype uint8.")
+    if options.engine is Engine.KERAS:
+        _check_keras(recipe)
+
+
+def _check_keras(recipe: Recipe) -> None:
+    if recipe.dtype is not PixelType.FLOAT32 or recipe.format is not StoreFormat.NPY:
+        raise UsageError("the Keras engine gives standardized float32 values", remedy="Leave out --dtype and --format.")
+    if recipe.interpolation is Interpolation.AREA:
+        raise UsageError(
+            "Keras has no area interpolation", remedy="Add --interpolation nearest (its default), or bilinear."
+        )
+
+
+class _Run:
+    """One run: its parts in the order in which they happen."""
+
+    def __init__(
+        self,
+        table: LabelTable,
+        located: LocatedImages,
+        output: Path,
+        options: Options,
+        workers: int | None,
+        executor: Executor | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.table = table
+        self.located = located
+        self.options = options
+        self.recipe = options.recipe
+        self.output = output
+        self.partial = output / PARTIAL
+        self.workers = workers
+        self.executor = executor
+        self.progress = progress or (lambda done, total: None)
+        self.outputs = Outputs(output, [table.path])
+        self.rows: RowsWriter | None = None
+        self.pictures: PicturesWriter | None = None
+        self.journal: Journal | None = None
+        self.n_done_before = 0
+        self.refused = frozenset(located.refused)
+        # What the work is about: positions in the table of the images that have a file.
+        self.positions = [position for position, path in enumerate(located.paths) if path is not None]
+        self.paths = [str(path) for path in located.paths if path is not None]
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if self.journal is not None:
+            if kind is not None:
+                with contextlib.suppress(OutputError):
+                    self.journal.checkpoint()
+            self.journal.close()
+        if self.rows is not None:
+            self.rows.close()
+
+    # -- before the work ---------------------------------------------------------------------------------------
+
+    def start(self, on_start: Callable[[Start], None] | None) -> None:
+        """Check, then open what is to be written, where an earlier run stopped."""
+        if self.options.strict and self.located.n_found < self.table.n_images:
+            position = self.located.paths.index(None)
+            raise ImageError(f"{self.table.images[position]}: {self._why_not(position)}")
+        for name in (ROWS, INDEX, FAILURES, MANIFEST, STATISTICS):
+            self.outputs.refuse_input(self.output / name)
+        if self.options.start_over or self.options.engine is Engine.KERAS:
+            shutil.rmtree(self.partial, ignore_errors=True)
+        digest, self.n_source_bytes = _files_digest(self.paths)
+        self.journal = Journal(self.partial / "journal.jsonl", self._identity(digest), sync=self._sync)
+        self.n_done_before = self.journal.n_entries
+        n_rows = sum(not isinstance(entry, str) for entry in self.journal.entries())
+        self._check_space()
+        self._open_store(n_rows)
+        if on_start is not None:
+            n_bytes = len(self.paths) * self.recipe.row_bytes
+            n_missing = self.table.n_images - len(self.paths)
+            on_start(Start(self._store(), self.table.n_images, n_missing, n_bytes, self.n_done_before))
+
+    def _identity(self, digest: str) -> dict[str, Any]:
+        """Return all that determines the result; a run continues one of the same identity only."""
+        recipe = plain(self.recipe)
+        return {
+            "labels": self.table.source.sha256,
+            "schema": self.table.schema,
+            "uncertain": self.table.uncertain,
+            "files": digest,
+            **recipe,
+            "engine": self.options.engine.value,
+            "fit_statistics": self.options.fit_statistics,
+            "fit_sample": self.options.fit_sample,
+            "seed": self.options.seed,
+            **{f"{name} version": number for name, number in _versions().items()},
+        }
+
+    def _check_space(self) -> None:
+        """Refuse when the disk cannot hold the store."""
+        left = len(self.paths) - self.n_done_before
+        per_image = self.recipe.row_bytes + 300 + 10 * len(self.table.pathologies)
+        if self.recipe.format is StoreFormat.PNG:
+            per_image //= 2  # films compress to about half
+        needed, free = left * per_image, shutil.disk_usage(self.partial).free
+        if needed > free:
+            raise OutputError(
+                f"{self.output}: {left:,} images need {needed / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free",
+                remedy="Free some space, choose another --output, or a smaller store with --dtype uint8.",
+            )
+
+    def _open_store(self, n_rows: int) -> None:
+        """Open the store under its temporary name, unless a run that stopped among its last steps has renamed it."""
+        assert self.journal is not None
+        pictures = self.recipe.format is StoreFormat.PNG
+        temporary = self.partial / (PICTURES if pictures else ROWS)
+        n_entries = self.journal.n_entries
+        if n_entries and not temporary.exists():
+            if n_entries == len(self.paths) and self._store().exists():
+                return
+            raise _damaged(self.partial)
+        if pictures:
+            self.pictures = PicturesWriter(temporary)
+            return
+        rows = RowsWriter(temporary, self.recipe.row_shape, np.dtype(self.recipe.dtype.value), n_rows)
+        if not rows.holds_what_it_should:
+            rows.close()
+            raise _damaged(self.partial)
+        self.rows = rows
+
+    def _sync(self) -> None:
+        for writer in (self.rows, self.pictures):
+            if writer is not None:
+                writer.sync()
+
+    # -- the work ----------------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Fit statistics if asked to, then prepare every image not yet done."""
+        if self._fits_first():
+            self._fit()
+        if self.options.engine is Engine.KERAS:
+            self._work_with_keras()
+            return
+        assert self.journal is not None
+        self.progress(self.n_done_before, len(self.paths))
+        tasks = self._tasks(range(self.n_done_before, len(self.paths)))
+        for values in self._map(prepare, tasks):
+            entries = [entry for value in values for entry in value.entries]
+            try:
+                self._store_pixels(values, entries)
+            except OSError as error:
+                raise unwritable(self._store(), error) from error
+            self.journal.add(entries)
+            self._stop_if_strict(entries)
+            self.progress(self.journal.n_entries, len(self.paths))
+        self.journal.checkpoint()
+
+    def _map(self, function: Callable[[Task], Prepared], tasks: Iterator[Task]) -> Iterator[list[Prepared]]:
+        values = map_surviving(
+            function, tasks, split=split, lost=lost, workers=self._n_workers(), executor=self.executor
+        )
+        try:
+            yield from values
+        except OSError as error:  # a worker could not write
+            raise unwritable(self._store(), error) from error
+        finally:
+            values.close()  # type: ignore[attr-defined]
+
+    def _n_workers(self) -> int:
+        if self.workers is not None:
+            return self.workers
+        worthwhile = math.ceil(self.n_source_bytes / _BYTES_PER_WORKER)
+        count = min(available_cores(), worthwhile)
+        # A run that was interrupted may have been ended by an image that kills its process: keep such ones apart.
+        return count if count > 1 or self.n_done_before else 0
+
+    def _tasks(self, items: Sequence[int]) -> Iterator[Task]:
+        size = max(1, min(_TASK_IMAGES, _TASK_BYTES // self.recipe.row_bytes))
+        here = self.executor is None  # workers on this machine write for themselves
+        for start in range(0, len(items), size):
+            paths = tuple(self.paths[item] for item in items[start : start + size])
+            row = None if self.rows is None else self.rows.reserve(len(paths))
+            yield Task(paths, self.recipe, self.rows.path if self.rows and here else None, row)
+
+    def _store_pixels(self, values: list[Prepared], entries: list[Any]) -> None:
+        assert self.journal is not None
+        if self.pictures is not None:
+            first = self.journal.n_entries
+            done = [first + offset for offset, entry in enumerate(entries) if not isinstance(entry, str)]
+            names = [picture_name(self.table.images[self.positions[item]]) for item in done]
+            self.pictures.commit(names, [picture for value in values for picture in value.pictures])
+        elif self.rows is not None:
+            handed_over = [value.pixels for value in values if value.pixels is not None]
+            pixels = np.concatenate(handed_over) if handed_over else None
+            self.rows.commit(sum(value.n_done for value in values), pixels)
+
+    def _stop_if_strict(self, entries: list[Any]) -> None:
+        assert self.journal is not None
+        if not self.options.strict:
+            return
+        first = self.journal.n_entries - len(entries)
+        for offset, entry in enumerate(entries):
+            if isinstance(entry, str):
+                raise ImageError(f"{self.paths[first + offset]}: {entry}")
+
+    def _fits_first(self) -> bool:
+        """Whether statistics must be known before pixels are stored; grey levels can be stored without."""
+        options = self.options
+        return options.fit_statistics and (self.recipe.dtype is PixelType.FLOAT32 or options.fit_sample is not None)
+
+    def _fit(self) -> None:
+        """Fit statistics on all images or a sample, once for however often the run is interrupted."""
+        kept = self.partial / STATISTICS
+        if kept.exists():
+            statistics = Statistics(**json.loads(kept.read_text(encoding="utf-8")))
+        else:
+            statistics = self._fitted()
+            Outputs(self.partial).write_json(STATISTICS, statistics.to_dict())
+        self.recipe = replace(self.recipe, statistics=statistics)
+
+    def _fitted(self) -> Statistics:
+        items: Sequence[int] = range(len(self.paths))
+        if self.options.fit_sample is not None:
+            n = min(self.options.fit_sample, len(items))
+            chosen = np.random.default_rng(self.options.seed).choice(len(items), n, replace=False)
+            items = sorted(chosen.tolist())
+        plain_recipe = replace(self.recipe, standardize=Standardization.NONE)
+        size = _TASK_IMAGES
+        tasks = (
+            Task(tuple(self.paths[item] for item in items[start : start + size]), plain_recipe)
+            for start in range(0, len(items), size)
+        )
+        joined, n_read, n_seen = None, 0, 0
+        for values in self._map(measure, tasks):
+            entries = [entry for value in values for entry in value.entries]
+            n_seen += len(entries)
+            for entry in entries:
+                if not isinstance(entry, str):
+                    sums = ImageRecord.from_row(entry).resized
+                    joined = sums if joined is None else joined + sums
+                    n_read += 1
+            self.progress(n_seen, len(items))
+        return _statistics(joined, n_read)
+
+    def _work_with_keras(self) -> None:
+        from cxr_cli.models.generator import standardized_by_keras
+
+        assert self.journal is not None and self.rows is not None
+        entries: list[Any] = []
+        for path in self.paths:
+            entries += measure(Task((path,), self.recipe)).entries
+        readable = [path for path, entry in zip(self.paths, entries, strict=True) if not isinstance(entry, str)]
+        for pixels in standardized_by_keras(readable, self.recipe):
+            self.rows.reserve(len(pixels))
+            self.rows.commit(len(pixels), pixels)
+            self.progress(self.rows.n_rows, len(readable))
+        self.journal.add(entries)
+        self._stop_if_strict(entries)
+        self.journal.checkpoint()
+
+    # -- after the work ----------------------------------------------------------------------------------------
+
+    def finish(self) -> PreprocessResult:
+        """Write index and failures, give the store its name, and last of all write the manifest."""
+        assert self.journal is not None
+        # While there is no manifest, nothing here looks finished.
+        with contextlib.suppress(FileNotFoundError):
+            (self.output / MANIFEST).unlink()
+        if self.options.fit_statistics:
+            if self.recipe.statistics is None:
+                self.recipe = replace(self.recipe, statistics=self._statistics_of_journal())
+            self.outputs.write_json(STATISTICS, self._statistics_document())
+        n_done, failures = write_index(
+            self.outputs, self.table, self.recipe, self._records(), self._why_not, index=INDEX, failures=FAILURES
+        )
+        comparison = compare(self._records(), self.recipe, self.table.images, self.options.n_sample, self.options.seed)
+        self._finish_store(n_done)
+        result = self._result(n_done, failures, comparison)
+        self.outputs.write_json(MANIFEST, self._manifest(result))
+        self.journal.remove()
+        shutil.rmtree(self.partial, ignore_errors=True)
+        return result
+
+    def _records(self) -> Iterator[tuple[int, ImageRecord | str]]:
+        """Yield (position in the table, record or reason) of every image that has a file."""
+        assert self.journal is not None
+        for position, entry in zip(self.positions, self.journal.entries(), strict=True):
+            yield position, entry if isinstance(entry, str) else ImageRecord.from_row(entry)
+
+    def _why_not(self, position: int) -> str:
+        if position in self.refused:
+            return "its name or link leaves the image folder"
+        return "no such file in the image folder"
+
+    def _statistics_of_journal(self) -> Statistics:
+        joined, n_images = None, 0
+        for _, record in self._records():
+            if isinstance(record, ImageRecord):
+                joined = record.resized if joined is None else joined + record.resized
+                n_images += 1
+        return _statistics(joined, n_images)
+
+    def _statistics_document(self) -> dict[str, Any]:
+        assert self.recipe.statistics is not None
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "cxr_version": __version__,
+            "fitted_on": plain(self.table.source),
+            "fit_sample": self.options.fit_sample,
+            "seed": self.options.seed,
+            "recipe": plain(replace(self.recipe, statistics=None)),
+            "statistics": self.recipe.statistics.to_dict(),
+        }
+
+    def _store(self) -> Path:
+        return self.output / (PICTURES if self.recipe.format is StoreFormat.PNG else ROWS)
+
+    def _finish_store(self, n_done: int) -> None:
+        for writer in (self.rows, self.pictures):
+            if writer is not None:
+                writer.finish(self._store())
+
+    def _result(self, n_done: int, failures: tuple[Failure, ...], comparison: Comparison) -> PreprocessResult:
+        store = self._store()
+        if self.recipe.format is StoreFormat.PNG:
+            n_bytes = sum(path.stat().st_size for path in store.rglob("*.png"))
+        else:
+            n_bytes = store.stat().st_size
+        return PreprocessResult(
+            output=self.output,
+            store=store,
+            index=self.output / INDEX,
+            failures_file=self.output / FAILURES,
+            manifest=self.output / MANIFEST,
+            statistics_file=self.output / STATISTICS if self.options.fit_statistics else None,
+            shape=(n_done, *self.recipe.row_shape),
+            dtype=self.recipe.dtype.value,
+            n_bytes=n_bytes,
+            recipe=self.recipe,
+            engine=self.options.engine,
+            statistics_from=self.options.statistics_from,
+            n_images=self.table.n_images,
+            n_done=n_done,
+            n_failed=self.table.n_images - n_done,
+            n_missing=self.table.n_images - len(self.paths),
+            n_done_before=self.n_done_before,
+            failures=failures[:_N_FAILURES],
+            comparison=comparison,
+        )
+
+    def _manifest(self, result: PreprocessResult) -> dict[str, Any]:
+        inputs = [self.table.source]
+        inputs += [] if self.options.statistics_from is None else [self.options.statistics_from]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "command": "preprocess",
+            "cxr_version": __version__,
+            "versions": _versions(),
+            "inputs": plain(inputs),
+            "image_folder": str(self.located.folder),
+            "uncertain": self.table.uncertain,
+            "recipe": plain(self.recipe),
+            "epsilon": EPSILON,
+            "engine": self.options.engine.value,
+            "fit_sample": self.options.fit_sample,
+            "seed": self.options.seed,
+            "pathologies": list(self.table.pathologies),
+            "store": result.store.name,
+            "index": INDEX,
+            "shape": list(result.shape),
+            "dtype": result.dtype,
+            "n_images": result.n_images,
+            "n_done": result.n_done,
+            "n_failed": result.n_failed,
+            "comparison": plain(result.comparison),
+        }
+
+
+def _damaged(partial: Path) -> OutputError:
+    return OutputError(f"{partial}: an unfinished run lies here that is damaged", remedy="Add --start-over.")
+
+
+def _statistics(joined: PixelSums | None, n_images: int) -> Statistics:
+    if joined is None:
+        raise ImageError("no image can be read, so there are no statistics", remedy="Look at the image files.")
+    return Statistics(joined.mean, joined.std, n_images, joined.n)
+
+
+def _files_digest(paths: Sequence[str]) -> tuple[str, int]:
+    """Return a digest of names, sizes and times of change, and the number of bytes."""
+    digest = hashlib.sha256()
+    total = 0
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:  # it will be a failure with a reason
+            digest.update(f"{path}\0\n".encode(errors="surrogateescape"))
+            continue
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        total += status.st_size
+    return digest.hexdigest(), total
+
+
+def _versions() -> dict[str, str]:
+    names = {"cxr": "cxr-cli", "numpy": "numpy", "pillow": "pillow", "kornia_rs": "kornia_rs"}
+    found = {"python": platform.python_version()}
+    for name, package in names.items():
+        found[name] = __version__ if name == "cxr" else version(package)
+    return found

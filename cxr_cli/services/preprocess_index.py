@@ -1,0 +1,292 @@
+"""What preprocessing made of the images: a line for each in the index, and the comparison before and after."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxr_cli.data.files import Outputs
+from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.store import picture_name
+from cxr_cli.services.preparation import ImageRecord, Recipe, StoreFormat
+from cxr_cli.services.standardization import PixelValues, values_after
+
+#: Position in the table, and the record of the image or the reason why there is none.
+Records = Iterable[tuple[int, ImageRecord | str]]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that is not in the store, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of one image or of many together.
+
+    Attributes
+    ----------
+    minimum, maximum, mean, std
+        Over all pixels.
+    saturated
+        Share of pixels at black or white; after preprocessing, of those that were so before they were standardized.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    saturated: float
+
+
+@dataclass(frozen=True)
+class ComparedImage:
+    """One image: its source (size in pixels, mode as Pillow names it), and its pixels before and after."""
+
+    image: str
+    height: int
+    width: int
+    mode: str
+    before: Pixels
+    after: Pixels
+
+
+@dataclass(frozen=True)
+class SourceSizes:
+    """Range of the sizes of the sources, in pixels."""
+
+    min_height: int
+    max_height: int
+    min_width: int
+    max_width: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Images before (grey levels, 255 is white, 16-bit sources scaled) and after preprocessing.
+
+    Attributes
+    ----------
+    n_images
+        How many.
+    sizes
+        Of the sources; None without images.
+    before, after
+        Over all pixels of all images; None without images.
+    sample
+        Some images one by one, in the order of the table.
+    """
+
+    n_images: int
+    sizes: SourceSizes | None
+    before: Pixels | None
+    after: Pixels | None
+    sample: tuple[ComparedImage, ...]
+
+
+#: The columns of the index behind image, patient and labels.
+VALUE_COLUMNS = (
+    "source_height",
+    "source_width",
+    "source_mode",
+    "before_minimum",
+    "before_maximum",
+    "before_mean",
+    "before_std",
+    "before_saturated",
+    "resized_mean",
+    "resized_std",
+    "after_minimum",
+    "after_maximum",
+    "after_mean",
+    "after_std",
+    "after_saturated",
+)
+
+
+def pixels_before(record: ImageRecord) -> Pixels:
+    """Describe the source's pixels in grey levels from 0 to 255."""
+    sums, scale = record.before, 255 / record.white
+    return Pixels(
+        sums.minimum * scale, sums.maximum * scale, sums.mean * scale, sums.std * scale, record.before.saturated
+    )
+
+
+def pixels_after(record: ImageRecord, recipe: Recipe) -> Pixels:
+    """Describe the standardized pixels."""
+    values: PixelValues = values_after(recipe.standardize, record.resized, recipe.statistics)
+    return Pixels(values.minimum, values.maximum, values.mean, values.std, record.resized.saturated)
+
+
+def write_index(
+    outputs: Outputs,
+    table: LabelTable,
+    recipe: Recipe,
+    records: Records,
+    why_not: Callable[[int], str],
+    *,
+    index: str,
+    failures: str,
+) -> tuple[int, tuple[Failure, ...]]:
+    """Write a line for each image of the store, in its order, and one for each image that failed.
+
+    Parameters
+    ----------
+    outputs
+        Where to write.
+    table, recipe
+        What was preprocessed, and how.
+    records
+        Of the images that have a file.
+    why_not
+        Says why the image at a position of the table has none.
+    index, failures
+        Names of the files.
+
+    Returns
+    -------
+    int
+        Number of images in the store.
+    tuple of Failure
+        All images that failed, in the order of the table.
+    """
+    failed: dict[int, str] = {}
+    n_done, done = 0, set()
+    labels = table.labels
+    patients = table.frame["patient_id"].tolist()
+    pictures = ("file",) if recipe.format is StoreFormat.PNG else ()
+    with outputs.path(index) as path, open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["image", "patient_id", *pictures, *table.pathologies, *VALUE_COLUMNS])
+        for position, record in records:
+            done.add(position)
+            if isinstance(record, str):
+                failed[position] = record
+                continue
+            n_done += 1
+            image = table.images[position]
+            file = [f"images/{picture_name(image)}"] if pictures else []
+            row = [_label(value) for value in labels[position].tolist()]
+            writer.writerow([image, _text(patients[position]), *file, *row, *_values(record, recipe)])
+    failed |= {position: why_not(position) for position in range(table.n_images) if position not in done}
+    with outputs.path(failures) as path, open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["image", "patient_id", "reason"])
+        for position in sorted(failed):
+            writer.writerow([table.images[position], _text(patients[position]), failed[position]])
+    return n_done, tuple(Failure(table.images[position], failed[position]) for position in sorted(failed))
+
+
+def _values(record: ImageRecord, recipe: Recipe) -> Iterator[Any]:
+    before, after = pixels_before(record), pixels_after(record, recipe)
+    yield from (record.height, record.width, record.mode)
+    yield from (_short(getattr(before, name)) for name in ("minimum", "maximum", "mean", "std", "saturated"))
+    # Exact, for a reader of grey levels standardizes with them.
+    yield from (repr(float(record.resized.mean)), repr(float(record.resized.std)))
+    yield from (_short(getattr(after, name)) for name in ("minimum", "maximum", "mean", "std", "saturated"))
+
+
+def _short(value: float) -> str:
+    return f"{value:.7g}"
+
+
+def _label(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.0f}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def compare(records: Records, recipe: Recipe, images: list[str], n_sample: int, seed: int) -> Comparison:
+    """Sum up the images before and after, and name some of them one by one.
+
+    Parameters
+    ----------
+    records
+        Of the images that have a file; read once, memory does not grow with their number.
+    recipe
+        What was made of them.
+    images
+        Their names by position.
+    n_sample, seed
+        Size of the random sample, and what draws it.
+    """
+    before, after = _Together(), _Together()
+    sample = _Sample(n_sample, seed)
+    sizes: SourceSizes | None = None
+    for position, record in records:
+        if isinstance(record, str):
+            continue
+        one, other = pixels_before(record), pixels_after(record, recipe)
+        before.add(one, record.before.n)
+        after.add(other, record.resized.n)
+        sizes = _widened(sizes, record)
+        sample.offer(position, ComparedImage(images[position], record.height, record.width, record.mode, one, other))
+    return Comparison(before.n_images, sizes, before.pixels(), after.pixels(), sample.in_order())
+
+
+def _widened(sizes: SourceSizes | None, record: ImageRecord) -> SourceSizes:
+    height, width = record.height, record.width
+    if sizes is None:
+        return SourceSizes(height, height, width, width)
+    return SourceSizes(
+        min(sizes.min_height, height),
+        max(sizes.max_height, height),
+        min(sizes.min_width, width),
+        max(sizes.max_width, width),
+    )
+
+
+class _Together:
+    """Pixels of many images described together, by their moments about their own mean."""
+
+    def __init__(self) -> None:
+        self.n_images = self.n = 0
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.mean = self.spread = self.n_saturated = 0.0
+
+    def add(self, one: Pixels, n: int) -> None:
+        self.n_images += 1
+        self.minimum = min(self.minimum, one.minimum)
+        self.maximum = max(self.maximum, one.maximum)
+        # Chan, Golub & LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample variances".
+        together = self.n + n
+        offset = one.mean - self.mean
+        self.spread += n * one.std**2 + offset**2 * self.n * n / together
+        self.mean += offset * n / together
+        self.n_saturated += one.saturated * n
+        self.n = together
+
+    def pixels(self) -> Pixels | None:
+        if not self.n:
+            return None
+        return Pixels(self.minimum, self.maximum, self.mean, math.sqrt(self.spread / self.n), self.n_saturated / self.n)
+
+
+class _Sample:
+    """A random sample of fixed size from a stream of unknown length (Vitter 1985, algorithm R)."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.random = np.random.default_rng(seed)
+        self.n_offered = 0
+        self.kept: list[tuple[int, ComparedImage]] = []
+
+    def offer(self, position: int, image: ComparedImage) -> None:
+        self.n_offered += 1
+        if len(self.kept) < self.size:
+            self.kept.append((position, image))
+        elif self.size and (place := int(self.random.integers(self.n_offered))) < self.size:
+            self.kept[place] = (position, image)
+
+    def in_order(self) -> tuple[ComparedImage, ...]:
+        return tuple(image for _, image in sorted(self.kept, key=lambda item: item[0]))
