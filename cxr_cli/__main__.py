@@ -1,6 +1,19 @@
-"""Run the command line with ``python -m cxr_cli``."""
+"""Run the command line: ``python -m cxr_cli`` and the script ``cxr``."""
 
-from cxr_cli.cli.app import main
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command line; ends with `SystemExit`."""
+    # Until there is something to clean up, Ctrl-C ends the process without a traceback out of an import.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from cxr_cli.cli.app import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,9 @@ would wrap it inside strings.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +31,47 @@ SCHEMA_VERSION = 1
 
 #: Told how many of how many steps are done; what services take as `progress`.
 Progress = Callable[[int, int], None]
+
+
+#: Control characters that steer a terminal, and marks that turn the direction of writing.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def open_streams() -> bool:
+    """Make stdout and stderr ready for whatever a file name or a table may hold; False if there is no stdout.
+
+    A character that the terminal's encoding lacks is written as an escape. A stream that the parent closed must
+    not be left closed: the next file to be opened would take its place and receive what is printed.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    if sys.stdout is None:
+        error("stdout is closed, so the result has nowhere to go\nRedirect it to a file or to /dev/null.")
+        return False
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    return True
+
+
+def discard_rest() -> None:
+    """Drop what cannot be written any more, so that Python does not complain of it when it exits."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def printable(text: str) -> str:
+    """Replace control characters by escapes: what a file holds must not steer the terminal."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _console(stream: IO[str]) -> Console:
@@ -83,7 +126,7 @@ def show(
     if as_json:
         from cxr_cli.data.files import json_text
 
-        sys.stdout.write(json_text(envelope(command, result, inputs, outputs)) + "\n")
+        sys.stdout.write(_encodable(json_text(envelope(command, result, inputs, outputs))) + "\n")
     else:
         console = stdout()
         for index, item in enumerate(render(result)):
@@ -93,6 +136,17 @@ def show(
     sys.stdout.flush()
     for path in outputs:
         saved(path)
+
+
+def _encodable(document: str) -> str:
+    """Escape in a JSON document what the encoding of stdout lacks; it can only stand inside strings."""
+    try:
+        document.encode(sys.stdout.encoding or "utf-8")
+        return document
+    except UnicodeEncodeError:
+        import json
+
+        return re.sub("[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], document)
 
 
 def envelope(command: str, result: Result, inputs: Sequence[InputFile], outputs: Sequence[Path] = ()) -> dict[str, Any]:
@@ -146,7 +200,7 @@ def cell(value: object) -> Text:
         return Text("yes" if value else "no")
     if isinstance(value, int):
         return Text(f"{value:,}")
-    return Text(str(value))
+    return Text(printable(str(value)))
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -154,24 +208,30 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None or share != share else f"{100 * share:.{digits}f} %"
 
 
+def _say(mark: str, style: str, text: str) -> None:
+    # When stderr is full or its reader gone, the work goes on: the exit code says how it ended.
+    with contextlib.suppress(OSError):
+        stderr().print(Text(mark, style=style) + Text(printable(text)))
+
+
 def note(text: str) -> None:
     """Say something on stderr that is worth knowing and no cause for alarm."""
-    stderr().print(Text("note: ", style="cyan") + Text(text))
+    _say("note: ", "cyan", text)
 
 
 def warn(text: str) -> None:
     """Say something on stderr that the user should act on or keep in mind."""
-    stderr().print(Text("warning: ", style="yellow") + Text(text))
+    _say("warning: ", "yellow", text)
 
 
 def error(text: str) -> None:
     """Say on stderr why the command could not do its work."""
-    stderr().print(Text("error: ", style="bold red") + Text(text))
+    _say("error: ", "bold red", text)
 
 
 def saved(path: Path | str) -> None:
     """Say on stderr that a file was written."""
-    stderr().print(Text(f"saved {path}"))
+    _say("saved ", "", str(path))
 
 
 @contextlib.contextmanager

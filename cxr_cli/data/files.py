@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,32 +128,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The folder cannot be made or written to, or the disk is full.
     """
     path = Path(path)
-    temporary: Path | None = None
+    # The suffix is kept: matplotlib, numpy and Keras choose the format by it. The name is known before the file
+    # exists, so that there is no moment at which a signal would leave it behind.
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(8)}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix is kept: matplotlib, numpy and Keras choose the format by it.
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f".tmp{path.suffix}", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary.touch(exist_ok=False)
         yield temporary
-        # mkstemp makes private files; an output gets the mode any new file would have.
-        os.chmod(temporary, 0o666 & ~_umask())
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        temporary = None
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:
@@ -212,7 +201,8 @@ class Outputs:
 
     def write_json(self, name: str | Path, document: Any) -> Path:
         """Write a JSON document, indented, in the order given; return the final path."""
-        return self.write_text(name, json_text(document) + "\n")
+        # Bytes of a path that are no UTF-8 become the escapes that JSON has for them.
+        return self.write_bytes(name, (json_text(document) + "\n").encode("utf-8", "backslashreplace"))
 
     def write_figure(self, name: str | Path, figure: Figure, *, dpi: int = 150) -> Path:
         """Write a figure as PNG without a time stamp or version, so that equal figures give equal bytes."""
