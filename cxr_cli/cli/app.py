@@ -58,6 +58,9 @@ def _exceptions_become_exit_codes() -> Iterator[None]:
         raise typer.Exit(COULD_NOT) from None
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
+    except SystemExit:
+        # Rich's own, raised where typer prints help into a closed pipe.
+        raise typer.Exit(CLOSED_PIPE) from None
     except BrokenPipeError:
         # The reader (head, less) has enough.
         raise typer.Exit(CLOSED_PIPE) from None

@@ -6,7 +6,9 @@ would wrap it inside strings.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import errno
 import io
 import os
 import re
@@ -14,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -37,11 +39,15 @@ Progress = Callable[[int, int], None]
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+#: What takes the place of our own signs where the encoding lacks them.
+_PLAIN = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "≤": "<=", "≥": ">=", "→": "->"}
+
+
 def open_streams() -> bool:
     """Make stdout and stderr ready for whatever a file name or a table may hold; False if there is no stdout.
 
-    A character that the terminal's encoding lacks is written as an escape. A stream that the parent closed must
-    not be left closed: the next file to be opened would take its place and receive what is printed.
+    A character that the terminal's encoding lacks is written plainer or as an escape. A stream that the parent
+    closed must not be left closed: the next file to be opened would take its place and receive what is printed.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -55,8 +61,23 @@ def open_streams() -> bool:
         return False
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="cxr-plain")
     return True
+
+
+def _plainer(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    sign = error.object[error.start]
+    if sign in _PLAIN:
+        return _PLAIN[sign], error.start + 1
+    # One at a time, for the next may have a plainer form.
+    return codecs.backslashreplace_errors(
+        UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
+    )
+
+
+codecs.register_error("cxr-plain", _plainer)
 
 
 def discard_rest() -> None:
@@ -74,10 +95,16 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would exit with 1, which here means "bad news".
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def _console(stream: IO[str]) -> Console:
     # Rich takes 80 columns for a pipe and cuts cells to fit; a wide console lets a table keep its natural width.
     piped = not stream.isatty() and not os.environ.get("COLUMNS")
-    return Console(
+    return _Console(
         file=stream,
         markup=False,
         emoji=False,
@@ -234,6 +261,13 @@ def saved(path: Path | str) -> None:
     _say("saved ", "", str(path))
 
 
+def _chatter() -> BinaryIO:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # a full disk is no reason to give up here
+        return open(os.devnull, "r+b")
+
+
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Keep what native libraries write to stderr while they load from the terminal; show it if loading fails.
@@ -242,7 +276,7 @@ def quiet_libraries() -> Iterator[None]:
     """
     sys.stderr.flush()
     terminal = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
+    with _chatter() as chatter:
         os.dup2(chatter.fileno(), 2)
         try:
             yield
