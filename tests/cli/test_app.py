@@ -87,3 +87,16 @@ def test_table_cells_keep_brackets_and_width(capsys):
     assert "images/[test]/" + "a" * 200 + ".png" in text
     assert "t [bold]" in text
     assert "1,234,567" in text
+
+
+def test_what_a_file_holds_does_not_steer_the_terminal(capsys):
+    console.stdout().print(console.table(None, ["name"], [["a\x1b[2Jb\u202ec\x07"]]))
+    console.warn("x\x1b[31my")
+    seen = capsys.readouterr()
+    assert r"a\x1b[2Jb\u202ec\x07" in seen.out
+    assert seen.err == "warning: x\\x1b[31my\n"
+
+
+def test_a_reader_that_has_gone_is_no_bad_news(failing):
+    # Rich raises this where typer prints a help text into a closed pipe.
+    assert failing(SystemExit(1)).exit_code == 141

@@ -95,3 +95,16 @@ def test_a_table_is_read_through_fsspec():
         read_input(Path("memory://bucket/none.csv"))
     with pytest.raises(MissingPackageError, match="not installed"):
         read_input(Path("abfs://bucket/none.csv"))
+
+
+def test_paths_that_are_no_utf_8_are_escaped_in_json(tmp_path):
+    outputs = Outputs(tmp_path)
+    path = outputs.write_json("a.json", {"path": os.fsdecode(b"x\xff.csv"), "é": 1})
+    assert path.read_bytes().decode("utf-8") == '{\n  "path": "x\\udcff.csv",\n  "é": 1\n}\n'
+    assert json.loads(path.read_bytes())["path"] == "x\udcff.csv"
+
+
+def test_long_names_can_be_written(tmp_path):
+    with atomic_path(tmp_path / ("n" * 250 + ".csv")) as temporary:
+        temporary.write_bytes(b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["n" * 250 + ".csv"]

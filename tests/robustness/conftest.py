@@ -49,9 +49,9 @@ class References:
         self.known: dict[tuple[str, bool], Reference] = {}
 
     def __call__(self, command: str, *, quick: bool = False) -> Reference:
-        key = command, quick
+        key = command, quick and EXAMPLES[command][0] != EXAMPLES[command][1]
         if key not in self.known:
-            folder = self.folder / f"{command}-{quick}"
+            folder = self.folder / f"{command}-{key[1]}"
             folder.mkdir()
             run = harness.run(arguments(self.world, command, quick=quick), folder)
             outputs = harness.digest(folder)

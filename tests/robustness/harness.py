@@ -36,7 +36,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     "weights": (["TRAIN", "--save", "weights.json"], ["TRAIN", "--no-plots"]),
     "build-model": (
         ["--labels", "TRAIN", "--image-size", "32", "--save", "model.keras", "--no-plots"],
-        ["--labels", "TRAIN", "--image-size", "32", "--no-plots"],
+        ["--labels", "TRAIN", "--image-size", "32", "--save", "model.keras", "--no-plots"],
     ),
 }
 #: What must never be seen: a traceback of Python's, or one of its complaints while it exits.
