@@ -330,14 +330,14 @@ class _Reader:
         else:
             self.quirks.append(Quirk("no-patient-column", "the table has no patient column", 1))
             return np.full(len(images), -1, dtype=np.int64), ()
+        # "007" and "7" fall together here. Most ids are plain numbers, whose normal form is seen at once.
+        normal = [
+            text if text.isdigit() and text.isascii() and text[0] != "0" else normal_patient_id(text)
+            for text in written
+        ]
         position: dict[str, int] = {}
-        # "007" and "7" fall together here; the last entry serves code -1, a blank cell.
-        places = np.full(len(written) + 1, -1, dtype=np.int64)
-        for code, text in enumerate(written):
-            normal = normal_patient_id(text)
-            if normal:
-                places[code] = position.setdefault(normal, len(position))
-        patient_codes = places[codes]
+        places = [position.setdefault(text, len(position)) if text else -1 for text in normal]
+        patient_codes = np.array([*places, -1], dtype=np.int64)[codes]  # code -1, a blank cell, finds the last
         self._quirk("no-patient", "no patient id", np.flatnonzero(patient_codes < 0))
         return patient_codes, tuple(position)
 

@@ -110,9 +110,11 @@ class RawTable:
             return True
         raw = np.frombuffer(self.content, dtype=np.uint8)
         blanks = np.flatnonzero(raw == ord(" "))
-        beside = np.concatenate([raw[blanks - 1], raw[np.minimum(blanks + 1, len(raw) - 1)]])
-        at_end = len(raw) > 0 and (raw[0] == ord(" ") or raw[-1] == ord(" "))
-        return bool(at_end or np.isin(beside, np.frombuffer(b",\r\n ", dtype=np.uint8)).any())
+        edge = np.zeros(256, dtype=bool)
+        edge[list(b",\r\n ")] = True
+        if len(raw) and (raw[0] == ord(" ") or raw[-1] == ord(" ")):
+            return True
+        return bool(edge[raw[blanks - 1]].any() or edge[raw[blanks + 1]].any())
 
     def select(self, rows: Iterable[int]) -> bytes:
         """Return a table with the header and the given rows, every line byte for byte as it was.
