@@ -234,7 +234,7 @@ def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
         std=std / full_scale,
         oddities=oddities_of(gray, std, Path(task.path).suffix),
         histogram=counts.reshape(HISTOGRAM_BINS, -1).sum(axis=1) if task.for_drawing else None,
-        picture=_small_copy(pixels, full_scale) if task.for_drawing else None,
+        picture=_small_copy(gray) if task.for_drawing else None,
     )
 
 
@@ -310,14 +310,14 @@ def anatomical_contrast(pixels: NDArray[Any]) -> float:
     return ((mediastinum - lungs) + (abdomen - corners)) / 2
 
 
-def _small_copy(pixels: NDArray[Any], full_scale: int) -> NDArray[np.uint8]:
-    """Shrink by a whole factor, averaging blocks; rows and columns that fill no block are left out."""
-    factor = math.ceil(max(pixels.shape) / PICTURE_SIDE)
-    down, across = (min(factor, side) for side in pixels.shape)
-    height, width = pixels.shape[0] // down, pixels.shape[1] // across
-    blocks = pixels[: height * down, : width * across].reshape(height, down, width, across)
-    means: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
-    return np.rint(means * (255 / full_scale)).astype(np.uint8)
+def _small_copy(gray: GrayImage) -> NDArray[np.uint8]:
+    """Shrink by averaging, if the image is larger than a picture may be, and round to 8 bits."""
+    from cxr_cli.data.resize import area
+
+    scale = min(1.0, PICTURE_SIDE / max(gray.height, gray.width))
+    size = max(1, round(gray.height * scale)), max(1, round(gray.width * scale))
+    values = area(gray.pixels, size) * np.float32(255 / gray.full_scale)
+    return np.rint(values, out=values).astype(np.uint8)
 
 
 def draw_sample(n_available: int, n_images: int, seed: int) -> list[int]:

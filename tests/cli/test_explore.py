@@ -114,12 +114,19 @@ def test_the_number_of_workers_changes_no_byte(cxr, train):
 
 
 def test_same_seed_same_bytes_other_seed_other_images(cxr, train, tmp_path):
-    for folder, seed in (("a", 4), ("b", 4), ("c", 5)):
-        assert cxr("explore", train, "--seed", seed, "--n-images", 2, "--output", folder).exit_code == 0
-    names = {path.name for path in (tmp_path / "a").iterdir()}
-    for name in names:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert (tmp_path / "a" / "images.png").read_bytes() != (tmp_path / "c" / "images.png").read_bytes()
+    outputs = []
+    for folder in ("a", "b"):
+        done = cxr("explore", train, "--seed", 4, "--n-images", 2, "--output", folder, "--json")
+        outputs.append(done.stdout.replace(f"{folder}/", "x/"))
+    assert outputs[0] == outputs[1]
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    other = cxr("explore", train, "--seed", 5, "--n-images", 2, "--no-plots", "--json").stdout
+    first, second = (
+        [item["image"] for item in json.loads(text)["result"]["images"]["check"]["sample"]]
+        for text in (outputs[0], other)
+    )
+    assert len(first) == len(second) == 2 and first != second
 
 
 def test_no_images_wanted_none_opened(cxr, train):
