@@ -316,8 +316,8 @@ def _small_copy(gray: GrayImage) -> NDArray[np.uint8]:
 
     scale = min(1.0, PICTURE_SIDE / max(gray.height, gray.width))
     size = max(1, round(gray.height * scale)), max(1, round(gray.width * scale))
-    values = area(gray.pixels, size) * np.float32(255 / gray.full_scale)
-    return np.rint(values, out=values).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.rint(area(gray.pixels, size) * (255 / gray.full_scale)).astype(np.uint8)
+    return picture
 
 
 def draw_sample(n_available: int, n_images: int, seed: int) -> list[int]:

@@ -115,12 +115,12 @@ def test_the_number_of_workers_changes_no_byte(cxr, train):
 
 def test_same_seed_same_bytes_other_seed_other_images(cxr, train, tmp_path):
     outputs = []
-    for folder in ("a", "b"):
+    for folder in ("one", "two"):
         done = cxr("explore", train, "--seed", 4, "--n-images", 2, "--output", folder, "--json")
-        outputs.append(done.stdout.replace(f"{folder}/", "x/"))
+        outputs.append(done.stdout.replace(f"{folder}/", "folder/"))
     assert outputs[0] == outputs[1]
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
     other = cxr("explore", train, "--seed", 5, "--n-images", 2, "--no-plots", "--json").stdout
     first, second = (
         [item["image"] for item in json.loads(text)["result"]["images"]["check"]["sample"]]
