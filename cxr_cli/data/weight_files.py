@@ -34,6 +34,8 @@ _VARIABLES = {
     "conv2d": ("kernel", "bias"),
     "dense": ("kernel", "bias"),
 }
+#: Kinds of layers by the numbers of dimensions of their variables.
+_KINDS = {(1, 1, 1, 1): "batch_normalization", (4,): "conv2d", (4, 1): "conv2d", (2,): "dense", (2, 1): "dense"}
 #: Above this many bytes, a compressed archive member that shrinks a hundredfold is a bomb, not weights.
 _BOMB_BYTES, _BOMB_RATIO = 2**28, 100
 
@@ -344,6 +346,8 @@ def _from_containers(
     layers = []
     for container, arrays in groups.items():
         kind = re.sub(r"_\d+$", "", container.rsplit("/", 1)[-1])
+        if kind not in _VARIABLES:  # a layer that is an attribute of its model is stored under the attribute's name
+            kind = _KINDS.get(tuple(array.ndim for array in arrays), kind)
         variables = _VARIABLES.get(kind, ())
         weights = {variables[i] if i < len(variables) else str(i): array for i, array in enumerate(arrays)}
         name = _text(file[f"{container}/vars"].attrs.get("name", b"")) or names.get(container, "")

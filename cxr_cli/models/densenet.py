@@ -186,3 +186,5 @@ def compile_densenet(
     # Keras would number the optimizers of a process, and save the number.
     optimizer = keras.optimizers.Adam(learning_rate, name="adam")
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
+    # load_model() builds it, and would warn that what was saved before the first fit lacks its variables.
+    model.optimizer.build(model.trainable_variables)

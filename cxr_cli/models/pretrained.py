@@ -305,8 +305,7 @@ def _untrained(layers: Iterable[keras.layers.Layer]) -> bool:
     """Return whether all moving statistics are what they are made with: mean 0, variance 1."""
     normalisations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     return all(
-        not np.any(np.asarray(layer.moving_mean)) and np.all(np.asarray(layer.moving_variance) == 1)
-        for layer in normalisations
+        not layer.moving_mean.numpy().any() and (layer.moving_variance.numpy() == 1).all() for layer in normalisations
     )
 
 

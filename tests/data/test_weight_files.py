@@ -119,6 +119,24 @@ def test_containers_of_keras_3_come_in_the_order_of_their_numbers(tmp_path):
         assert len(file.layers) == 6
 
 
+def test_layers_that_are_attributes_of_their_model(tmp_path):
+    def write(file):
+        for attribute, shapes in (("head", [(1024, 5), (5,)]), ("stem", [(7, 7, 3, 64)]), ("norm", [(64,)] * 4)):
+            group = file.create_group(f"{attribute}/vars")
+            for index, shape in enumerate(shapes):
+                group[str(index)] = np.ones(shape, np.float32)
+
+    path = tmp_path / "a.weights.h5"
+    path.write_bytes(hdf5(write))
+    with open_weight_file(path) as file:
+        found = {layer.kind: list(layer.arrays) for layer in file.layers}
+    assert found == {
+        "dense": ["kernel", "bias"],
+        "conv2d": ["kernel"],
+        "batch_normalization": ["gamma", "beta", "moving_mean", "moving_variance"],
+    }
+
+
 def test_names_of_an_archive_come_from_its_configuration(tmp_path):
     def write(file):
         container(file, "dense", [(2, 3), (3,)])

@@ -130,6 +130,7 @@ def test_loads_in_a_fresh_process_and_one_step_changes_the_head_only(saved, fold
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([sys.executable, "-c", FRESH, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, "load_model() or the step had something to complain of"
     found = np.load(folder / "out.npz")
     assert list(found["changed"]) == ["predictions/kernel", "predictions/bias"]
     assert {"auroc", "auprc", "auroc_Mass", "loss"} <= set(found["logs"])
