@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +13,9 @@ from hypothesis import strategies as st
 
 from cxr_cli.errors import CxrError
 from cxr_cli.services import parallel
-from cxr_cli.services.parallel import local_executor, map_in_order
+from cxr_cli.services.parallel import local_executor, map_in_order, process_pool
+from tests.conftest import ROOT
+from tests.robustness.harness import assert_group_gone, members
 
 
 def square(number: int) -> int:
@@ -67,3 +72,45 @@ def test_no_pool_where_there_is_nothing_to_share():
 def test_an_error_of_the_function_comes_out_as_it_is():
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
         list(map_in_order(lambda n: 1 // n, [1, 0, 2], executor=pool, chunk=1))
+
+
+SLEEPERS = """
+import time
+from cxr_cli.services.parallel import local_executor, map_in_order
+if __name__ == "__main__":
+    with local_executor(2) as executor:
+        print("started", flush=True)
+        list(map_in_order(time.sleep, [600] * 4, executor=executor, chunk=1))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_workers_leave_ctrl_c_to_the_parent_and_do_not_outlive_it(tmp_path):
+    (tmp_path / "sleepers.py").write_text(SLEEPERS)
+    process = subprocess.Popen(
+        [sys.executable, "sleepers.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    process.stdout.readline()
+    children = [pid for pid in members(process.pid) if pid != process.pid]
+    assert len(children) >= 2
+    for pid in children:  # while they are still starting
+        os.kill(pid, signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    process.kill()
+    # The pipe is at its end when the last process that holds it has gone.
+    assert "Traceback" not in process.communicate(timeout=60)[1]
+    assert_group_gone(process.pid)
+
+
+@pytest.mark.slow
+def test_a_pool_has_started_its_processes():
+    with process_pool(2) as pool:
+        assert len(pool._processes) == 2
