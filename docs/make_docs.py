@@ -27,6 +27,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
@@ -39,13 +40,35 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 IMAGES = DOCS / "images"
 SCHEMAS = ROOT / "cxr_cli" / "json_schemas"
-WIDTH = 110
+#: Pictures of plots are made at most so wide, in pixels, and of so many colours, so that pages load fast.
+PLOT_WIDTH, PLOT_COLOURS = 1500, 128
 
-#: picture in docs/images/ -> command line that it shows, run in a folder like the one that `fill_playground` makes.
-RECORDINGS: dict[str, str] = {}
+#: picture in docs/images/ -> (command line that it shows, columns of the terminal); the command lines run one after the
+#: other in a folder like the one that `fill_playground` makes.
+RECORDINGS: dict[str, tuple[str, int]] = {
+    "explore.svg": ("cxr explore sample_data/train-small.csv | head -44", 82),
+    "check-leakage.svg": (
+        "cxr check-leakage sample_data/train sample_data/valid --images sample_data/images-small",
+        112,
+    ),
+    "split.svg": ("cxr split sample_data/train-small.csv", 96),
+    "weights.svg": ("cxr weights sample_data/train-small.csv | head -42", 118),
+    "build-model.svg": ("cxr build-model --labels sample_data/train-small.csv --loss binary-crossentropy", 118),
+}
 
 #: picture in docs/images/ -> file that the command lines above write.
-PLOTS: dict[str, str] = {}
+PLOTS: dict[str, str] = {
+    "explore-images.png": "cxr-output/explore/images.png",
+    "explore-label-distribution.png": "cxr-output/explore/label-distribution.png",
+    "explore-co-occurrence.png": "cxr-output/explore/co-occurrence.png",
+    "explore-intensities.png": "cxr-output/explore/intensities.png",
+    "check-leakage-near-duplicates.png": "cxr-output/check-leakage/near-duplicates.png",
+    "split.png": "cxr-output/split/split.png",
+    "weights-contributions.png": "cxr-output/weights/contributions.png",
+    "weights-loss-shares.png": "cxr-output/weights/loss-shares.png",
+    "build-model-architecture.png": "cxr-output/build-model/architecture.png",
+    "build-model-depth.png": "cxr-output/build-model/depth.png",
+}
 
 #: Rich's own frame, without the web font that its default fetches when the picture is looked at.
 SVG = """\
@@ -182,13 +205,15 @@ def fill_playground(folder: Path) -> None:
         shutil.copyfile(ROOT / "sample_data" / table, folder / table)
 
 
-def run_in_terminal(command: str, folder: Path, commands: Path) -> str:
-    """Run a command line in a pseudo-terminal of `WIDTH` columns; return what appears there, ANSI codes included.
+def run_in_terminal(command: str, width: int, folder: Path, commands: Path) -> str:
+    """Run a command line in a pseudo-terminal; return what appears there, ANSI codes included.
 
     Parameters
     ----------
     command
         For ``sh``; ``cxr`` is found in `commands`.
+    width
+        Columns of the terminal.
     folder
         Where it runs.
     commands
@@ -196,7 +221,7 @@ def run_in_terminal(command: str, folder: Path, commands: Path) -> str:
     """
     environment = {
         **{name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")},
-        "COLUMNS": str(WIDTH),
+        "COLUMNS": str(width),
         "LINES": "1000",
         "TERM": "xterm-256color",
         "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
@@ -238,11 +263,11 @@ def make_commands(folder: Path) -> None:
         (folder / name).chmod(0o755)
 
 
-def svg_of(command: str, output: str) -> str:
+def svg_of(command: str, width: int, output: str) -> str:
     """Make a picture of a command line and its output."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         console = Console(
-            record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor", legacy_windows=False
+            record=True, width=width, file=nowhere, force_terminal=True, color_system="truecolor", legacy_windows=False
         )
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
         console.print(Text.from_ansi(output.rstrip("\n")))
@@ -265,12 +290,22 @@ def make_recordings() -> None:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as commands:
         fill_playground(Path(folder))
         make_commands(Path(commands))
-        for picture, command in RECORDINGS.items():
+        for picture, (command, width) in RECORDINGS.items():
             print(command)
-            svg = svg_of(command, run_in_terminal(command, Path(folder), Path(commands)))
+            svg = svg_of(command, width, run_in_terminal(command, width, Path(folder), Path(commands)))
             (IMAGES / picture).write_text(svg, encoding="utf-8")
         for picture, file in PLOTS.items():
-            shutil.copyfile(Path(folder) / file, IMAGES / picture)
+            save_small(Path(folder) / file, IMAGES / picture)
+
+
+def save_small(source: Path, target: Path) -> None:
+    """Copy a plot, narrower and with fewer colours where that is needed to keep it small."""
+    with Image.open(source) as plot:
+        small = plot.convert("RGB")
+    if small.width > PLOT_WIDTH:
+        height = round(small.height * PLOT_WIDTH / small.width)
+        small = small.resize((PLOT_WIDTH, height), Image.Resampling.LANCZOS)
+    small.quantize(PLOT_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def main() -> None:

@@ -113,9 +113,9 @@ def test_pages_are_up_to_date_and_alike(command):
 @pytest.mark.skipif(sys.platform == "win32", reason="recordings need a pseudo-terminal")
 @pytest.mark.parametrize("picture", sorted(make_docs.RECORDINGS))
 def test_recordings_show_what_the_command_prints(playground, picture):
-    command = make_docs.RECORDINGS[picture]
+    command, width = make_docs.RECORDINGS[picture]
     shown = (ROOT / "docs" / "images" / picture).read_text(encoding="utf-8")
-    now = make_docs.svg_of(command, make_docs.run_in_terminal(command, *playground))
+    now = make_docs.svg_of(command, width, make_docs.run_in_terminal(command, width, *playground))
     assert make_docs.text_of_svg(shown) == make_docs.text_of_svg(now), "run: python docs/make_docs.py"
 
 
