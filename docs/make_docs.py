@@ -40,20 +40,20 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 IMAGES = DOCS / "images"
 SCHEMAS = ROOT / "cxr_cli" / "json_schemas"
-#: Pictures of plots are made at most so wide, in pixels, and of so many colours, so that pages load fast.
-PLOT_WIDTH, PLOT_COLOURS = 1500, 128
+#: Pictures of plots have at most so many pixels across, so many colours and so many bytes: pages are to load fast.
+PLOT_WIDTH, PLOT_COLOURS, PLOT_BYTES = 1500, 256, 250_000
 
 #: picture in docs/images/ -> (command line that it shows, columns of the terminal); the command lines run one after the
 #: other in a folder like the one that `fill_playground` makes.
 RECORDINGS: dict[str, tuple[str, int]] = {
-    "explore.svg": ("cxr explore sample_data/train-small.csv | head -44", 82),
+    "explore.svg": ("cxr explore sample_data/train-small.csv | head -47", 82),
     "check-leakage.svg": (
         "cxr check-leakage sample_data/train sample_data/valid --images sample_data/images-small",
-        112,
+        121,
     ),
     "split.svg": ("cxr split sample_data/train-small.csv", 96),
-    "weights.svg": ("cxr weights sample_data/train-small.csv | head -42", 118),
-    "build-model.svg": ("cxr build-model --labels sample_data/train-small.csv --loss binary-crossentropy", 118),
+    "weights.svg": ("cxr weights sample_data/train-small.csv | head -20", 106),
+    "build-model.svg": ("cxr build-model --labels sample_data/train-small.csv --loss binary-crossentropy", 127),
 }
 
 #: picture in docs/images/ -> file that the command lines above write.
@@ -299,13 +299,16 @@ def make_recordings() -> None:
 
 
 def save_small(source: Path, target: Path) -> None:
-    """Copy a plot, narrower and with fewer colours where that is needed to keep it small."""
-    with Image.open(source) as plot:
-        small = plot.convert("RGB")
-    if small.width > PLOT_WIDTH:
-        height = round(small.height * PLOT_WIDTH / small.width)
-        small = small.resize((PLOT_WIDTH, height), Image.Resampling.LANCZOS)
-    small.quantize(PLOT_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(target, optimize=True)
+    """Copy a plot, with fewer colours and as narrow as it must be to keep it small."""
+    with Image.open(source) as picture:
+        plot = picture.convert("RGB")
+    width = min(plot.width, PLOT_WIDTH)
+    while True:
+        small = plot.resize((width, round(plot.height * width / plot.width)), Image.Resampling.LANCZOS)
+        small.quantize(PLOT_COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+        if target.stat().st_size <= PLOT_BYTES:
+            return
+        width = round(0.9 * width)
 
 
 def main() -> None:
