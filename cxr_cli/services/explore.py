@@ -442,7 +442,8 @@ def explore(
     """
     if n_images < 0 or seed < 0:
         raise UsageError(f"n_images {n_images}, seed {seed}", expected="0 or more")
-    data = CodedLabels.of(table.pathologies, table.labels, table.patient_codes)
+    columns = [table.frame[name].to_numpy() for name in table.pathologies]
+    data = CodedLabels.of(table.pathologies, columns, table.patient_codes)
     groups = _groups(table)
     breakdowns = {attribute: break_down(data, *groups[attribute]) for attribute in groups}
     return ExploreResult(
@@ -519,7 +520,7 @@ def _pathology_facts(data: CodedLabels) -> tuple[PathologyFacts, ...]:
             n_negative=int(n_known[column] - n_positive[column]),
             n_unknown=int(len(data.codes) - n_known[column]),
             prevalence=float(prevalence[column]),
-            n_patients=count_distinct(data.patients[data.positive[data.codes, column]]),
+            n_patients=count_distinct(data.patients[data.positive[:, column][data.codes]]),
             negatives_per_positive=float(odds[column]),
         )
         for column, name in enumerate(data.pathologies)

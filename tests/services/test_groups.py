@@ -16,7 +16,7 @@ def coded(labels, patients=None) -> CodedLabels:
     values = np.array(labels, dtype=np.float32)
     names = [f"P{column}" for column in range(values.shape[1])]
     people = np.arange(len(values)) if patients is None else np.array(patients)
-    return CodedLabels.of(names, values, people.astype(np.int64))
+    return CodedLabels.of(names, list(values.T), people.astype(np.int64))
 
 
 def labels_and_groups(max_rows=40, columns=3):
@@ -56,7 +56,7 @@ def test_groups_are_what_counting_one_by_one_gives(rows):
             assert prevalence == pytest.approx(sum(known) / len(known)) if known else math.isnan(prevalence)
 
 
-@pytest.mark.parametrize("columns", [1, 32, 33, 100])
+@pytest.mark.parametrize("columns", [0, 1, 32, 33, 100])
 def test_coding_loses_nothing_however_many_pathologies(columns):
     rng = np.random.default_rng(0)
     labels = rng.choice(np.array([0, 1, np.nan], dtype=np.float32), size=(50, columns))
