@@ -123,12 +123,12 @@ def test_activations_are_counted_from_shapes(at_320):
     assert at_320.memory.activations_per_image == 4 * values
 
 
-def test_mixed_precision_halves_activations_not_weights():
-    whole = describe_model(build_densenet(LABELS, (64, 64)))
-    mixed = describe_model(build_densenet(LABELS, (64, 64), mixed_precision=True))
+def test_mixed_precision_halves_activations_not_weights(network):
+    whole = describe_model(network)
+    mixed = describe_model(build_densenet(LABELS, (128, 128), mixed_precision=True))
     assert mixed.memory.weights == whole.memory.weights
     # The input and the head stay in float32.
-    assert mixed.memory.activations_per_image == (whole.memory.activations_per_image + 4 * (64 * 64 * 3 + 5)) / 2
+    assert mixed.memory.activations_per_image == (whole.memory.activations_per_image + 4 * (128 * 128 * 3 + 5)) / 2
 
 
 def test_every_layer_has_a_section(at_320):
