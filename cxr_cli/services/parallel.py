@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
+from types import ModuleType
 from typing import TypeVar
 
 from cxr_cli.errors import CxrError
@@ -19,6 +20,8 @@ Value = TypeVar("Value")
 #: Chunks handed to the executor ahead of the one waited for: enough to keep many workers busy, and few enough
 #: that results waiting for their turn stay small whatever the number of items.
 AHEAD = 64
+
+_THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def map_in_order(
@@ -139,12 +142,16 @@ def local_executor(workers: int | None = None, *, n_items: int | None = None) ->
 
 
 def process_pool(count: int) -> Executor:
-    """Start worker processes that leave Ctrl-C to this one, use one thread each and do not outlive it."""
+    """Start worker processes that leave Ctrl-C to this one, use one thread each and do not outlive it.
+
+    They do not import the script that runs here: it may load much that they have no use for, and it need not guard
+    itself with ``if __name__ == "__main__"``. So functions they are given must be defined in a module.
+    """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
-    with _ctrl_c_held_back():
+    with _ctrl_c_held_back(), _one_thread_each(), _script_hidden():
         # Each of the first tasks starts a process; until it ignores Ctrl-C itself, it inherits that it is held back.
         for _ in range(count):
             pool.submit(os.getpid)
@@ -163,6 +170,30 @@ def _ctrl_c_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that start now do their linear algebra with one thread: each has a core to itself."""
+    # The libraries look when they are loaded, which can be the first thing a process does.
+    missing = {name for name in _THREAD_LIMITS if name not in os.environ}
+    os.environ.update(dict.fromkeys(missing, "1"))
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _script_hidden() -> Iterator[None]:
+    """Let processes that start now not import the main script, which `multiprocessing` looks up here."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def map_surviving(
@@ -296,9 +327,6 @@ def _start_worker() -> None:
     import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Every worker has a core to itself; set before numpy is loaded, which is when the libraries look.
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-        os.environ.setdefault(name, "1")
     parent = multiprocessing.parent_process()
     if parent is not None:
         # A killed parent cannot end its workers, and they would wait for work for ever.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -114,3 +115,45 @@ def test_workers_leave_ctrl_c_to_the_parent_and_do_not_outlive_it(tmp_path):
 def test_a_pool_has_started_its_processes():
     with process_pool(2) as pool:
         assert len(pool._processes) == 2
+
+
+SCRIPT = """
+import json
+import os
+import sys
+from cxr_cli.services.parallel import process_pool
+from tests.services.test_parallel import environment, loaded
+import heavy
+print("once", flush=True)
+with process_pool(2) as pool:
+    print(json.dumps([pool.submit(loaded, "heavy").result(), pool.submit(environment).result()]))
+print("OPENBLAS_NUM_THREADS" in os.environ, "heavy" in sys.modules, __name__ in sys.modules)
+"""
+
+
+def loaded(name: str) -> bool:
+    return name in sys.modules
+
+
+def environment() -> dict[str, str]:
+    """Return what the process was started with, whatever it has changed since."""
+    with open("/proc/self/environ", encoding="utf-8") as stream:
+        return dict(line.partition("=")[::2] for line in stream.read().split("\0") if line)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_workers_start_with_one_thread_and_without_the_script_that_runs_here(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "heavy.py").touch()
+    started_with = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "3"}
+    started_with.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=started_with, capture_output=True, text=True, check=True
+    )
+    once, found, after = done.stdout.splitlines()
+    script_loaded, variables = json.loads(found)
+    assert once == "once"
+    assert not script_loaded
+    assert (variables["OPENBLAS_NUM_THREADS"], variables["OMP_NUM_THREADS"]) == ("1", "3")
+    assert after == "False True True"
