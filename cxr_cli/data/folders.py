@@ -113,7 +113,7 @@ def locate_images(folder: Path, names: Sequence[str]) -> LocatedImages:
     used = set()
     unsafe = set(unsafe_names(names))
     for position, name in enumerate(names):
-        place = None if position in unsafe else _place(name, relative, by_name)
+        place = _place(name, relative, by_name) if name in by_name or "/" in name else None
         if position in unsafe or place in outside:
             if place is not None:
                 used.add(place)

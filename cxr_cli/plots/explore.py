@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from cxr_cli.data.images import GrayImage, read_gray
+from cxr_cli.data.resize import area
 
 if TYPE_CHECKING:
     from cxr_cli.services.explore import AgeFacts, ExploreResult, PatientFacts
@@ -26,8 +30,13 @@ _MARKERS = ("o", "s", "^", "D", "v")
 _MOST_BARS = 30
 #: Up to so many pathologies the cells of the co-occurrence matrix are lettered.
 _MOST_LETTERED = 20
-#: Images side by side.
+#: How many of the random images are drawn, and how many of them stand side by side with their histograms.
+MOST_IMAGES = 36
 _ACROSS = 3
+#: Longest side of a drawn film in pixels: more than a printed one shows.
+_SIDE = 640
+#: Bins of the histograms, over the full range.
+_BINS = 256
 
 
 def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
@@ -36,8 +45,12 @@ def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
     Parameters
     ----------
     result
-        What `cxr_cli.services.explore.explore` returned; films are drawn only from a result that still has their
-        pictures, which the JSON has not.
+        What `cxr_cli.services.explore.explore` returned. The films of its sample are read again from their files.
+
+    Raises
+    ------
+    ImageError
+        A film of the sample can no longer be read.
     """
     if result.pathologies:
         yield "label-distribution", label_distribution(result)
@@ -46,15 +59,10 @@ def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
         yield "images-per-patient", images_per_patient(result.patients)
     if result.age is not None or result.by_sex is not None or result.by_view is not None:
         yield "age-sex-view", age_sex_view(result)
-    shown = _drawable(result)
-    if shown:
+    if result.images is not None and result.images.check.sample:
+        shown = result.images.check.sample[:MOST_IMAGES]
         yield "images", images(shown)
         yield "intensities", intensities(shown)
-
-
-def _drawable(result: ExploreResult) -> list[ImageFacts]:
-    sample = () if result.images is None else result.images.check.sample
-    return [item for item in sample if item.picture is not None]
 
 
 def label_distribution(result: ExploreResult) -> Figure:
@@ -228,7 +236,7 @@ def images(shown: Sequence[ImageFacts]) -> Figure:
     figure = Figure(figsize=(2.9 * across, 3.4 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False)
     for axes, item in zip(grid.flat, shown, strict=False):
-        _draw_film(axes, item, width=34)
+        _draw_film(axes, item, read_gray(item.path), width=34)
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     return figure
@@ -244,8 +252,9 @@ def intensities(shown: Sequence[ImageFacts]) -> Figure:
         row, column = divmod(place, across)
         film, histogram = grid[row, 2 * column], grid[row, 2 * column + 1]
         if place < len(shown):
-            _draw_film(film, shown[place], width=28)
-            _draw_histogram(histogram, shown[place])
+            gray = read_gray(shown[place].path)
+            _draw_film(film, shown[place], gray, width=28)
+            _draw_histogram(histogram, shown[place], gray)
         else:
             film.set_axis_off()
             histogram.set_axis_off()
@@ -254,9 +263,8 @@ def intensities(shown: Sequence[ImageFacts]) -> Figure:
     return figure
 
 
-def _draw_film(axes: Axes, item: ImageFacts, width: int) -> None:
-    assert item.picture is not None
-    axes.imshow(item.picture, cmap="gray", vmin=0, vmax=255, aspect="equal", interpolation="antialiased")
+def _draw_film(axes: Axes, item: ImageFacts, gray: GrayImage, width: int) -> None:
+    axes.imshow(_picture(gray), cmap="gray", vmin=0, vmax=gray.full_scale, aspect="equal")
     axes.set_xticks([])
     axes.set_yticks([])
     findings = "labels not known" if item.pathologies is None else ", ".join(item.pathologies) or "no finding"
@@ -264,13 +272,21 @@ def _draw_film(axes: Axes, item: ImageFacts, width: int) -> None:
     axes.set_title("\n".join(lines), fontsize=8)
 
 
+def _picture(gray: GrayImage) -> NDArray[Any]:
+    """Shrink a large image by averaging."""
+    scale = min(1.0, _SIDE / max(gray.height, gray.width))
+    if scale == 1:
+        return gray.pixels
+    return area(gray.pixels, (max(1, round(gray.height * scale)), max(1, round(gray.width * scale))))
+
+
 def _shortened(name: str, width: int) -> str:
     return name if len(name) <= width else "…" + name[1 - width :]
 
 
-def _draw_histogram(axes: Axes, item: ImageFacts) -> None:
-    assert item.histogram is not None
-    shares = item.histogram / item.histogram.sum()
+def _draw_histogram(axes: Axes, item: ImageFacts, gray: GrayImage) -> None:
+    counts = np.bincount(gray.pixels.reshape(-1), minlength=gray.full_scale + 1).reshape(_BINS, -1).sum(axis=1)
+    shares = counts / counts.sum()
     edges = np.linspace(0, 1, len(shares) + 1)
     axes.stairs(shares, edges, fill=True, color=GREY)
     axes.axvspan(item.mean - item.std, item.mean + item.std, color=SKY, alpha=0.25, linewidth=0, label="mean ± std")
@@ -293,7 +309,7 @@ def _draw_histogram(axes: Axes, item: ImageFacts) -> None:
     _tidy(axes, "x")
 
 
-def _readable_height(shares: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+def _readable_height(shares: NDArray[np.float64]) -> float:
     """Return an upper limit that shows the bulk of the bars.
 
     One grey value often holds a fifth of a film, the black around it, beside which the others would be flat: where

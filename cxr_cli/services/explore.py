@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cxr_cli.data.labels import Quirk
 from cxr_cli.errors import UsageError
 from cxr_cli.services.groups import Breakdown, CodedLabels, Difference, break_down, count_distinct, far_commoner, share
-from cxr_cli.services.image_survey import ImageCheck, survey_files
+from cxr_cli.services.image_survey import ImageCheck, ImageTask, survey_files
 from cxr_cli.services.result import Result
 
 if TYPE_CHECKING:
@@ -468,7 +468,7 @@ def explore(
 
 
 def _table_facts(table: LabelTable, data: CodedLabels) -> TableFacts:
-    n_duplicates = sum(quirk.count for quirk in table.quirks if quirk.kind == "duplicate-image")
+    n_duplicates = _n_duplicates(table)
     first = table.frame.iloc[:N_FIRST_ROWS]
     return TableFacts(
         path=str(table.path),
@@ -486,6 +486,10 @@ def _table_facts(table: LabelTable, data: CodedLabels) -> TableFacts:
             for row, (image, patient) in enumerate(zip(first["image"], first["patient_id"], strict=True))
         ),
     )
+
+
+def _n_duplicates(table: LabelTable) -> int:
+    return sum(quirk.count for quirk in table.quirks if quirk.kind == "duplicate-image")
 
 
 def _patient_facts(table: LabelTable) -> PatientFacts:
@@ -630,22 +634,24 @@ def _survey(
 ) -> ImageSurvey:
     from cxr_cli.data.folders import locate_images
 
-    rows = {name: row for row, name in reversed(list(enumerate(table.images)))}
-    names = list(dict.fromkeys(table.images))
+    images = table.images
+    rows = np.flatnonzero(~table.frame["image"].duplicated()).tolist() if _n_duplicates(table) else range(len(images))
+    names = [images[row] for row in rows]
     located = locate_images(folder, names)
+    found = [(row, path) for row, path in zip(rows, located.paths, strict=True) if path is not None]
     check = survey_files(
-        [(name, str(path)) for name, path in zip(names, located.paths, strict=True) if path is not None],
+        [ImageTask(images[row], str(path)) for row, path in found],
         n_images=n_images,
         seed=seed,
         every=every,
-        findings=lambda image: data.findings(rows[image]),
+        findings=lambda place: data.findings(found[place][0]),
         executor=executor,
         progress=progress,
     )
     return ImageSurvey(
         folder=str(folder),
         n_named=len(names),
-        n_found=located.n_found,
+        n_found=len(found),
         n_missing=len(located.missing),
         missing=tuple(names[position] for position in located.missing[:N_LISTED]),
         n_refused=len(located.refused),

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.errors import ImageError
 from cxr_cli.services.parallel import map_in_order
+from cxr_cli.services.pixels import sum_pixels
 
 if TYPE_CHECKING:
     from cxr_cli.data.images import GrayImage
@@ -24,14 +25,6 @@ NEAR_CONSTANT = 0.02
 #: Anatomical contrast below this many standard deviations means inverted. On 39 NIH films it lies between 0.8 and
 #: 2.6, so for the same films inverted between -2.6 and -0.8: the limit keeps its distance from both.
 INVERTED = -0.4
-#: How many images of the sample are kept for drawing, and the longest side of these small copies in pixels.
-N_DRAWN = 36
-PICTURE_SIDE = 640
-#: Bins of the histograms that are kept for drawing, over the full range.
-HISTOGRAM_BINS = 256
-#: How many names of missing files are listed; the count is always whole.
-N_LISTED = 5
-
 _SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",)}
 
 
@@ -60,10 +53,6 @@ class ImageFacts:
         What is unusual, in fixed words: "16-bit", "inverted", …
     pathologies
         Findings present; None where no label of the image is known.
-    histogram, picture
-        Pixels in each of `HISTOGRAM_BINS` equal parts of the full range, int64; and a small copy for drawing,
-        uint8, longest side at most `PICTURE_SIDE`. Only for the first `N_DRAWN` images of the sample, and not part
-        of the JSON.
     """
 
     image: str
@@ -78,8 +67,6 @@ class ImageFacts:
     std: float
     oddities: tuple[str, ...]
     pathologies: tuple[str, ...] | None = None
-    histogram: NDArray[np.int64] | None = field(default=None, compare=False, repr=False, metadata={"json": False})
-    picture: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False, metadata={"json": False})
 
 
 @dataclass(frozen=True)
@@ -189,11 +176,10 @@ class ImageCheck:
 
 @dataclass(frozen=True)
 class ImageTask:
-    """One image to inspect: its name in the table, its file, and whether to keep picture and histogram."""
+    """One image to inspect: its name in the table, and its file."""
 
     image: str
     path: str
-    for_drawing: bool = False
 
 
 def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
@@ -212,15 +198,9 @@ def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
 
 
 def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
-    """Measure a decoded image; all statistics come from whole-number counts of each grey value."""
-    pixels, full_scale = gray.pixels, gray.full_scale
-    counts = np.bincount(pixels.reshape(-1), minlength=full_scale + 1)
-    values = np.flatnonzero(counts)
-    # Whole-number sums are exact, so equal images give equal numbers whatever decoded them.
-    total, total_of_squares = _sums(counts)
-    n_pixels = pixels.size
-    mean = total / n_pixels
-    std = math.sqrt(max(n_pixels * total_of_squares - total * total, 0)) / n_pixels
+    """Measure a decoded image."""
+    white = gray.full_scale
+    sums = sum_pixels(gray.pixels, white)
     return ImageFacts(
         image=task.image,
         path=task.path,
@@ -228,19 +208,12 @@ def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
         mode=gray.mode,
         height=gray.height,
         width=gray.width,
-        minimum=int(values[0]) / full_scale,
-        maximum=int(values[-1]) / full_scale,
-        mean=mean / full_scale,
-        std=std / full_scale,
-        oddities=oddities_of(gray, std, Path(task.path).suffix),
-        histogram=counts.reshape(HISTOGRAM_BINS, -1).sum(axis=1) if task.for_drawing else None,
-        picture=_small_copy(gray) if task.for_drawing else None,
+        minimum=sums.minimum / white,
+        maximum=sums.maximum / white,
+        mean=sums.mean / white,
+        std=sums.std / white,
+        oddities=oddities_of(gray, sums.std, Path(task.path).suffix),
     )
-
-
-def _sums(counts: NDArray[np.int64]) -> tuple[int, int]:
-    values = np.arange(len(counts), dtype=np.int64)
-    return int(counts @ values), int(counts @ (values * values))
 
 
 def oddities_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
@@ -310,16 +283,6 @@ def anatomical_contrast(pixels: NDArray[Any]) -> float:
     return ((mediastinum - lungs) + (abdomen - corners)) / 2
 
 
-def _small_copy(gray: GrayImage) -> NDArray[np.uint8]:
-    """Shrink by averaging, if the image is larger than a picture may be, and round to 8 bits."""
-    from cxr_cli.data.resize import area
-
-    scale = min(1.0, PICTURE_SIDE / max(gray.height, gray.width))
-    size = max(1, round(gray.height * scale)), max(1, round(gray.width * scale))
-    picture: NDArray[np.uint8] = np.rint(area(gray.pixels, size) * (255 / gray.full_scale)).astype(np.uint8)
-    return picture
-
-
 def draw_sample(n_available: int, n_images: int, seed: int) -> list[int]:
     """Draw positions without replacement, the same for the same seed; returned in ascending order."""
     chosen = np.random.default_rng(seed).choice(n_available, min(n_images, n_available), replace=False)
@@ -327,46 +290,46 @@ def draw_sample(n_available: int, n_images: int, seed: int) -> list[int]:
 
 
 def survey_files(
-    files: Sequence[tuple[str, str]],
+    tasks: Sequence[ImageTask],
     *,
     n_images: int = 9,
     seed: int = 0,
     every: bool = False,
-    findings: Callable[[str], tuple[str, ...] | None] = lambda image: None,
+    findings: Callable[[int], tuple[str, ...] | None] = lambda place: None,
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageCheck:
-    """Open a random sample of the files, or all of them.
+    """Open a random sample of image files, or all of them.
 
     Parameters
     ----------
-    files
-        (name in the table, path) of each file there is, in the order of the table.
+    tasks
+        The files there are, in the order of the table.
     n_images, seed
         Size of the random sample, and what draws it.
     every
         Open every file, not only the sample.
     findings
-        Gives the pathologies present in an image, for the sample; None where no label is known.
+        Gives the pathologies present in the image of a task, told by its position; None where no label is known.
     executor, progress
         As in `cxr_cli.services.parallel.map_in_order`.
     """
-    sample = draw_sample(len(files), n_images, seed)
-    drawn, sampled = set(sample[:N_DRAWN]), set(sample)
-    positions = range(len(files)) if every else sample
-    tasks = [ImageTask(*files[position], for_drawing=position in drawn) for position in positions]
-    gathered = _Gathered(findings)
-    outcomes = map_in_order(inspect_image, tasks, executor=executor, progress=progress)
-    for position, outcome in zip(positions, outcomes, strict=True):
-        gathered.add(outcome, sampled=position in sampled)
+    sample = draw_sample(len(tasks), n_images, seed)
+    sampled = set(sample)
+    places = range(len(tasks)) if every else sample
+    gathered = _Gathered()
+    outcomes = map_in_order(inspect_image, [tasks[place] for place in places], executor=executor, progress=progress)
+    for place, outcome in zip(places, outcomes, strict=True):
+        gathered.add(outcome)
+        if place in sampled and isinstance(outcome, ImageFacts):
+            gathered.sample.append(replace(outcome, pathologies=findings(place)))
     return gathered.check("all" if every else "sample")
 
 
 class _Gathered:
     """Outcomes of `inspect_image` summed up as they come, so that memory does not grow with their number."""
 
-    def __init__(self, findings: Callable[[str], tuple[str, ...] | None]) -> None:
-        self.findings = findings
+    def __init__(self) -> None:
         self.broken: list[BrokenImage] = []
         self.odd: list[OddImage] = []
         self.sample: list[ImageFacts] = []
@@ -375,14 +338,12 @@ class _Gathered:
         self.minimum, self.maximum = math.inf, -math.inf
         self.total = self.total_of_squares = 0.0
 
-    def add(self, outcome: ImageFacts | BrokenImage, *, sampled: bool) -> None:
+    def add(self, outcome: ImageFacts | BrokenImage) -> None:
         if isinstance(outcome, BrokenImage):
             self.broken.append(outcome)
             return
         if outcome.oddities:
             self.odd.append(OddImage(outcome.image, outcome.oddities))
-        if sampled:
-            self.sample.append(replace(outcome, pathologies=self.findings(outcome.image)))
         n_pixels = outcome.height * outcome.width
         self.tallies["sizes"][f"{outcome.height} × {outcome.width}"] += 1
         self.tallies["modes"][outcome.mode] += 1

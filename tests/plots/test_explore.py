@@ -9,7 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
+from cxr_cli.errors import ImageError
 from cxr_cli.plots import explore as plots
 from cxr_cli.services.explore import explore
 
@@ -116,11 +118,37 @@ def test_films_are_shown_as_they_are_with_their_findings(result):
     for item, place in zip(shown, axes, strict=False):
         assert item.image in place.get_title()
         assert place.images[0].get_clim() == (0, 255)
-        np.testing.assert_array_equal(place.images[0].get_array(), item.picture)
+        np.testing.assert_array_equal(place.images[0].get_array(), read_gray(item.path).pixels)
     titles = " ".join(place.get_title() for place in axes)
     assert all(name in titles for item in shown for name in item.pathologies)
     unknown = dataclasses.replace(shown[0], pathologies=None)
     assert "labels not known" in plots.images([unknown]).axes[0].get_title()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1280, 640), (3, 2000), (1, 1)])
+def test_large_films_are_shrunk_by_averaging(result, tmp_path, height, width):
+    pixels = np.arange(height * width).reshape(height, width) % 251 * 257
+    Image.fromarray(pixels.astype(np.uint16)).save(tmp_path / "large.png")
+    item = dataclasses.replace(result.images.check.sample[0], path=str(tmp_path / "large.png"))
+    image = plots.images([item]).axes[0].images[0]
+    shown = image.get_array()
+    assert max(shown.shape) <= 640 and image.get_clim() == (0, 65535)
+    assert shown.mean() == pytest.approx(pixels.mean(), rel=0.01)
+    assert decodes(plots.intensities([item]))
+
+
+def test_many_films_are_too_many_to_draw(result):
+    check = result.images.check
+    many = dataclasses.replace(check, sample=check.sample * 20)
+    images = dataclasses.replace(result.images, check=many)
+    figure = dict(plots.figures(dataclasses.replace(result, images=images)))["images"]
+    assert sum(bool(axes.images) for axes in figure.axes) == plots.MOST_IMAGES
+
+
+def test_a_film_that_has_gone_is_named(result):
+    gone = dataclasses.replace(result.images.check.sample[0], path="gone.png")
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        plots.images([gone])
 
 
 def test_histograms_add_up_and_say_mean_and_deviation(result):

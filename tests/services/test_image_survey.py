@@ -14,8 +14,6 @@ from PIL import Image
 from cxr_cli.data.images import GrayImage, read_gray
 from cxr_cli.services.image_survey import (
     INVERTED,
-    N_DRAWN,
-    PICTURE_SIDE,
     BrokenImage,
     ImageFacts,
     ImageTask,
@@ -54,7 +52,6 @@ def test_measured_by_hand():
     assert (facts.height, facts.width, facts.mode, facts.format) == (2, 2, "L", "PNG")
     assert (facts.minimum, facts.maximum, facts.mean) == (0.0, 1.0, pytest.approx(0.4))
     assert facts.std == pytest.approx(math.sqrt((0.4**2 + 0.2**2 + 0 + 0.6**2) / 4))
-    assert facts.histogram is None and facts.picture is None
 
 
 @given(
@@ -63,31 +60,11 @@ def test_measured_by_hand():
     )
 )
 def test_statistics_are_numpys(pixels):
-    facts = measure(gray(pixels), ImageTask("a.png", "a.png", for_drawing=True))
+    facts = measure(gray(pixels), ImageTask("a.png", "a.png"))
     shares = pixels.astype(np.float64) / np.iinfo(pixels.dtype).max
     assert (facts.minimum, facts.maximum) == (shares.min(), shares.max())
     assert facts.mean == pytest.approx(shares.mean(), abs=1e-12)
     assert facts.std == pytest.approx(shares.std(), abs=1e-9)
-    assert facts.histogram.sum() == pixels.size and len(facts.histogram) == 256
-    np.testing.assert_array_equal(
-        facts.histogram, np.histogram(pixels >> (8 * (pixels.itemsize - 1)), 256, (0, 256))[0]
-    )
-    assert facts.picture.shape == pixels.shape  # small enough as it is
-
-
-@given(st.integers(1, 3000), st.integers(1, 900))
-def test_pictures_are_small_and_keep_their_brightness(height, width):
-    facts = measure(gray(np.full((height, width), 51, dtype=np.uint8)), ImageTask("a.png", "a.png", for_drawing=True))
-    assert max(facts.picture.shape) <= PICTURE_SIDE and min(facts.picture.shape) >= 1
-    assert (facts.picture == 51).all()
-
-
-def test_pictures_average(film):
-    large = np.kron(film, np.ones((5, 5), dtype=np.uint8))  # 1280 × 1280, so each picture pixel is 2 × 2 of them
-    facts = measure(gray(large), ImageTask("a.png", "a.png", for_drawing=True))
-    assert facts.picture.shape == (640, 640)
-    expected = large.reshape(640, 2, 640, 2).mean(axis=(1, 3))
-    np.testing.assert_array_equal(facts.picture, np.rint(expected))
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(16, 50), st.integers(16, 50))))
@@ -172,21 +149,21 @@ def test_seeds_draw_differently():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def tasks(tmp_path):
+    """Twelve images, the fifth of them broken."""
     rng = np.random.default_rng(5)
-    files = []
+    made = []
     for number in range(12):
         pixels = rng.integers(0, 200, (20 + number % 2, 30)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-        files.append((f"{number}.png", str(tmp_path / f"{number}.png")))
+        made.append(ImageTask(f"{number}.png", str(tmp_path / f"{number}.png")))
     (tmp_path / "4.png").write_bytes(b"broken")
-    return files
+    return made
 
 
-def test_all_images_together(folder):
-    check = survey_files(folder, n_images=3, seed=1, every=True, findings=lambda image: (f"F{image}",))
-    pixels = [read_gray(path).pixels.ravel() / 255 for name, path in folder if name != "4.png"]
-    together = np.concatenate(pixels)
+def test_all_images_together(tasks):
+    check = survey_files(tasks, n_images=3, seed=1, every=True, findings=lambda place: (f"F{place}",))
+    together = np.concatenate([read_gray(task.path).pixels.ravel() / 255 for task in tasks if task.image != "4.png"])
     assert (check.which, check.n_opened, check.n_broken) == ("all", 11, 1)
     assert [item.image for item in check.broken] == ["4.png"]
     statistics = check.statistics
@@ -194,33 +171,25 @@ def test_all_images_together(folder):
     assert (statistics.minimum, statistics.maximum) == (together.min(), together.max())
     assert (statistics.mean, statistics.std) == pytest.approx((together.mean(), together.std()))
     assert statistics.sizes == {"21 × 30": 6, "20 × 30": 5} and statistics.modes == {"L": 11}
-    drawn = [folder[place][0] for place in draw_sample(12, 3, 1)]
-    assert [item.image for item in check.sample] == [name for name in drawn if name != "4.png"]
-    assert all(item.pathologies == (f"F{item.image}",) and item.picture is not None for item in check.sample)
+    drawn = [place for place in draw_sample(12, 3, 1) if place != 4]
+    assert [(item.image, item.pathologies) for item in check.sample] == [(f"{n}.png", (f"F{n}",)) for n in drawn]
 
 
-def test_the_sample_is_the_same_with_and_without_the_others(folder):
-    alone = survey_files(folder, n_images=5, seed=2)
-    among = survey_files(folder, n_images=5, seed=2, every=True)
+def test_the_sample_is_the_same_with_and_without_the_others(tasks):
+    alone = survey_files(tasks, n_images=5, seed=2)
+    among = survey_files(tasks, n_images=5, seed=2, every=True)
     assert alone.sample == among.sample and alone.which == "sample"
     assert alone.n_opened + alone.n_broken == 5
 
 
-def test_executors_and_progress_change_nothing(folder):
+def test_executors_and_progress_change_nothing(tasks):
     told = []
     with ThreadPoolExecutor(4) as pool:
-        there = survey_files(folder, every=True, executor=pool, progress=lambda *at: told.append(at))
-    assert there == survey_files(folder, every=True)
+        there = survey_files(tasks, every=True, executor=pool, progress=lambda *at: told.append(at))
+    assert there == survey_files(tasks, every=True)
     assert told == [(number, 12) for number in range(1, 13)]
 
 
 def test_no_files_no_statistics():
     check = survey_files([], every=True)
     assert (check.n_opened, check.statistics, check.sample) == (0, None, ())
-
-
-def test_only_so_many_pictures_are_kept(folder):
-    many = [folder[0]] * (N_DRAWN + 10)
-    check = survey_files(many, n_images=N_DRAWN + 10)
-    assert len(check.sample) == N_DRAWN + 10
-    assert sum(item.picture is not None for item in check.sample) == N_DRAWN
