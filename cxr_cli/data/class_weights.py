@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_cli.data.files import read_input
+from cxr_cli.data.files import read_json
 from cxr_cli.data.tables import read_table
-from cxr_cli.errors import InputError
+from cxr_cli.errors import InputError, shown
 
 #: Columns of the CSV form that are read back; it has more, for people.
 CSV_COLUMNS = ("pathology", "positive_weight", "negative_weight", "scheme")
@@ -87,17 +87,13 @@ def read_class_weights(path: Path | str) -> ClassWeights:
 
 
 def _from_json(path: Path) -> ClassWeights:
-    content = read_input(path, remedy=_REMEDY)
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{path}: is no JSON: {error}", remedy=_REMEDY) from error
+    document = read_json(path, remedy=_REMEDY)
     result = document.get("result") if isinstance(document, dict) else None
     weights = result.get("class_weights") if isinstance(result, dict) else None
     if not isinstance(weights, dict):
         command = document.get("command") if isinstance(document, dict) else None
         raise InputError(
-            f"{path}: holds no class weights" + (f" but the result of cxr {command}" if command else ""),
+            f"{path}: holds no class weights" + (f" but the result of cxr {shown(str(command))}" if command else ""),
             expected="result.class_weights with pathologies, positive and negative",
             remedy=_REMEDY,
         )
@@ -146,17 +142,18 @@ def _check(path: Path, weights: ClassWeights) -> None:
         raise InputError(f"{path}: has no pathologies", remedy=_REMEDY)
     for name in names:
         if not isinstance(name, str) or not name:
-            raise InputError(f"{path}: {name!r} is no name of a pathology", remedy=_REMEDY)
+            raise InputError(f"{path}: {shown(repr(name))} is no name of a pathology", remedy=_REMEDY)
         if names.count(name) > 1:
-            raise InputError(f"{path}: pathology {name} is there twice", remedy=_REMEDY)
+            raise InputError(f"{path}: pathology {shown(name)} is there twice", remedy=_REMEDY)
     for sign, values in (("positive", weights.positive), ("negative", weights.negative)):
         if len(values) != len(names):
             raise InputError(f"{path}: {len(values)} {sign} weights for {len(names)} pathologies", remedy=_REMEDY)
         for name, value in zip(names, values, strict=True):
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not (math.isfinite(value) and value > 0):
+            # Comparing, unlike isfinite, also takes integers that are too long for a float.
+            if not number or not 0 < value <= sys.float_info.max:
                 raise InputError(
-                    f"{path}: the {sign} weight of {name} is {value!r}",
+                    f"{path}: the {sign} weight of {shown(name)} is {shown(repr(value))}",
                     expected="a finite number above 0",
                     remedy=_REMEDY,
                 )

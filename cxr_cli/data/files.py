@@ -6,18 +6,36 @@ import contextlib
 import errno
 import hashlib
 import json
+import lzma
 import os
 import re
 import secrets
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_cli.errors import InputError, MissingPackageError, OutputError
+from cxr_cli.errors import InputError, MissingPackageError, OutputError, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+#: What gzip and zipfile raise on damaged bytes (found by fuzzing); RuntimeError: encrypted or an unknown method.
+DAMAGED_ARCHIVE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)
@@ -209,6 +227,21 @@ class Outputs:
         with self.path(name) as temporary:
             figure.savefig(temporary, dpi=dpi, metadata={"Software": None})
         return self.written[-1]
+
+
+def read_json(path: Path, *, remedy: str | None = None) -> Any:
+    """Read a JSON document.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable, or no JSON.
+    """
+    content = read_input(path, remedy=remedy)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is no JSON: {shown(str(error), 200)}", remedy=remedy) from error
 
 
 def json_text(document: Any) -> str:

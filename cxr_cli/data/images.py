@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,11 +197,13 @@ def _damaged(path: Path | str, kind: ImageType, error: Exception) -> ImageError:
     return ImageError(f"{path}: cannot be decoded as {kind.name}: {reason}", remedy="Fetch the file again.")
 
 
-def _open(name: str, content: bytes) -> Image.Image:
+@contextlib.contextmanager
+def _open(name: str, content: bytes) -> Iterator[Image.Image]:
     with warnings.catch_warnings():
-        # Size is for `_refuse_absurd` to judge, not for a warning on stderr.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(content), formats=[name])
+        # Size is for `_refuse_absurd` to judge, and odd tags harm no pixel: no warnings on stderr.
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(content), formats=[name]) as image:
+            yield image
 
 
 def _pillow_header(name: str, content: bytes) -> ImageHeader:

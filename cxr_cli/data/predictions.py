@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cxr_cli.data.files import InputFile
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.tables import RawTable, read_table
-from cxr_cli.errors import InputError
+from cxr_cli.errors import InputError, shown
 
 #: Names of the image column, in small letters: those of the data sets' own tables.
 IMAGE_COLUMNS = ("image", "image index", "path")
@@ -88,7 +88,7 @@ def _check_columns(raw: RawTable, image: str, table: LabelTable) -> None:
         if names:
             more = f" ({len(names)} such columns)" if len(names) > 1 else ""
             raise InputError(
-                f"{raw.path}: line 1: {what} {names[0]}{more}",
+                f"{raw.path}: line 1: {what} {shown(names[0])}{more}",
                 expected=expected,
                 remedy="Give one column of probabilities for each pathology and nothing else but the image.",
             )
@@ -107,18 +107,18 @@ def _match_images(raw: RawTable, column: str, names: pd.Series[str], table: Labe
     index = pd.Index(names)
     repeated = np.flatnonzero(index.duplicated())
     if len(repeated):
-        raise fail(int(repeated[0]), f"image {names.iloc[repeated[0]]!r} is there for the second time")
+        raise fail(int(repeated[0]), f"image '{shown(names.iloc[repeated[0]])}' is there for the second time")
     foreign = np.flatnonzero(~index.isin(table.images))
     if len(foreign):
         raise fail(
             int(foreign[0]),
-            f"image {names.iloc[foreign[0]]!r} is not in the label table ({len(foreign):,} such rows)",
+            f"image '{shown(names.iloc[foreign[0]])}' is not in the label table ({len(foreign):,} such rows)",
         )
     rows = index.get_indexer(pd.Index(table.images))
     missing = np.flatnonzero(rows < 0)
     if len(missing):
         raise InputError(
-            f"{raw.path}: no prediction for image {table.images[missing[0]]!r} ({len(missing):,} such images)",
+            f"{raw.path}: no prediction for image '{shown(table.images[missing[0]])}' ({len(missing):,} such images)",
             expected=f"one row for each image of {table.path}",
             remedy="Predict the missing images, or give the label table of the images that were predicted.",
         )
@@ -130,9 +130,9 @@ def _probabilities(raw: RawTable, name: str, column: pd.Series[float]) -> NDArra
     bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
     if len(bad):
         cell = column.iloc[bad[0]]
-        shown = "blank" if pd.isna(cell) else str(cell)
+        written = "blank" if pd.isna(cell) else shown(str(cell))
         raise InputError(
-            f"{raw.path}: line {raw.line(int(bad[0]))}: column {name}: probability {shown} ({len(bad):,} such cells)",
+            f"{raw.path}: line {raw.line(int(bad[0]))}: column {name}: probability {written} ({len(bad):,} such cells)",
             expected="a number from 0 to 1",
             remedy="If the model gives logits, put them through a sigmoid first.",
         )

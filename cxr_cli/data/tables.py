@@ -10,10 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import lzma
-import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import InputFile, describe_input, read_input
+from cxr_cli.data.files import DAMAGED_ARCHIVE, InputFile, describe_input, read_input
 from cxr_cli.errors import LabelTableError, shown
 
 if TYPE_CHECKING:
@@ -45,18 +42,6 @@ _NOT_TEXT = {
     b"PAR1": "a Parquet file",
     b"\x93NUMPY": "a NumPy array",
 }
-#: What gzip and zipfile raise on damaged bytes (found by fuzzing); RuntimeError: encrypted or an unknown method.
-_DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    IndexError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-)
 _BLOCK = 1024**2
 _SAVE_AS_CSV = "Give a label table: a CSV file in UTF-8, plain, .gz or .zip."
 
@@ -234,7 +219,7 @@ def unpack(path: Path, packed: bytes) -> bytes:
             content = _unzip(path, packed)
         else:
             return packed
-    except _DAMAGED as error:
+    except DAMAGED_ARCHIVE as error:
         raise LabelTableError(
             f"{path}: damaged archive: {shown(str(error), 200)}",
             remedy="Download it again, or give the unpacked table.",

@@ -21,8 +21,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import unreadable
-from cxr_cli.errors import WeightsFileError
+from cxr_cli.data.files import DAMAGED_ARCHIVE, unreadable
+from cxr_cli.errors import WeightsFileError, shown
 
 #: Where to get a good file, and how to pass it.
 REMEDY = "Pass a file of DenseNet121 weights: Keras .h5, .hdf5, .weights.h5 or .keras."
@@ -157,12 +157,12 @@ def _damage(path: Path) -> Iterator[None]:
     """Turn what h5py and zipfile raise on damaged files into one message."""
     try:
         yield
-    except (zipfile.BadZipFile, OSError, LookupError, RuntimeError, ValueError, TypeError, EOFError) as error:
+    except (*DAMAGED_ARCHIVE, TypeError, AttributeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise unreadable(path, error) from error
         text = str(error).strip("'\"")
         what = "is cut off" if "truncated" in text or "eof" in text else "is damaged"
-        raise WeightsFileError(f"{path}: {what} ({text})", remedy="Download or copy it again.") from error
+        raise WeightsFileError(f"{path}: {what} ({shown(text, 200)})", remedy="Download or copy it again.") from error
 
 
 # ---------------------------------------------------------------------------------------------- what kind of file
@@ -285,21 +285,30 @@ def _refuse_code(path: Path, config: Any) -> None:
 def _datasets(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:
     """Collect the data sets of a file by path, in the natural order of their names."""
     tops = (name for name in file if name not in _NOT_LAYERS)
-    found = dict(pair for name in tops for pair in _walk(path, file, name))
+    seen: set[int] = set()
+    found = dict(pair for name in tops for pair in _walk(path, file, name, seen))
     return {name: found[name] for name in sorted(found, key=_natural)}
 
 
-def _walk(path: Path, file: h5py.File, name: str) -> Iterator[tuple[str, h5py.Dataset]]:
+def _walk(path: Path, file: h5py.File, name: str, seen: set[int]) -> Iterator[tuple[str, h5py.Dataset]]:
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise WeightsFileError(
-            f"{path}: {name} is a link to another place", remedy="Do not trust this file; weights need no links."
+            f"{path}: {shown(name)} is a link to another place", remedy="Do not trust this file; weights need no links."
         )
     item = file[name]
+    address = int(h5py.h5o.get_info(item.id).addr)
+    if address in seen:
+        # Groups in groups by several names make endless paths.
+        raise WeightsFileError(
+            f"{path}: {shown(name)} is in the file under another name too",
+            remedy="Do not trust this file; weights need no links.",
+        )
+    seen.add(address)
     if isinstance(item, h5py.Dataset):
         yield name, item
     elif isinstance(item, h5py.Group):
         for below in item:
-            yield from _walk(path, file, f"{name}/{below}")
+            yield from _walk(path, file, f"{name}/{below}", seen)
 
 
 def _natural(name: str) -> list[tuple[str, int]]:

@@ -15,12 +15,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import atomic_path
+from cxr_cli.data.files import DAMAGED_ARCHIVE, atomic_path
 from cxr_cli.data.images import GrayImage, decode_gray, read_content
 from cxr_cli.data.resize import area
 from cxr_cli.errors import ImageError, InputError
@@ -219,7 +218,7 @@ class FingerprintCache:
                     raise ValueError("records of another form")
         except FileNotFoundError:
             return cache
-        except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
+        except (*DAMAGED_ARCHIVE, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: is no cache of fingerprints, or a damaged one",
                 remedy="Delete it or name another file with --cache.",

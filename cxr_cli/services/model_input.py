@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cxr_cli.data.files import InputFile, describe_input, read_input
-from cxr_cli.errors import InputError, UsageError
+from cxr_cli.data.files import InputFile, describe_input, read_json
+from cxr_cli.errors import InputError, UsageError, shown
 from cxr_cli.services.result import Result
 
 Standardize = Literal["samplewise", "featurewise", "imagenet", "none"]
@@ -94,11 +93,7 @@ def read_manifest(path: Path) -> Manifest:
         It is missing, is no such manifest, or lacks something.
     """
     path = path / MANIFEST if path.is_dir() else path
-    content = read_input(path, remedy=_REMEDY)
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{path}: is no JSON: {error}", remedy=_REMEDY) from error
+    document = read_json(path, remedy=_REMEDY)
     recipe = _recipe(path, document)
     statistics = recipe.get("statistics") or {}
     try:
@@ -108,10 +103,12 @@ def read_manifest(path: Path) -> Manifest:
             mean=statistics.get("mean"),
             std=statistics.get("std"),
             interpolation=recipe.get("interpolation"),
-            manifest=describe_input(path, content),
+            manifest=describe_input(path),
         )
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: is not the manifest of a store ({error})", remedy=_REMEDY) from error
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, UsageError) as error:
+        raise InputError(
+            f"{path}: is not the manifest of a store ({shown(str(error), 200)})", remedy=_REMEDY
+        ) from error
     return Manifest(preprocessing, (height, width), _pathologies(document))
 
 
