@@ -21,6 +21,7 @@ from cxr_cli.cli import console
 from cxr_cli.cli.build_model import build_model
 from cxr_cli.cli.check_leakage import check_leakage
 from cxr_cli.cli.explore import explore
+from cxr_cli.cli.preprocess import preprocess
 from cxr_cli.cli.split import split
 from cxr_cli.cli.weights import weights
 from cxr_cli.errors import CxrError
@@ -162,6 +163,7 @@ def cxr(
 app.command("explore")(explore)
 app.command("check-leakage")(check_leakage)
 app.command("split")(split)
+app.command("preprocess")(preprocess)
 app.command("weights")(weights)
 app.command("build-model")(build_model)
 

@@ -1,11 +1,10 @@
-"""Keras' ImageDataGenerator (legacy, deprecated upstream): the reference for preprocessing, and augmentation."""
+"""Keras' ImageDataGenerator (legacy, deprecated upstream): the reference for preprocessing."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cxr_cli.errors import MissingPackageError
 from cxr_cli.services.preparation import Recipe
 from cxr_cli.services.standardization import Standardization
 
@@ -71,77 +69,3 @@ def standardized_by_keras(paths: Sequence[str], recipe: Recipe) -> Iterator[NDAr
     for index in range(len(batches)):
         batch: NDArray[np.float32] = batches[index]
         yield batch if three else batch[..., 0]
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Ranges of random changes, as ImageDataGenerator takes them.
-
-    Attributes
-    ----------
-    horizontal_flip
-        Mirror left and right. A mirrored chest has its heart on the wrong side.
-    rotation
-        Up to so many degrees either way.
-    shift
-        Up to this share of the width and of the height.
-    zoom
-        Up to this share larger or smaller.
-    """
-
-    horizontal_flip: bool = True
-    rotation: float = 10.0
-    shift: float = 0.05
-    zoom: float = 0.10
-
-
-def augmented(films: NDArray[np.float32], augmentation: Augmentation, *, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Show what each kind of augmentation, and all together, does to some films.
-
-    Parameters
-    ----------
-    films
-        Grey images, shape (n, height, width).
-    augmentation
-        The ranges; each film gets a change of its own within them, except that every film is flipped under "flip".
-    seed
-        Draws the changes.
-
-    Returns
-    -------
-    dict
-        For each kind, the changed films, shape (n, height, width).
-
-    Raises
-    ------
-    MissingPackageError
-        SciPy is not installed, which Keras needs for this.
-    """
-    ranges = {
-        f"rotation ± {augmentation.rotation:g}°": {"rotation_range": augmentation.rotation},
-        f"shift ± {augmentation.shift:.0%}": {
-            "width_shift_range": augmentation.shift,
-            "height_shift_range": augmentation.shift,
-        },
-        f"zoom ± {augmentation.zoom:.0%}": {"zoom_range": augmentation.zoom},
-    }
-    together: dict[str, Any] = {name: value for one in ranges.values() for name, value in one.items()}
-    together["horizontal_flip"] = augmentation.horizontal_flip
-    kinds: dict[str, dict[str, Any]] = {**ranges, "all together": together}
-    made: dict[str, NDArray[np.float32]] = {}
-    if augmentation.horizontal_flip:
-        flipper = tf.keras.preprocessing.image.ImageDataGenerator()
-        made["horizontal flip"] = np.stack(
-            [flipper.apply_transform(film[..., None], {"flip_horizontal": True})[..., 0] for film in films]
-        )
-    for name, options in kinds.items():
-        changer = tf.keras.preprocessing.image.ImageDataGenerator(**options)
-        try:
-            made[name] = np.stack(
-                [changer.random_transform(film[..., None], seed=seed + n)[..., 0] for n, film in enumerate(films)]
-            )
-        except ImportError as error:
-            raise MissingPackageError(
-                "augmentation needs SciPy, which is not installed", remedy="Install it with: pip install scipy"
-            ) from error
-    return made

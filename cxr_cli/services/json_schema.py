@@ -25,6 +25,7 @@ RESULTS: dict[str, str] = {
     "explore": "cxr_cli.services.explore.ExploreResult",
     "check-leakage": "cxr_cli.services.leakage_report.LeakageReport",
     "split": "cxr_cli.services.split.SplitResult",
+    "preprocess": "cxr_cli.services.preprocess.PreprocessResult",
     "weights": "cxr_cli.services.weights.WeightsResult",
     "build-model": "cxr_cli.services.build_model.BuildModelResult",
 }

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from typing import Any
 import numpy as np
 
 from cxr_cli import __version__
-from cxr_cli.data.files import InputFile, Outputs, unwritable
+from cxr_cli.data.files import Outputs, unwritable
 from cxr_cli.data.folders import LocatedImages, locate_images
 from cxr_cli.data.journal import Journal
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.data.resize import Interpolation
 from cxr_cli.data.store import PicturesWriter, RowsWriter, picture_name
-from cxr_cli.errors import ImageError, OutputError, UsageError
+from cxr_cli.errors import ImageError, OutputError
 from cxr_cli.services.parallel import available_cores, map_surviving
 from cxr_cli.services.pixels import PixelSums
 from cxr_cli.services.preparation import (
@@ -42,65 +40,22 @@ from cxr_cli.services.preparation import (
     split,
 )
 from cxr_cli.services.preprocess_index import Comparison, Failure, compare, write_index
+from cxr_cli.services.preprocess_options import MANIFEST, SCHEMA_VERSION, Engine, Options, StatisticsSource, check
 from cxr_cli.services.result import Result, plain
 from cxr_cli.services.standardization import EPSILON, Standardization, Statistics
 
 #: Names of the files in the output folder.
 ROWS, PICTURES, INDEX, FAILURES = "images.npy", "images", "index.csv", "failures.csv"
-MANIFEST, STATISTICS, PARTIAL = "preprocess.json", "statistics.json", ".partial"
-#: Version of the manifest and of the file of statistics.
-SCHEMA_VERSION = 1
+#: What an unfinished run leaves: a folder, and in it the statistics once they are fitted.
+PARTIAL, STATISTICS = ".partial", "statistics.json"
 
 #: Starting a process takes as long as decoding some hundred films: below this much work for each, one is faster.
 _BYTES_PER_WORKER = 64 << 20
 #: How much a task brings back at most, and how many images it has at most.
 _TASK_BYTES, _TASK_IMAGES = 4 << 20, 16
+_DEFAULTS = Options()
 #: Failures that a result names; the file has all.
 _N_FAILURES = 20
-
-
-class Engine(StrEnum):
-    """Who makes the pixels."""
-
-    FAST = "fast"
-    KERAS = "keras"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to make, and how to go about it.
-
-    Attributes
-    ----------
-    recipe
-        What to make of each image.
-    engine
-        ``fast``, or ``keras``: Keras' own ImageDataGenerator, one process, as the reference.
-    fit_statistics
-        Fit the statistics for featurewise standardization on this (training) table.
-    fit_sample
-        On how many of its images, drawn at random; None is all.
-    statistics_from
-        The file that ``recipe.statistics`` was read from.
-    strict
-        Stop at the first image that fails.
-    start_over
-        Discard what an unfinished run left.
-    seed
-        Draws the sample for fitting and the sample for comparison.
-    n_sample
-        How many images the comparison names one by one.
-    """
-
-    recipe: Recipe = Recipe()
-    engine: Engine = Engine.FAST
-    fit_statistics: bool = False
-    fit_sample: int | None = None
-    statistics_from: InputFile | None = None
-    strict: bool = False
-    start_over: bool = False
-    seed: int = 0
-    n_sample: int = 4
 
 
 @dataclass(frozen=True)
@@ -122,21 +77,38 @@ class PreprocessResult(Result):
     ----------
     output
         The folder with everything.
-    store, index, failures_file, manifest, statistics_file
-        What was written: the array or folder of pictures, a line for each of its images, a line for each image
-        that failed, what is needed to repeat the run, and the fitted statistics.
-    shape, dtype, n_bytes
-        Of the store; n_bytes is its size on disk.
-    recipe, engine
-        How it was made.
+    store
+        The array ``images.npy``, or the folder of PNGs.
+    index
+        A line for each image of the store, in its order.
+    failures_file
+        A line for each image that is not in the store.
+    manifest
+        What is needed to repeat the run.
+    shape
+        Of the array: (n_done, height, width), or (n_done, height, width, 3) where the channels differ.
+    dtype
+        Of the array.
+    n_bytes
+        Size of the store on disk.
+    recipe
+        How each image was made.
+    engine
+        Who made the pixels: ``fast``, or ``keras`` for Keras' own ImageDataGenerator.
     statistics_from
-        The file that featurewise statistics came from; None if they were fitted here or are not used.
-    n_images, n_done, n_failed, n_missing
-        Rows of the table; images in the store; images that are not; those of them that have no file.
+        Where featurewise statistics came from; None if they were fitted here or are not used.
+    n_images
+        Rows of the table.
+    n_done
+        Images in the store.
+    n_failed
+        Images that are not in the store.
+    n_missing
+        Those of them that have no file, or none that may be opened.
     n_done_before
-        How many of `n_images` an earlier, interrupted run had seen to.
+        Images that an earlier, interrupted run had seen to.
     failures
-        The first of the images that failed.
+        The first of the images that failed, 20 at most.
     comparison
         The images before and after.
     """
@@ -146,13 +118,12 @@ class PreprocessResult(Result):
     index: Path
     failures_file: Path
     manifest: Path
-    statistics_file: Path | None
     shape: tuple[int, ...]
     dtype: str
     n_bytes: int
     recipe: Recipe
     engine: Engine
-    statistics_from: InputFile | None
+    statistics_from: StatisticsSource | None
     n_images: int
     n_done: int
     n_failed: int
@@ -164,15 +135,14 @@ class PreprocessResult(Result):
     @property
     def written(self) -> list[Path]:
         """Every file and folder that was written."""
-        files = [self.store, self.index, self.failures_file, self.statistics_file, self.manifest]
-        return [file for file in files if file is not None]
+        return [self.store, self.index, self.failures_file, self.manifest]
 
 
 def preprocess(
     table: LabelTable,
     folder: Path,
     output: Path,
-    options: Options = Options(),
+    options: Options = _DEFAULTS,
     *,
     workers: int | None = None,
     executor: Executor | None = None,
@@ -233,44 +203,6 @@ def preprocess(
         return run.finish()
 
 
-def check(options: Options) -> None:
-    """Raise UsageError for options that contradict each other."""
-    recipe = options.recipe
-    featurewise = recipe.standardize is Standardization.FEATUREWISE
-    if min(recipe.image_size) < 1:
-        raise UsageError("the image size is not positive", remedy="Give --image-size 320, for example.")
-    if options.fit_statistics and recipe.statistics is not None:
-        raise UsageError(
-            "--fit-stats and --stats exclude each other",
-            remedy="Fit on the training table; give the file for all others.",
-        )
-    if not featurewise and (options.fit_statistics or recipe.statistics is not None):
-        raise UsageError(
-            f"{recipe.standardize} standardization uses no statistics of a table",
-            remedy="Add --standardize featurewise, or leave out --fit-stats and --stats.",
-        )
-    if featurewise and not options.fit_statistics and recipe.statistics is None:
-        raise UsageError(
-            "featurewise standardization needs the statistics of the training table",
-            remedy="Fit them on the training table with --fit-stats, or give the file with --stats.",
-        )
-    if options.fit_sample is not None and not options.fit_statistics:
-        raise UsageError("--fit-sample is of no use without --fit-stats")
-    if recipe.format is StoreFormat.PNG and recipe.dtype is not PixelType.UINT8:
-        raise UsageError("PNGs hold grey levels, not standardized values", remedy="Add --dtype uint8.")
-    if options.engine is Engine.KERAS:
-        _check_keras(recipe)
-
-
-def _check_keras(recipe: Recipe) -> None:
-    if recipe.dtype is not PixelType.FLOAT32 or recipe.format is not StoreFormat.NPY:
-        raise UsageError("the Keras engine gives standardized float32 values", remedy="Leave out --dtype and --format.")
-    if recipe.interpolation is Interpolation.AREA:
-        raise UsageError(
-            "Keras has no area interpolation", remedy="Add --interpolation nearest (its default), or bilinear."
-        )
-
-
 class _Run:
     """One run: its parts in the order in which they happen."""
 
@@ -322,7 +254,7 @@ class _Run:
         if self.options.strict and self.located.n_found < self.table.n_images:
             position = self.located.paths.index(None)
             raise ImageError(f"{self.table.images[position]}: {self._why_not(position)}")
-        for name in (ROWS, INDEX, FAILURES, MANIFEST, STATISTICS):
+        for name in (ROWS, INDEX, FAILURES, MANIFEST):
             self.outputs.refuse_input(self.output / name)
         if self.options.start_over or self.options.engine is Engine.KERAS:
             shutil.rmtree(self.partial, ignore_errors=True)
@@ -524,10 +456,8 @@ class _Run:
         # While there is no manifest, nothing here looks finished.
         with contextlib.suppress(FileNotFoundError):
             (self.output / MANIFEST).unlink()
-        if self.options.fit_statistics:
-            if self.recipe.statistics is None:
-                self.recipe = replace(self.recipe, statistics=self._statistics_of_journal())
-            self.outputs.write_json(STATISTICS, self._statistics_document())
+        if self.options.fit_statistics and self.recipe.statistics is None:
+            self.recipe = replace(self.recipe, statistics=self._statistics_of_journal())
         n_done, failures = write_index(
             self.outputs, self.table, self.recipe, self._records(), self._why_not, index=INDEX, failures=FAILURES
         )
@@ -558,18 +488,6 @@ class _Run:
                 n_images += 1
         return _statistics(joined, n_images)
 
-    def _statistics_document(self) -> dict[str, Any]:
-        assert self.recipe.statistics is not None
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "cxr_version": __version__,
-            "fitted_on": plain(self.table.source),
-            "fit_sample": self.options.fit_sample,
-            "seed": self.options.seed,
-            "recipe": plain(replace(self.recipe, statistics=None)),
-            "statistics": self.recipe.statistics.to_dict(),
-        }
-
     def _store(self) -> Path:
         return self.output / (PICTURES if self.recipe.format is StoreFormat.PNG else ROWS)
 
@@ -577,6 +495,7 @@ class _Run:
         for writer in (self.rows, self.pictures):
             if writer is not None:
                 writer.finish(self._store())
+        self.rows = self.pictures = None
 
     def _result(self, n_done: int, failures: tuple[Failure, ...], comparison: Comparison) -> PreprocessResult:
         store = self._store()
@@ -590,7 +509,6 @@ class _Run:
             index=self.output / INDEX,
             failures_file=self.output / FAILURES,
             manifest=self.output / MANIFEST,
-            statistics_file=self.output / STATISTICS if self.options.fit_statistics else None,
             shape=(n_done, *self.recipe.row_shape),
             dtype=self.recipe.dtype.value,
             n_bytes=n_bytes,
@@ -608,7 +526,9 @@ class _Run:
 
     def _manifest(self, result: PreprocessResult) -> dict[str, Any]:
         inputs = [self.table.source]
-        inputs += [] if self.options.statistics_from is None else [self.options.statistics_from]
+        source = self.options.statistics_from
+        inputs += [] if source is None else [source.manifest]
+        fitted_on = source.fitted_on if source is not None else self.table.source
         return {
             "schema_version": SCHEMA_VERSION,
             "command": "preprocess",
@@ -619,6 +539,7 @@ class _Run:
             "uncertain": self.table.uncertain,
             "recipe": plain(self.recipe),
             "epsilon": EPSILON,
+            "statistics_fitted_on": None if self.recipe.statistics is None else plain(fitted_on),
             "engine": self.options.engine.value,
             "fit_sample": self.options.fit_sample,
             "seed": self.options.seed,

@@ -22,7 +22,15 @@ Records = Iterable[tuple[int, ImageRecord | str]]
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that is not in the store, and why."""
+    """An image that is not in the store.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    reason
+        Why not.
+    """
 
     image: str
     reason: str
@@ -34,8 +42,14 @@ class Pixels:
 
     Attributes
     ----------
-    minimum, maximum, mean, std
+    minimum
+        Smallest value.
+    maximum
+        Largest value.
+    mean
         Over all pixels.
+    std
+        Population standard deviation over all pixels.
     saturated
         Share of pixels at black or white; after preprocessing, of those that were so before they were standardized.
     """
@@ -49,7 +63,23 @@ class Pixels:
 
 @dataclass(frozen=True)
 class ComparedImage:
-    """One image: its source (size in pixels, mode as Pillow names it), and its pixels before and after."""
+    """One image before and after.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    height
+        Of the source, in pixels.
+    width
+        Of the source, in pixels.
+    mode
+        Of the source, as Pillow names it.
+    before
+        The source's pixels, in grey levels from 0 to 255.
+    after
+        The standardized values.
+    """
 
     image: str
     height: int
@@ -61,7 +91,19 @@ class ComparedImage:
 
 @dataclass(frozen=True)
 class SourceSizes:
-    """Range of the sizes of the sources, in pixels."""
+    """Range of the sizes of the sources.
+
+    Attributes
+    ----------
+    min_height
+        In pixels.
+    max_height
+        In pixels.
+    min_width
+        In pixels.
+    max_width
+        In pixels.
+    """
 
     min_height: int
     max_height: int
@@ -79,8 +121,10 @@ class Comparison:
         How many.
     sizes
         Of the sources; None without images.
-    before, after
-        Over all pixels of all images; None without images.
+    before
+        All pixels of all sources, in grey levels from 0 to 255; None without images.
+    after
+        All standardized values of all images; None without images.
     sample
         Some images one by one, in the order of the table.
     """

@@ -36,11 +36,14 @@ class Statistics(Result):
 
     Attributes
     ----------
-    mean, std
-        Of all pixels of all images together after resizing, in grey levels from 0 to 255; population standard
-        deviation (ddof 0).
-    n_images, n_pixels
-        How much they were fitted on.
+    mean
+        Of all pixels of all images together after resizing, in grey levels from 0 to 255.
+    std
+        Population standard deviation (ddof 0) of the same.
+    n_images
+        Images they were fitted on.
+    n_pixels
+        Pixels they were fitted on.
     """
 
     mean: float

@@ -32,6 +32,10 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["TRAIN", "VALID", "--images", "IMAGES", "--remove-from", "train"],
         ["TRAIN", "VALID", "--no-plots"],
     ),
+    "preprocess": (
+        ["TRAIN", "--images", "IMAGES", "--image-size", "64", "--sample", "2", "--workers", "2"],
+        ["TRAIN", "--images", "IMAGES", "--image-size", "8", "--no-plots"],
+    ),
     "split": (["TRAIN"], ["TRAIN", "--no-plots"]),
     "weights": (["TRAIN", "--save", "weights.json"], ["TRAIN", "--no-plots"]),
     "build-model": (

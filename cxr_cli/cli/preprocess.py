@@ -1,0 +1,326 @@
+"""``cxr preprocess``: decode, resize, standardize and store the images of a table."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from cxr_cli.cli import console
+from cxr_cli.cli.options import (
+    ClusterOption,
+    ImagesOption,
+    JsonOption,
+    LabelsArgument,
+    NoPlotsOption,
+    OutputOption,
+    SchemaOption,
+    SeedOption,
+    Uncertain,
+    UncertainOption,
+    WorkersOption,
+    output_folder,
+)
+from cxr_cli.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from cxr_cli.data.files import Outputs
+    from cxr_cli.data.labels import LabelTable
+    from cxr_cli.services.preprocess import PreprocessResult, Start
+    from cxr_cli.services.preprocess_index import Pixels
+    from cxr_cli.services.preprocess_options import Options
+
+
+class Standardize(StrEnum):
+    """Standardization schemes."""
+
+    SAMPLEWISE = "samplewise"
+    FEATUREWISE = "featurewise"
+    IMAGENET = "imagenet"
+    NONE = "none"
+
+
+class Resize(StrEnum):
+    """Interpolations."""
+
+    AREA = "area"
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+class Dtype(StrEnum):
+    """What the store holds."""
+
+    FLOAT32 = "float32"
+    UINT8 = "uint8"
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    NPY = "npy"
+    PNG = "png"
+
+
+class Engine(StrEnum):
+    """Who makes the pixels."""
+
+    FAST = "fast"
+    KERAS = "keras"
+
+
+def preprocess(
+    labels: LabelsArgument,
+    images: ImagesOption = None,
+    image_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Size of the result in pixels: 320, or HEIGHTxWIDTH.")
+    ] = "320",
+    standardize: Annotated[
+        Standardize,
+        typer.Option(
+            help="samplewise: each image by its own mean and deviation; featurewise: by those of the training table; "
+            "imagenet: as DenseNet's preprocess_input; none: grey levels."
+        ),
+    ] = Standardize.SAMPLEWISE,
+    interpolation: Annotated[
+        Resize, typer.Option(help="How images are resized. nearest is Keras' default; it drops fine structure.")
+    ] = Resize.AREA,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(
+            help="float32: standardized values. uint8: grey levels, a quarter of the size, standardized on reading. "
+            "Default: float32; uint8 for PNGs.",
+            show_default=False,
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="npy: one array of all images. png: one file per image.")] = Format.NPY,
+    fit_stats: Annotated[
+        bool, typer.Option("--fit-stats", help="Fit the statistics for featurewise on this table: the training table.")
+    ] = False,
+    fit_sample: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Fit them on N of its images, drawn at random. Default: on all."),
+    ] = None,
+    stats: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Use the statistics in the preprocess.json (or its folder) of the training table."
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="fast, or keras: Keras' own ImageDataGenerator, one process, to compare with."),
+    ] = Engine.FAST,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that fails.")] = False,
+    start_over: Annotated[
+        bool, typer.Option("--start-over", help="Discard what an unfinished run left instead of continuing it.")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=0, metavar="N", help="Compare N images one by one, before and after.")] = 4,
+    augment: Annotated[
+        bool,
+        typer.Option(
+            "--augment",
+            help="Draw what ImageDataGenerator's flips, rotations, shifts and zooms would do to these images.",
+        ),
+    ] = False,
+    seed: SeedOption = 0,
+    output: OutputOption = None,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = Uncertain.IGNORE,
+    no_plots: NoPlotsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Decode, resize and standardize every image of a table, store them for training, and compare before with after.
+
+    A run that was interrupted continues where it stopped when the command is repeated. Exit code 1: some images are
+    missing or damaged and not in the store; failures.csv names them.
+    """
+    from cxr_cli.data.files import Outputs
+    from cxr_cli.data.folders import find_image_folder
+    from cxr_cli.data.labels import read_labels
+    from cxr_cli.data.resize import Interpolation
+    from cxr_cli.services import preprocess_options
+    from cxr_cli.services.preparation import PixelType, Recipe, StoreFormat
+    from cxr_cli.services.standardization import Standardization
+
+    chosen_dtype = dtype or (Dtype.UINT8 if format is Format.PNG else Dtype.FLOAT32)
+    recipe = Recipe(
+        image_size=_image_size(image_size),
+        standardize=Standardization(standardize.value),
+        interpolation=Interpolation(interpolation.value),
+        dtype=PixelType(chosen_dtype.value),
+        format=StoreFormat(format.value),
+    )
+    source = None
+    if stats is not None:
+        statistics, source = preprocess_options.read_statistics(stats, recipe)
+        recipe = replace(recipe, statistics=statistics)
+    options = preprocess_options.Options(
+        recipe=recipe,
+        engine=preprocess_options.Engine(engine.value),
+        fit_statistics=fit_stats,
+        fit_sample=fit_sample,
+        statistics_from=source,
+        strict=strict,
+        start_over=start_over,
+        seed=seed,
+        n_sample=sample,
+    )
+    preprocess_options.check(options)
+    table = read_labels(labels, schema=schema, uncertain=uncertain.value, allow_unsafe_names=True)
+    folder = find_image_folder(labels, images)
+    if folder is None:
+        raise ImageError(f"{labels}: no image folder beside it", remedy="Give the image folder with --images.")
+    outputs = Outputs(output_folder(output, "preprocess"), [labels])
+    if engine is Engine.KERAS:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        with console.quiet_libraries():
+            import cxr_cli.models.generator  # noqa: F401
+    result = _run(table, folder, outputs, options, workers, cluster)
+    outputs.written += result.written
+    if not no_plots and result.n_done:
+        _plot(outputs, result, folder, seed, augment)
+    inputs = [table.source] if source is None else [table.source, source.manifest]
+    console.show("preprocess", result, _tables, as_json=as_json, inputs=inputs, outputs=outputs.written)
+    if result.n_failed:
+        console.warn(f"{result.n_failed:,} of {result.n_images:,} images are not in the store: {result.failures_file}")
+        raise typer.Exit(1)
+
+
+def _run(
+    table: LabelTable, folder: Path, outputs: Outputs, options: Options, workers: int | None, cluster: str | None
+) -> PreprocessResult:
+    from contextlib import ExitStack
+
+    from cxr_cli.services.cluster import open_executor
+    from cxr_cli.services.preprocess import preprocess as run
+
+    with ExitStack() as stack:
+        # Local processes are the service's own: it replaces those that die.
+        executor = None if cluster is None else stack.enter_context(open_executor(workers, cluster))
+        progress = stack.enter_context(console.progress_bar("preprocessing"))
+        return run(
+            table,
+            folder,
+            outputs.folder,
+            options,
+            workers=workers,
+            executor=executor,
+            progress=progress,
+            on_start=_announce,
+        )
+
+
+def _announce(start: Start) -> None:
+    size = f"{start.n_bytes / 1e9:,.2f} GB" if start.n_bytes >= 1e9 else f"{start.n_bytes / 1e6:,.1f} MB"
+    missing = f", {start.n_missing:,} are missing" if start.n_missing else ""
+    again = f", continuing after {start.n_done_before:,}" if start.n_done_before else ""
+    console.note(
+        f"{start.n_images - start.n_missing:,} of {start.n_images:,} images{missing}; up to {size} go to "
+        f"{start.target}{again}"
+    )
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip())
+    if match is None:
+        raise UsageError(f"--image-size {text}", expected="pixels, as 320, or HEIGHTxWIDTH")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _plot(outputs: Outputs, result: PreprocessResult, folder: Path, seed: int, augment: bool) -> None:
+    from cxr_cli.plots import preprocess as plots
+    from cxr_cli.services.preprocess_films import read_films
+
+    outputs.write_figure("distributions.png", plots.plot_distributions(result.index, result.recipe))
+    films = read_films(folder, [image.image for image in result.comparison.sample], result.recipe)
+    if not films:
+        return
+    outputs.write_figure("films.png", plots.plot_films(films, result.recipe))
+    if augment:
+        from cxr_cli.plots.augmentation import augmentation_sheet
+        from cxr_cli.services.augmentation import Ranges, preview
+
+        sheet = [(film.image, preview(film.resized, Ranges(), seed=seed + number)) for number, film in enumerate(films)]
+        outputs.write_figure("augmentation.png", augmentation_sheet(sheet))
+
+
+def _tables(result: PreprocessResult) -> Iterator[RenderableType]:
+    recipe = result.recipe
+    size = " × ".join(f"{side:,}" for side in result.shape)
+    yield Text(
+        f"{result.store}: {size}, {result.dtype}, {result.n_bytes / 1e6:,.1f} MB; {recipe.standardize.value}, "
+        f"{recipe.interpolation.value}" + (" (Keras engine)" if result.engine.value == "keras" else "")
+    )
+    if recipe.statistics is not None:
+        yield Text(_statistics(result))
+    comparison = result.comparison
+    if comparison.before is not None and comparison.after is not None and comparison.sizes is not None:
+        sizes = comparison.sizes
+        rows: list[tuple[object, ...]] = []
+        for image in comparison.sample:
+            shape = f"{image.width} × {image.height}, {image.mode}"
+            rows += _two_rows(image.image, shape, image.before, image.after, recipe.image_size)
+        shape = f"{_range(sizes.min_width, sizes.max_width)} × {_range(sizes.min_height, sizes.max_height)}"
+        rows += _two_rows(f"all {comparison.n_images:,}", shape, comparison.before, comparison.after, recipe.image_size)
+        yield console.table(
+            "Before and after",
+            ["image", "", "width × height", "min", "max", "mean", "std", "saturated"],
+            rows,
+            text_columns=2,
+            caption="before: grey levels, 255 is white; saturated: share of pixels at black or white",
+        )
+    if result.n_failed:
+        yield _failures(result)
+
+
+def _statistics(result: PreprocessResult) -> str:
+    statistics = result.recipe.statistics
+    assert statistics is not None
+    source = result.statistics_from
+    where = "this table" if source is None else f"{source.fitted_on.path} ({source.manifest.path})"
+    return (
+        f"statistics: mean {statistics.mean:.4f}, standard deviation {statistics.std:.4f} in grey levels, fitted on "
+        f"{statistics.n_images:,} images of {where}"
+    )
+
+
+def _two_rows(
+    name: str, shape: str, before: Pixels, after: Pixels, size: tuple[int, int]
+) -> Iterator[tuple[object, ...]]:
+    yield (name, "before", shape, *_numbers(before, 1))
+    yield ("", "after", f"{size[1]} × {size[0]}", *_numbers(after, 3))
+
+
+def _numbers(pixels: Pixels, digits: int) -> Iterator[str]:
+    for value in (pixels.minimum, pixels.maximum, pixels.mean, pixels.std):
+        # Adding 0.0 turns the -0.0 of a rounded trifle into 0.0.
+        yield f"{round(value, digits) + 0.0:.{digits}f}"
+    yield console.percent(pixels.saturated)
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _failures(result: PreprocessResult) -> RenderableType:
+    more = result.n_failed - len(result.failures)
+    return console.table(
+        f"{result.n_failed:,} images failed, {result.n_missing:,} of them are missing",
+        ["image", "reason"],
+        [(failure.image, failure.reason) for failure in result.failures],
+        text_columns=2,
+        caption=f"and {more:,} more in {result.failures_file}" if more else None,
+    )

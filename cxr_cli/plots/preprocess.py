@@ -1,0 +1,167 @@
+"""Films before and after preprocessing: side by side, their histograms, and what was done to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from cxr_cli.services.preparation import Recipe
+from cxr_cli.services.preprocess_films import Film
+from cxr_cli.services.standardization import Standardization
+
+# Okabe and Ito: colours that colour-blind people tell apart.
+_BEFORE, _AFTER = "#E69F00", "#0072B2"
+_UNITS = {
+    Standardization.SAMPLEWISE: "standard deviations of the image",
+    Standardization.FEATUREWISE: "standard deviations of the training images",
+    Standardization.IMAGENET: "standard deviations of ImageNet (three channels)",
+    Standardization.NONE: "grey level",
+}
+
+
+def plot_films(films: Sequence[Film], recipe: Recipe) -> Figure:
+    """Draw each film before and after, and both histograms in one frame.
+
+    Parameters
+    ----------
+    films
+        What `cxr_cli.services.preprocess_films.read_films` returned; at least one.
+    recipe
+        How they were preprocessed.
+
+    Returns
+    -------
+    Figure
+        One row per film: source, result, histograms (grey level below, standardized value above).
+    """
+    figure = Figure(figsize=(11, 0.8 + 3.1 * len(films)), layout="constrained")
+    panels = figure.subplots(len(films), 3, squeeze=False, width_ratios=(1, 1, 1.5))
+    for row, (film, (left, middle, right)) in enumerate(zip(films, panels, strict=True)):
+        _show(left, film.before, 0, 255)
+        height, width = film.before.shape
+        left.set_title(f"{film.image}\nbefore: {width} × {height}, grey levels 0–255", fontsize=9)
+        after = _grey(film.after)
+        _show(middle, after, *_window(after))
+        middle.set_title(
+            f"after: {recipe.image_size[1]} × {recipe.image_size[0]}\n"
+            f"{after.min():.2f} to {after.max():.2f}, mean {_number(after.mean())}, std {after.std():.2f}",
+            fontsize=9,
+        )
+        _draw_histograms(right, film, _UNITS[recipe.standardize], first=row == 0, last=row == len(films) - 1)
+    return figure
+
+
+def _number(value: float) -> str:
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text
+
+
+def _grey(after: NDArray[np.float32]) -> NDArray[np.float32]:
+    return after[..., 1] if after.ndim == 3 else after
+
+
+def _window(after: NDArray[np.float32]) -> tuple[float, float]:
+    low, high = float(after.min()), float(after.max())
+    return (low, high) if high > low else (low - 1, high + 1)
+
+
+def _show(axes: Axes, pixels: NDArray[np.float32], low: float, high: float) -> None:
+    axes.imshow(pixels, cmap="gray", vmin=low, vmax=high, interpolation="antialiased")
+    axes.set_axis_off()
+
+
+def _draw_histograms(axes: Axes, film: Film, unit: str, *, first: bool, last: bool) -> None:
+    axes.hist(film.before.ravel(), bins=64, range=(0, 256), density=True, color=_BEFORE, alpha=0.55, label="before")
+    above = axes.twiny()
+    above.hist(
+        film.after.ravel(), bins=64, density=False, weights=_shares(film, above), histtype="step", color=_AFTER, lw=1.6
+    )
+    low, high = _matching_range(film)
+    axes.set_xlim(0, 256)
+    above.set_xlim(low, high)
+    axes.set_yticks([])
+    axes.tick_params(axis="x", colors="#9A6A00")
+    above.tick_params(axis="x", colors=_AFTER)
+    axes.set_ylabel("share of pixels")
+    if last:
+        axes.set_xlabel("before: grey level", color="#9A6A00")
+    if first:
+        above.set_xlabel(f"after: {unit}", color=_AFTER)
+
+
+def _shares(film: Film, above: Axes) -> NDArray[np.float64]:
+    """Weigh pixels so that the step line encloses the same area as the histogram below it."""
+    low, high = _matching_range(film)
+    values = film.after.ravel()
+    edges = np.histogram_bin_edges(values, bins=64)
+    # Density on the lower axis: a step on the upper axis is as wide there as its share of the range says.
+    bin_width = (edges[1] - edges[0]) * 256 / (high - low) if high > low else 1.0
+    return np.full(values.size, 1 / (values.size * bin_width))
+
+
+def _matching_range(film: Film) -> tuple[float, float]:
+    """Return the range that the upper axis needs for equal grey levels to lie above each other."""
+    before, after = film.before, film.after
+    spread = float(before.std())
+    if spread == 0 or float(after.std()) == 0:
+        centre = float(after.mean())
+        return centre - 1, centre + 1
+    scale = float(after.std()) / spread
+    offset = float(after.mean()) - float(before.mean()) * scale
+    return offset, offset + 256 * scale
+
+
+def plot_distributions(index: Path, recipe: Recipe) -> Figure:
+    """Draw how means and standard deviations of single images are distributed, before and after.
+
+    Parameters
+    ----------
+    index
+        The ``index.csv`` of the store.
+    recipe
+        How the images were preprocessed.
+    """
+    table = pd.read_csv(index)
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    panels = figure.subplots(2, 2)
+    rows = (
+        ("before", "grey level", _BEFORE, panels[0]),
+        ("after", _UNITS[recipe.standardize], _AFTER, panels[1]),
+    )
+    for when, unit, colour, (left, right) in rows:
+        _draw_distribution(left, table[f"{when}_mean"].to_numpy(float), f"mean {when}", unit, colour)
+        _draw_distribution(right, table[f"{when}_std"].to_numpy(float), f"standard deviation {when}", unit, colour)
+    figure.suptitle(f"{len(table):,} images, {recipe.standardize.value} standardization, {recipe.interpolation.value}")
+    return figure
+
+
+def _draw_distribution(axes: Axes, values: NDArray[np.float64], title: str, unit: str, colour: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(unit)
+    axes.set_ylabel("images")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if not len(values):
+        axes.text(0.5, 0.5, "no images", ha="center", transform=axes.transAxes)
+        return
+    centre, spread = float(values.mean()), float(np.ptp(values))
+    if spread < 1e-4 * max(abs(centre), 1.0):
+        # All the same but for rounding: one bar at the value, not 30 of noise.
+        axes.bar([centre], [len(values)], width=0.05, color=colour)
+        axes.set_xlim(centre - 1, centre + 1)
+        axes.annotate(
+            f"{_number(centre)} for all {len(values):,}",
+            (centre, len(values)),
+            xytext=(8, -4),
+            textcoords="offset points",
+            va="top",
+            fontsize=9,
+        )
+        return
+    axes.hist(values, bins=min(40, max(8, len(values) // 4)), color=colour)

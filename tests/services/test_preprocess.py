@@ -1,0 +1,427 @@
+import hashlib
+import json
+import os
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxr_cli.data.images import read_gray
+from cxr_cli.data.labels import read_labels
+from cxr_cli.data.resize import Interpolation, nearest
+from cxr_cli.errors import ImageError, InputError, OutputError, UsageError
+from cxr_cli.services import preparation
+from cxr_cli.services import preprocess as module
+from cxr_cli.services.preparation import PixelType, Recipe, StoreFormat, prepare_image
+from cxr_cli.services.preprocess import preprocess
+from cxr_cli.services.preprocess_options import Engine, Options, read_statistics
+from cxr_cli.services.standardization import Standardization
+
+SIZE = (16, 24)
+SMALL = Recipe(image_size=SIZE)
+UINT8 = replace(SMALL, dtype=PixelType.UINT8)
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Twelve films of many kinds, two of them broken and one missing, and the table that names all 15."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"{patient:08d}_000.png" for patient in range(1, 16)]
+    for place, name in enumerate(names):
+        pixels = rng.integers(0, 256, (40 + place, 50), dtype=np.uint8)
+        image = Image.fromarray(pixels)
+        if place == 2:
+            image = Image.fromarray(pixels.astype(np.uint16) * 257)
+        elif place == 4:
+            image = Image.fromarray(rng.integers(0, 256, (40, 50, 4), dtype=np.uint8))
+        elif place == 6:
+            image = Image.new("L", (30, 30), 99)
+        image.save(folder / name)
+    (folder / names[3]).write_text("a text file")
+    broken = bytearray((folder / names[8]).read_bytes())
+    broken[60] ^= 1
+    (folder / names[8]).write_bytes(broken)
+    (folder / names[10]).unlink()
+    rows = [f"{name},{place % 2},{place % 3 == 0:d},{place + 1}" for place, name in enumerate(names)]
+    (tmp_path / "labels.csv").write_text("\n".join(["Image,Effusion,Mass,PatientId", *rows]) + "\n")
+    return read_labels(tmp_path / "labels.csv"), folder
+
+
+def run(films, output, recipe=SMALL, **options):
+    where = {name: options.pop(name) for name in ("workers", "executor", "progress", "on_start") if name in options}
+    return preprocess(*films, output, Options(recipe, **options), **where)
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_first_film_has_the_published_values(real_data, tmp_path):
+    table = tmp_path / "one.csv"
+    lines = (real_data / "nih" / "train-small.csv").read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:2]))
+    recipe = Recipe(interpolation=Interpolation.NEAREST)
+    result = preprocess(read_labels(table), real_data / "nih" / "images-small", tmp_path / "store", Options(recipe))
+    film = np.load(result.store)[0]
+    assert film.shape == (320, 320)
+    assert film.max() == pytest.approx(1.7999, abs=5e-5)
+    assert film.min() == pytest.approx(-1.7404, abs=5e-5)
+    assert film.mean() == pytest.approx(0, abs=5e-5)
+    assert film.std() == pytest.approx(1, abs=5e-5)
+
+
+def test_store_index_and_failures(films, tmp_path):
+    result = run(films, tmp_path / "out")
+    table, folder = films
+    index = pd.read_csv(tmp_path / "out" / "index.csv", dtype={"image": str, "patient_id": str})
+    pixels = np.load(tmp_path / "out" / "images.npy", mmap_mode="r")
+    assert pixels.shape == result.shape == (12, *SIZE) and pixels.dtype == np.float32
+    sound = [place for place in range(15) if place not in (3, 8, 10)]
+    assert index["image"].tolist() == [table.images[place] for place in sound]
+    assert index["patient_id"].tolist() == [str(place + 1) for place in sound]
+    np.testing.assert_array_equal(index[["Effusion", "Mass"]].to_numpy(), table.labels[sound])
+    assert index["source_mode"].tolist()[2:5] == ["I;16", "RGBA", "L"]
+    for row, place in enumerate(sound):
+        source = read_gray(folder / table.images[place])
+        levels = source.pixels * (255 / source.full_scale)
+        line = index.iloc[row]
+        assert (line["source_height"], line["source_width"]) == source.pixels.shape
+        assert line["before_mean"] == pytest.approx(levels.mean(), rel=1e-6)
+        assert line["before_std"] == pytest.approx(levels.std(), rel=1e-6, abs=1e-9)
+        assert (line["before_minimum"], line["before_maximum"]) == pytest.approx((levels.min(), levels.max()), rel=1e-6)
+        np.testing.assert_array_equal(pixels[row], prepare_image(str(folder / table.images[place]), SMALL)[0])
+        assert line["after_maximum"] == pytest.approx(pixels[row].max(), abs=1e-4)
+        assert line["after_mean"] == pytest.approx(0, abs=1e-5)
+    failures = pd.read_csv(tmp_path / "out" / "failures.csv", dtype=str)
+    assert failures["image"].tolist() == [table.images[place] for place in (3, 8, 10)]
+    assert "not an image" in failures["reason"][0]
+    assert "CRC" in failures["reason"][1]
+    assert "no such file" in failures["reason"][2]
+    assert (result.n_images, result.n_done, result.n_failed, result.n_missing) == (15, 12, 3, 1)
+    assert [failure.image for failure in result.failures] == failures["image"].tolist()
+    assert str(tmp_path) not in (tmp_path / "out" / "failures.csv").read_text()
+
+
+def test_comparison(films, tmp_path):
+    result = run(films, tmp_path / "out", n_sample=3)
+    comparison = result.comparison
+    table, folder = films
+    sources = [read_gray(folder / name) for name in pd.read_csv(result.index)["image"]]
+    levels = np.concatenate([source.pixels.ravel() * (255 / source.full_scale) for source in sources])
+    assert comparison.n_images == 12
+    assert comparison.before.mean == pytest.approx(levels.mean(), rel=1e-9)
+    assert comparison.before.std == pytest.approx(levels.std(), rel=1e-9)
+    assert comparison.before.saturated == pytest.approx(np.isin(levels, (0, 255)).mean())
+    pixels = np.load(result.store).astype(float)
+    assert comparison.after.std == pytest.approx(pixels.std(), rel=1e-4)
+    assert comparison.after.maximum == pytest.approx(pixels.max(), rel=1e-5)
+    assert (comparison.sizes.min_height, comparison.sizes.max_height) == (30, 54)
+    assert [image.image for image in comparison.sample] == sorted(image.image for image in comparison.sample)
+    assert len(comparison.sample) == 3
+    assert run(films, tmp_path / "again", n_sample=3).comparison.sample == comparison.sample
+
+
+@pytest.mark.parametrize("recipe", [SMALL, UINT8, replace(UINT8, format=StoreFormat.PNG)], ids=["f", "u", "png"])
+def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
+    alone = contents((run(films, tmp_path / "alone", recipe), tmp_path / "alone")[1])
+    monkeypatch.setattr(module, "_TASK_IMAGES", 2)
+    with ThreadPoolExecutor(3) as pool:
+        run(films, tmp_path / "threads", recipe, executor=pool)
+    run(films, tmp_path / "processes", recipe, workers=2)
+    assert contents(tmp_path / "threads") == alone
+    assert contents(tmp_path / "processes") == alone
+
+
+def test_progress_and_start(films, tmp_path):
+    told, starts = [], []
+    run(films, tmp_path / "out", progress=lambda *at: told.append(at), on_start=starts.append)
+    assert told[0] == (0, 14) and told[-1] == (14, 14)
+    (start,) = starts
+    assert (start.n_images, start.n_missing, start.n_done_before) == (15, 1, 0)
+    assert start.n_bytes == 14 * 16 * 24 * 4
+
+
+class Killed(BaseException):
+    """Stands for what ends a process between two steps."""
+
+
+@pytest.mark.parametrize("recipe", [SMALL, UINT8, replace(UINT8, format=StoreFormat.PNG)], ids=["f", "u", "png"])
+def test_a_run_interrupted_anywhere_continues_to_the_same_bytes(films, tmp_path, monkeypatch, recipe):
+    run(films, tmp_path / "whole", recipe)
+    whole = contents(tmp_path / "whole")
+    monkeypatch.setattr(module, "_TASK_IMAGES", 3)
+    again = tmp_path / "again"
+    for stop_at in (3, 9, 12):
+
+        def stop(done, total, stop_at=stop_at):
+            if done == stop_at:
+                raise Killed
+
+        with pytest.raises(Killed):
+            run(films, again, recipe, progress=stop, workers=0)
+        assert not (again / "preprocess.json").exists()
+        assert not (again / "images.npy").exists()
+    result = run(films, again, recipe, workers=0)
+    assert result.n_done_before == 12
+    assert contents(again) == whole
+
+
+@pytest.mark.parametrize("recipe", [SMALL, replace(UINT8, format=StoreFormat.PNG)], ids=["npy", "png"])
+def test_interrupted_among_the_last_steps(films, tmp_path, monkeypatch, recipe):
+    run(films, tmp_path / "out", recipe)
+    whole = contents(tmp_path / "out")
+    steps = ["unlink", "write_index", "compare", "_finish_store", "_manifest"]
+    for step in steps:
+        with monkeypatch.context() as patch:
+
+            def stop(*arguments, **options):
+                raise Killed
+
+            target = module if step in ("write_index", "compare") else module._Run
+            if step == "unlink":
+                patch.setattr(module._Run, "_records", stop)
+            else:
+                patch.setattr(target, step, stop)
+            with pytest.raises(Killed):
+                run(films, tmp_path / "out", recipe)
+        assert not (tmp_path / "out" / "preprocess.json").exists(), step
+    result = run(films, tmp_path / "out", recipe)
+    assert result.n_done_before == 14
+    assert contents(tmp_path / "out") == whole
+
+
+def test_another_run_in_the_same_folder_is_refused_unless_it_starts_over(films, tmp_path):
+    def stop(done, total):
+        if done:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(films, tmp_path / "out", progress=stop)
+    with pytest.raises(OutputError, match="dtype was float32 and is uint8"):
+        run(films, tmp_path / "out", UINT8)
+    os.utime(films[1] / films[0].images[0], (1, 1))
+    with pytest.raises(OutputError, match="files was"):
+        run(films, tmp_path / "out")
+    assert run(films, tmp_path / "out", UINT8, start_over=True).n_done_before == 0
+
+
+def test_damaged_leftovers_are_noticed(films, tmp_path):
+    def stop(done, total):
+        if done:
+            raise Killed
+
+    for damage in (lambda path: path.unlink(), lambda path: os.truncate(path, 200)):
+        with pytest.raises(Killed):
+            run(films, tmp_path / "out", progress=stop, start_over=True)
+        damage(tmp_path / "out" / ".partial" / "images.npy")
+        with pytest.raises(OutputError, match="--start-over"):
+            run(films, tmp_path / "out")
+
+
+def test_second_run_replaces_the_first(films, tmp_path):
+    run(films, tmp_path / "out", UINT8)
+    first = contents(tmp_path / "out")
+    run(films, tmp_path / "out", replace(UINT8, format=StoreFormat.PNG))
+    run(films, tmp_path / "out", UINT8)
+    assert contents(tmp_path / "out").items() >= first.items()
+
+
+def test_pngs_are_the_resized_films(films, tmp_path):
+    result = run(films, tmp_path / "out", replace(UINT8, format=StoreFormat.PNG))
+    array = np.load(run(films, tmp_path / "npy", UINT8).store)
+    index = pd.read_csv(result.index)
+    for row, file in enumerate(index["file"]):
+        np.testing.assert_array_equal(read_gray(tmp_path / "out" / file).pixels, array[row])
+    assert result.store == tmp_path / "out" / "images"
+    assert result.n_bytes == sum(path.stat().st_size for path in result.store.iterdir())
+
+
+def test_16_bits_are_scaled_not_clipped(films, tmp_path):
+    table, folder = films
+    recipe = replace(SMALL, standardize=Standardization.NONE, interpolation=Interpolation.NEAREST)
+    made = np.load(run(films, tmp_path / "out", recipe).store)[2]
+    np.testing.assert_allclose(made, nearest(read_gray(folder / table.images[2]).pixels, SIZE) / 257, rtol=1e-6)
+
+
+def test_imagenet_has_three_channels_only_where_they_differ(films, tmp_path):
+    imagenet = replace(SMALL, standardize=Standardization.IMAGENET)
+    assert run(films, tmp_path / "float", imagenet).shape == (12, *SIZE, 3)
+    assert run(films, tmp_path / "uint8", replace(imagenet, dtype=PixelType.UINT8)).shape == (12, *SIZE)
+
+
+FEATUREWISE = replace(SMALL, standardize=Standardization.FEATUREWISE)
+
+
+@pytest.mark.parametrize("dtype", list(PixelType))
+def test_statistics_are_those_of_all_pixels_of_the_table(films, tmp_path, dtype):
+    recipe = replace(FEATUREWISE, dtype=dtype)
+    result = run(films, tmp_path / "out", recipe, fit_statistics=True)
+    plain = np.load(run(films, tmp_path / "plain", replace(SMALL, dtype=dtype, standardize=Standardization.NONE)).store)
+    statistics = result.recipe.statistics
+    assert statistics.mean == pytest.approx(plain.mean(dtype=float), rel=1e-7)
+    assert statistics.std == pytest.approx(plain.std(dtype=float), rel=1e-7)
+    assert (statistics.n_images, statistics.n_pixels) == (12, plain.size)
+    if dtype is PixelType.FLOAT32:
+        expected = (plain - np.float32(statistics.mean)) / np.float32(statistics.std + 1e-6)
+        np.testing.assert_array_equal(np.load(result.store), expected)
+
+
+def test_statistics_of_a_sample_depend_on_the_seed_only(films, tmp_path):
+    def fitted(name, seed):
+        result = run(films, tmp_path / name, FEATUREWISE, fit_statistics=True, fit_sample=5, seed=seed)
+        return result.recipe.statistics
+
+    one = fitted("a", 1)
+    assert one == fitted("b", 1) != fitted("c", 2)
+    assert one.n_images <= 5
+
+
+def test_statistics_are_fitted_once_however_often_a_run_is_interrupted(films, tmp_path, monkeypatch):
+    def stop(done, total):
+        if total == 14 and done == 14:
+            stop.times += 1
+            if stop.times == 2:  # the first time is the end of fitting
+                raise Killed
+
+    stop.times = 0
+    whole = run(films, tmp_path / "whole", FEATUREWISE, fit_statistics=True)
+    with pytest.raises(Killed):
+        run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True, progress=stop)
+    monkeypatch.setattr(module, "measure", None)
+    assert run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True, workers=0).recipe == whole.recipe
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_statistics_are_carried_to_other_tables(films, tmp_path):
+    fitted = run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    for path in (tmp_path / "train", tmp_path / "train" / "preprocess.json"):
+        statistics, source = read_statistics(path, FEATUREWISE)
+        assert statistics == fitted.recipe.statistics
+        assert source.fitted_on == films[0].source
+    recipe = replace(FEATUREWISE, statistics=statistics)
+    carried = run(films, tmp_path / "valid", recipe, statistics_from=source)
+    np.testing.assert_array_equal(np.load(carried.store), np.load(fitted.store))
+    manifest = json.loads(carried.manifest.read_text())
+    assert manifest["statistics_fitted_on"]["sha256"] == films[0].source.sha256
+    assert [item["path"] for item in manifest["inputs"]] == [str(films[0].path), source.manifest.path]
+    assert read_statistics(tmp_path / "valid", FEATUREWISE)[1].fitted_on == films[0].source
+
+
+def test_statistics_of_another_recipe_are_refused(films, tmp_path):
+    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    with pytest.raises(InputError, match=r"image size \(16, 24\), not \(32, 32\)"):
+        read_statistics(tmp_path / "train", replace(FEATUREWISE, image_size=(32, 32)))
+    run(films, tmp_path / "other")
+    with pytest.raises(InputError, match="holds no statistics"):
+        read_statistics(tmp_path / "other", FEATUREWISE)
+
+
+STATISTICS = {"statistics": object()}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "word"),
+    [
+        (FEATUREWISE, {}, "--fit-stats"),
+        (SMALL, {"fit_statistics": True}, "uses no statistics"),
+        (replace(FEATUREWISE, **STATISTICS), {"fit_statistics": True}, "exclude each other"),
+        (replace(SMALL, **STATISTICS), {}, "uses no statistics"),
+        (SMALL, {"fit_sample": 3}, "--fit-sample"),
+        (replace(SMALL, format=StoreFormat.PNG), {}, "grey levels"),
+        (replace(SMALL, image_size=(0, 5)), {}, "not positive"),
+        (SMALL, {"engine": Engine.KERAS}, "no area interpolation"),
+        (UINT8, {"engine": Engine.KERAS}, "float32"),
+    ],
+)
+def test_contradictions(films, tmp_path, recipe, options, word):
+    with pytest.raises(UsageError, match=word):
+        run(films, tmp_path / "out", recipe, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_strict_stops_at_the_first_failure(films, tmp_path):
+    table, folder = films
+    with pytest.raises(ImageError, match="00000011_000.png: no such file"):
+        run(films, tmp_path / "out", strict=True)
+    shutil.copy(folder / table.images[0], folder / table.images[10])
+    with pytest.raises(ImageError, match="00000004_000.png: is not an image"):
+        run(films, tmp_path / "out", strict=True)
+
+
+def test_no_image_at_all(films, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="none of the 15 images"):
+        preprocess(films[0], tmp_path / "empty", tmp_path / "out")
+
+
+def test_no_sound_image_is_an_empty_store(films, tmp_path):
+    table, folder = films
+    for path in folder.iterdir():
+        path.write_text("text")
+    result = run(films, tmp_path / "out")
+    assert (result.n_done, result.comparison.before, result.comparison.sample) == (0, None, ())
+    assert np.load(result.store).shape == (0, *SIZE)
+
+
+def test_a_disk_too_small_is_refused(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(OutputError, match="0.0 GB are free"):
+        run(films, tmp_path / "out")
+
+
+def test_links_that_leave_the_folder_are_not_followed(films, tmp_path):
+    table, folder = films
+    secret = tmp_path / "secret.png"
+    Image.new("L", (9, 9)).save(secret)
+    (folder / table.images[10]).symlink_to(secret)
+    result = run(films, tmp_path / "out")
+    assert result.failures[-1].image == table.images[10]
+    assert "leaves the image folder" in result.failures[-1].reason
+
+
+def test_inputs_are_not_overwritten(films, tmp_path):
+    table, folder = films
+    clash = tmp_path / "out" / "index.csv"
+    clash.parent.mkdir()
+    shutil.copy(table.path, clash)
+    before = clash.read_bytes()
+    with pytest.raises(OutputError, match="is an input"):
+        preprocess(read_labels(clash), folder, clash.parent)
+    assert clash.read_bytes() == before
+
+
+def kill_on_the_fifth(task):
+    """Prepare, but die over the fifth film whatever is tried."""
+    if any("00000005" in path for path in task.paths):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return preparation.prepare(task)
+
+
+@pytest.mark.slow
+def test_a_film_that_kills_its_process_is_a_failure_like_any_other(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_TASK_IMAGES", 3)
+    monkeypatch.setattr(module, "prepare", kill_on_the_fifth)
+    result = run(films, tmp_path / "out", workers=2)
+    assert (result.n_done, result.n_failed) == (11, 4)
+    assert result.failures[1].reason == "the process that decoded it died"
+    assert result.failures[1].image == "00000005_000.png"
+    monkeypatch.undo()
+    whole = np.load(run(films, tmp_path / "whole").store)
+    np.testing.assert_array_equal(np.load(result.store), np.delete(whole, 3, axis=0))
+
+
+def test_result_is_plain(films, tmp_path):
+    document = run(films, tmp_path / "out").to_dict()
+    assert json.loads(json.dumps(document)) == document
+    assert document["recipe"]["image_size"] == [16, 24]
