@@ -65,7 +65,10 @@ def test_examples_run(playground, page):
     """The blocks of a page run one after the other in one folder, as a reader would run them."""
     text = page.read_text(encoding="utf-8")
     (playground[1] / "codes").write_text("")
+    recorded = {command.partition(" | ")[0] for command, _ in make_docs.RECORDINGS.values()}
     for code in blocks(text, "shell"):
+        if code.strip() in recorded:  # the test of the recordings runs it
+            continue
         if "cxr preprocess" in code and "preprocess" not in COMMANDS:
             continue
         before = len(exit_codes(playground))
@@ -74,9 +77,9 @@ def test_examples_run(playground, page):
         codes = exit_codes(playground)[before:]
         assert set(codes) <= {0, 1} and done.returncode in {0, *codes}, f"{code}\n{done.stderr}"
         assert "Traceback" not in done.stderr
-    for code in blocks(text, "python"):
-        done = run([sys.executable, "-c", code], playground)
-        assert done.returncode == 0, f"{code}\n{done.stderr}"
+    # In one process, as in a notebook: starting TensorFlow takes longer than most examples.
+    done = run([sys.executable, "-c", "\n".join(blocks(text, "python"))], playground)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_block_of_code_says_what_it_is():

@@ -137,7 +137,7 @@ def _pairs(axes: Axes, positive: Sequence[float], negative: Sequence[float]) -> 
 
 
 def _name(axes: Axes, rows: Sequence[PathologyWeights]) -> None:
-    names = [row.pathology.replace("_", " ") + ("" if row.weighted else " (not weighted)") for row in rows]
+    names = [row.pathology + ("" if row.weighted else " (not weighted)") for row in rows]
     axes.set_yticks(range(len(rows)), labels=names)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.spines[["top", "right"]].set_visible(False)
