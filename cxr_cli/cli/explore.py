@@ -28,10 +28,11 @@ from cxr_cli.cli.options import (
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
     from cxr_cli.services.explore import ExploreResult, ImageSurvey, PatientFacts
+    from cxr_cli.services.groups import Breakdown
     from cxr_cli.services.image_survey import ImageCheck
 
-#: How many co-occurring pairs, broken and odd images the tables show; the JSON has all of them.
-_N_PAIRS, _N_FILES = 10, 20
+#: How many columns with missing cells, pairs, broken and odd images the tables show; the JSON has all of them.
+_N_COLUMNS, _N_PAIRS, _N_FILES = 3, 10, 20
 #: Numbers of images per patient up to the first bound are shown one by one, then in these ranges.
 _RANGES = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, None))
 
@@ -128,7 +129,9 @@ def _tables(result: ExploreResult) -> Iterator[RenderableType]:
 
 def _overview(result: ExploreResult) -> RenderableType:
     table, labels = result.table, result.labels
-    nulls = ", ".join(f"{column.name}: {column.n_null:,}" for column in table.columns if column.n_null)
+    with_nulls = sorted((column for column in table.columns if column.n_null), key=lambda column: -column.n_null)
+    nulls = ", ".join(f"{column.name}: {column.n_null:,}" for column in with_nulls[:_N_COLUMNS])
+    nulls += ", …" if len(with_nulls) > _N_COLUMNS else ""
     rows: list[tuple[str, object]] = [
         ("schema", table.schema),
         ("rows × columns", f"{table.n_rows:,} × {table.n_columns:,}"),
@@ -228,27 +231,11 @@ def _pairs(result: ExploreResult) -> RenderableType:
 
 def _groups(result: ExploreResult) -> Iterator[RenderableType]:
     parts = {"view": result.by_view, "sex": result.by_sex, "age": result.by_age}
-    groups = [(name, group) for name, part in parts.items() if part is not None for group in part.groups]
-    groups = [(name, group) for name, group in groups if group.n_images]
-    if not groups:
-        return
-    yield console.table(
-        "Prevalence by " + ", ".join(name for name, part in parts.items() if part is not None),
-        ["pathology", *(f"{name} {group.name}" for name, group in groups)],
-        [
-            ("(images)", *(group.n_images for _, group in groups)),
-            *(
-                (item.name, *(console.percent(group.prevalence[item.name]) for _, group in groups))
-                for item in sorted(result.pathologies, key=lambda item: -item.n_positive)
-            ),
-        ],
-        caption="; ".join(
-            f"{name} not known: {part.n_unknown:,} images"
-            for name, part in parts.items()
-            if part is not None and part.n_unknown
-        )
-        or None,
-    )
+    known = {name: part for name, part in parts.items() if part is not None}
+    # Ages have a table of their own, so that both fit into a narrow terminal.
+    for names in (known.keys() & {"view", "sex"}, known.keys() & {"age"}):
+        if names:
+            yield _prevalences(result, {name: part for name, part in known.items() if name in names})
     if result.differences:
         yield console.table(
             "Far commoner in one group",
@@ -266,6 +253,23 @@ def _groups(result: ExploreResult) -> Iterator[RenderableType]:
             caption="A model can learn to tell the group instead of the finding.",
             text_columns=2,
         )
+
+
+def _prevalences(result: ExploreResult, parts: Mapping[str, Breakdown]) -> RenderableType:
+    groups = [group for part in parts.values() for group in part.groups if group.n_images]
+    unknown = [f"{name} not known: {part.n_unknown:,} images" for name, part in parts.items() if part.n_unknown]
+    return console.table(
+        f"Prevalence by {' and '.join(parts)}",
+        ["pathology", *(group.name for group in groups)],
+        [
+            ("(images)", *(group.n_images for group in groups)),
+            *(
+                (item.name, *(console.percent(group.prevalence[item.name]) for group in groups))
+                for item in sorted(result.pathologies, key=lambda item: -item.n_positive)
+            ),
+        ],
+        caption="; ".join(unknown) or None,
+    )
 
 
 def _images(survey: ImageSurvey) -> Iterator[RenderableType]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from cxr_cli.data.images import GrayImage, read_gray
@@ -164,6 +164,7 @@ def age_sex_view(result: ExploreResult) -> Figure:
     known = {name: part for name, part in parts.items() if part is not None}
     order = sorted(range(len(result.pathologies)), key=lambda place: result.pathologies[place].n_positive)
     names = [result.pathologies[place].name for place in order]
+    values = [value for part in known.values() for group in part.groups for value in group.prevalence.values()]
     figure = Figure(figsize=(1.6 + 3.9 * len(known), 4.0 + 0.3 * len(names)), layout="constrained")
     grid = figure.subplots(2, len(known), squeeze=False, height_ratios=(2.4, 1.2 + 0.3 * len(names)))
     for column, (name, part) in enumerate(known.items()):
@@ -172,6 +173,7 @@ def age_sex_view(result: ExploreResult) -> Figure:
         else:
             _draw_sizes(grid[0, column], name, part)
         _draw_prevalences(grid[1, column], name, part, names)
+        _scale_prevalences(grid[1, column], values)
         grid[1, column].set_yticks(range(len(names)), labels=names if column == 0 else [""] * len(names))
     return figure
 
@@ -179,7 +181,7 @@ def age_sex_view(result: ExploreResult) -> Figure:
 def _draw_ages(axes: Axes, age: AgeFacts) -> None:
     decades = list(age.by_decade)
     axes.bar([decade + 5 for decade in decades], list(age.by_decade.values()), width=9, color=BLUE)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MultipleLocator(20))
     axes.yaxis.set_major_formatter(_THOUSANDS)
     axes.set_xlabel("Age (years)")
     axes.set_ylabel("Images")
@@ -217,16 +219,30 @@ def _draw_prevalences(axes: Axes, name: str, part: Breakdown, pathologies: Seque
         values = [group.prevalence[pathology] for group in groups if group.prevalence[pathology] >= 0]
         if values:
             axes.hlines(row, min(values), max(values), color=GREY, linewidth=1, zorder=1)
-    # Prevalences span three orders of magnitude, and zero is one of them.
-    axes.set_xscale("symlog", linthresh=0.001, linscale=0.4)
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
     axes.set_ylim(-0.6, len(pathologies) - 0.4)
-    axes.set_xlabel("Prevalence (%, logarithmic from 0.1)")
     axes.set_title(f"Prevalence by {name}", fontsize=10)
     # The commonest pathologies are on top, so the upper left is empty.
     axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
     _tidy(axes, "both")
+
+
+def _scale_prevalences(axes: Axes, values: Sequence[float]) -> None:
+    """Choose an axis that all of the values can be read from: prevalences often span three orders of magnitude."""
+    positive = [value for value in values if value > 0]
+    if not positive or min(positive) > max(positive) / 10:
+        axes.set_xlim(0, 1.08 * max([0.001, *positive]))
+        axes.set_xlabel("Prevalence (%)")
+    elif any(value == 0 for value in values):
+        least = 10.0 ** math.floor(math.log10(min(positive)))
+        axes.set_xscale("symlog", linthresh=least, linscale=0.4)  # a logarithmic axis has no place for none
+        axes.set_xlim(0, 1.5 * max(positive))
+        axes.set_xlabel(f"Prevalence (%, logarithmic from {100 * least:g})")
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(min(positive) / 1.5, 1.5 * max(positive))
+        axes.set_xlabel("Prevalence (%, logarithmic)")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def images(shown: Sequence[ImageFacts]) -> Figure:

@@ -112,6 +112,17 @@ def test_groups_are_drawn_with_their_prevalences(nih):
     assert men.get_xdata()[names.index("Edema")] == pytest.approx(nih.by_sex.groups[0].prevalence["Edema"])
 
 
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [([0.2, 0.9], "linear"), ([0.001, 0.9], "log"), ([0, 0.001, 0.9], "symlog"), ([0, 0], "linear")],
+)
+def test_prevalences_get_an_axis_that_shows_all_of_them(values, scale):
+    axes = Figure().subplots()
+    plots._scale_prevalences(axes, values)
+    low, high = axes.get_xlim()
+    assert axes.get_xscale() == scale and all(low <= value < high for value in values)
+
+
 def test_films_are_shown_as_they_are_with_their_findings(result):
     shown = result.images.check.sample
     axes = plots.images(shown).axes
