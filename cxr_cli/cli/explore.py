@@ -24,6 +24,7 @@ from cxr_cli.cli.options import (
     WorkersOption,
     output_folder,
 )
+from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
@@ -66,10 +67,12 @@ def explore(
 
     table = read_labels(labels, schema=schema, uncertain=uncertain.value)
     folder = find_image_folder(labels, images)
+    if check_images and folder is None:
+        raise UsageError("--check-images: there is no image folder beside the table", remedy="Name it with --images.")
     outputs = Outputs(output_folder(output, "explore"), [table.path])
     with ExitStack() as stack:
         executor = progress = None
-        if check_images and folder is not None:
+        if check_images:
             from cxr_cli.services.cluster import open_executor
 
             executor = stack.enter_context(open_executor(workers, cluster))

@@ -173,6 +173,13 @@ def test_bad_folders_are_one_clear_error(cxr, tmp_path, train):
     assert done.stdout == ""
 
 
+def test_images_that_should_be_checked_and_are_nowhere(cxr, train, tmp_path):
+    shutil.copy(train, tmp_path / "alone.csv")
+    assert cxr("explore", "alone.csv", "--no-plots").exit_code == 0
+    done = cxr("explore", "alone.csv", "--no-plots", "--check-images")
+    assert done.exit_code == 2 and "Name it with --images" in done.stderr and done.stdout == ""
+
+
 def test_mac_side_files_are_never_opened(cxr, copied):
     table, images = copied
     (images[0].parent / f"._{images[0].name}").write_bytes(b"Mac OS X")
