@@ -210,7 +210,12 @@ def _run(
     with ExitStack() as stack:
         # Local processes are the service's own: it replaces those that die.
         executor = None if cluster is None else stack.enter_context(open_executor(workers, cluster))
-        progress = stack.enter_context(console.progress_bar("preprocessing"))
+        bars: list[console.Progress] = []
+
+        def start(what: Start) -> None:
+            _announce(what)
+            bars.append(stack.enter_context(console.progress_bar("preprocessing")))
+
         return run(
             table,
             folder,
@@ -218,8 +223,8 @@ def _run(
             options,
             workers=workers,
             executor=executor,
-            progress=progress,
-            on_start=_announce,
+            progress=lambda done, total: bars[0](done, total),
+            on_start=start,
         )
 
 

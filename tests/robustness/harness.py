@@ -222,6 +222,8 @@ def check(
     for name, content in digest(folder).items():
         if is_temporary(name):
             assert killed, f"{name} was left behind; {seen}"
+        elif is_unfinished_work(name):
+            assert run.code not in (0, 1), f"{name} was left behind; {seen}"
         else:
             assert name in whole, f"{name} is no output of this command; {seen}"
             assert content == whole[name], f"{name} is not whole; {seen}"
@@ -230,6 +232,11 @@ def check(
 def is_temporary(name: str) -> bool:
     """Whether a file is hidden, or in a hidden folder, and says that it is temporary."""
     return any(part.startswith(".") and ".tmp" in part for part in name.split("/"))
+
+
+def is_unfinished_work(name: str) -> bool:
+    """Whether a file belongs to a run that the same command will continue."""
+    return ".partial" in name.split("/")
 
 
 def closed_pipe() -> IO[bytes]:

@@ -124,7 +124,7 @@ def test_no_space(command, world, reference, tmp_path):
 
     done = run(arguments(world, command), tmp_path, before=nearly_full)
     check(done, world, tmp_path, codes=[2], whole=known.outputs)
-    assert not harness.digest(tmp_path)
+    assert not [name for name in harness.digest(tmp_path) if not harness.is_unfinished_work(name)]
     assert "cannot write: File too large" in done.err
 
 
