@@ -178,7 +178,7 @@ def _open(path: Path, stack: contextlib.ExitStack) -> tuple[h5py.File, str]:
         if not start.startswith(b"\x89HDF\r\n\x1a\n") and not h5py.is_hdf5(path):
             raise WeightsFileError(f"{path}: {_foreign(start)}", expected="HDF5 or .keras", remedy=REMEDY)
         file = stack.enter_context(h5py.File(path, "r"))
-        return file, _text(file.attrs.get("model_config", b""))
+        return file, _text(_attribute(file, "model_config"))
     archive = stack.enter_context(_archive(path))
     names = archive.namelist()
     if "model.weights.h5" not in names or "config.json" not in names:
@@ -252,7 +252,7 @@ def _read_layout(path: Path, file: h5py.File, config_text: str) -> WeightFile:
     whole = "model_weights" in file
     root = file["model_weights"] if whole else file
     prefix = "model_weights/" if whole else ""
-    backend = _text(root.attrs.get("backend", file.attrs.get("backend", b"")))
+    backend = _text(_attribute(root, "backend")) or _text(_attribute(file, "backend"))
     ordered = True
     if any(re.search(r"(^|/)vars/\d+$", name) for name in datasets):
         layout = "Keras 3 model (.keras)" if config else "Keras 3 weights (.weights.h5)"
@@ -359,7 +359,7 @@ def _from_containers(
             kind = _KINDS.get(tuple(array.ndim for array in arrays), kind)
         variables = _VARIABLES.get(kind, ())
         weights = {variables[i] if i < len(variables) else str(i): array for i, array in enumerate(arrays)}
-        name = _text(file[f"{container}/vars"].attrs.get("name", b"")) or names.get(container, "")
+        name = _text(_attribute(file[f"{container}/vars"], "name")) or names.get(container, "")
         layers.append(StoredLayer(name, kind, weights))
     return layers
 
@@ -404,9 +404,19 @@ def _split(name: str) -> tuple[str, str]:
 def _names(group: h5py.Group, attribute: str) -> list[str]:
     """Return a list of names kept in an attribute, or in several (name0, name1, …) where it was too long for one."""
     if attribute in group.attrs:
-        return [_text(name) for name in group.attrs[attribute]]
+        return [_text(name) for name in _attribute(group, attribute)]
     numbered = itertools.takewhile(group.attrs.__contains__, (f"{attribute}{part}" for part in itertools.count()))
-    return [_text(name) for part in numbered for name in group.attrs[part]]
+    return [_text(name) for part in numbered for name in _attribute(group, part)]
+
+
+def _attribute(group: h5py.Group, name: str) -> Any:
+    """Return an attribute of text, or nothing if there is none."""
+    if name not in group.attrs:
+        return b""
+    kind = group.attrs.get_id(name).get_type()
+    if not isinstance(kind, h5py.h5t.TypeStringID):
+        raise TypeError(f"attribute {name} is no text")
+    return group.attrs[name]
 
 
 def _text(value: object) -> str:
