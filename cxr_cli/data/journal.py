@@ -49,8 +49,11 @@ class Journal:
         try:
             _lock(self._stream.fileno(), path)
             self.n_entries = self._resume(run)
+        except OSError as error:
+            self.close()
+            raise unwritable(path, error) from error
         except BaseException:
-            self._stream.close()
+            self.close()
             raise
         self._checkpointed = monotonic()
 

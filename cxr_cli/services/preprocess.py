@@ -458,16 +458,27 @@ class _Run:
             (self.output / MANIFEST).unlink()
         if self.options.fit_statistics and self.recipe.statistics is None:
             self.recipe = replace(self.recipe, statistics=self._statistics_of_journal())
+        # Everything is made in the hidden folder first: what a kill leaves of it is not seen, and goes in the end.
+        hidden = Outputs(self.partial)
         n_done, failures = write_index(
-            self.outputs, self.table, self.recipe, self._records(), self._why_not, index=INDEX, failures=FAILURES
+            hidden, self.table, self.recipe, self._records(), self._why_not, index=INDEX, failures=FAILURES
         )
         comparison = compare(self._records(), self.recipe, self.table.images, self.options.n_sample, self.options.seed)
-        self._finish_store(n_done)
+        self._finish_store()
         result = self._result(n_done, failures, comparison)
-        self.outputs.write_json(MANIFEST, self._manifest(result))
+        hidden.write_json(MANIFEST, self._manifest(result))
+        for path in hidden.written:
+            self._give_final_name(path)
         self.journal.remove()
         shutil.rmtree(self.partial, ignore_errors=True)
         return result
+
+    def _give_final_name(self, path: Path) -> None:
+        target = self.output / path.name
+        try:
+            os.replace(path, target)
+        except OSError as error:
+            raise unwritable(target, error) from error
 
     def _records(self) -> Iterator[tuple[int, ImageRecord | str]]:
         """Yield (position in the table, record or reason) of every image that has a file."""
@@ -491,7 +502,7 @@ class _Run:
     def _store(self) -> Path:
         return self.output / (PICTURES if self.recipe.format is StoreFormat.PNG else ROWS)
 
-    def _finish_store(self, n_done: int) -> None:
+    def _finish_store(self) -> None:
         for writer in (self.rows, self.pictures):
             if writer is not None:
                 writer.finish(self._store())
