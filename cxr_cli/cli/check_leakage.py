@@ -422,9 +422,7 @@ def _listed(
     n: int | None = None,
     text_columns: int = 1,
 ) -> RenderableType:
-    total = len(rows) if n is None else n
-    more = f"The first {_N_LISTED} of {total:,}; --json has them." if total > _N_LISTED else None
-    return console.table(title, columns, rows[:_N_LISTED], caption=more, text_columns=text_columns)
+    return console.table(title, columns, rows, text_columns=text_columns, most=_N_LISTED, n_rows=n)
 
 
 def _render_removal(removal: Removal) -> Iterator[RenderableType]:

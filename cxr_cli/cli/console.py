@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from cxr_cli import __version__
+from cxr_cli.cli.fitting import FittingTable
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import InputFile
@@ -197,24 +197,38 @@ def table(
     *,
     caption: str | None = None,
     text_columns: int = 1,
-) -> Table:
+    most: int | None = None,
+    n_rows: int | None = None,
+) -> FittingTable:
     """Make a table in the house style: first `text_columns` columns left, the others right-aligned.
 
-    Cells may be text, numbers (ints get thousands separators), None (shown as –) or rich Text. Long cells
-    are folded in a narrow terminal, never cut.
+    Cells may be text, numbers (ints get thousands separators), None (shown as –) or rich Text. In a narrow terminal
+    nothing is cut: text wraps, and a table that is still too wide comes in parts.
+
+    Parameters
+    ----------
+    title, caption
+        What stands above and below.
+    columns, rows
+        The headers and the cells below them.
+    text_columns
+        How many columns are text.
+    most
+        Show at most so many rows and say how many more the JSON has.
+    n_rows
+        How many rows there are, where `rows` does not hold all.
     """
-    made = Table(
-        title=None if title is None else Text(title, style="bold"),
-        caption=None if caption is None else Text(caption),
-        title_justify="left",
-        caption_justify="left",
-        header_style="bold",
+    lines = [[cell(item) for item in row] for row in rows]
+    left = 0 if most is None else (len(lines) if n_rows is None else n_rows) - most
+    more = f"{left:,} more in --json" if left > 0 else None
+    notes = "; ".join(note for note in (caption, more) if note) or None
+    return FittingTable(
+        title=None if title is None else printable(title),
+        caption=None if notes is None else printable(notes),
+        columns=[printable(name) for name in columns],
+        rows=lines[:most],
+        text_columns=text_columns,
     )
-    for index, name in enumerate(columns):
-        made.add_column(Text(name), justify="left" if index < text_columns else "right", overflow="fold", no_wrap=False)
-    for row in rows:
-        made.add_row(*(cell(item) for item in row))
-    return made
 
 
 def cell(value: object) -> Text:

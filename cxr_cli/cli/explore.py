@@ -220,15 +220,14 @@ def _pairs(result: ExploreResult) -> RenderableType:
             console.percent(pair.share_of_second),
             f"{pair.lift:.1f} ×",
         )
-        for pair in pairs[:_N_PAIRS]
+        for pair in pairs
     ]
-    left = len(pairs) - len(rows)
     return console.table(
         "Found together most often",
         ["first", "second", "images", "of first", "of second", "as often as by chance"],
         rows,
-        caption=f"{left:,} more pairs in --json" if left else None,
         text_columns=2,
+        most=_N_PAIRS,
     )
 
 
@@ -300,22 +299,20 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
         yield console.table(
             "Broken images",
             ["image", "reason"],
-            [(item.image, item.reason) for item in check.broken[:_N_FILES]],
-            caption=_more(check.n_broken),
+            [(item.image, item.reason) for item in check.broken],
             text_columns=2,
+            most=_N_FILES,
+            n_rows=check.n_broken,
         )
     if check.odd:
         yield console.table(
             "Odd images",
             ["image", "oddity"],
-            [(item.image, ", ".join(item.oddities)) for item in check.odd[:_N_FILES]],
-            caption=_more(check.n_odd),
+            [(item.image, ", ".join(item.oddities)) for item in check.odd],
             text_columns=2,
+            most=_N_FILES,
+            n_rows=check.n_odd,
         )
-
-
-def _more(count: int) -> str | None:
-    return f"{count - _N_FILES:,} more in --json" if count > _N_FILES else None
 
 
 def _pixels(check: ImageCheck) -> RenderableType:
