@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -19,9 +18,13 @@ from cxr_cli.cli.options import (
     OutputOption,
     SchemaOption,
     SeedOption,
+    Standardize,
     Uncertain,
     UncertainOption,
     output_folder,
+)
+from cxr_cli.cli.options import (
+    image_size as read_image_size,
 )
 from cxr_cli.errors import UsageError
 
@@ -38,15 +41,6 @@ class Loss(StrEnum):
     CATEGORICAL = "categorical-crossentropy"
     BINARY = "binary-crossentropy"
     WEIGHTED = "weighted-bce"
-
-
-class Standardize(StrEnum):
-    """What is done to pixel values."""
-
-    SAMPLEWISE = "samplewise"
-    FEATUREWISE = "featurewise"
-    IMAGENET = "imagenet"
-    NONE = "none"
 
 
 class Summary(StrEnum):
@@ -106,7 +100,11 @@ def build_model(
     ] = "base",
     image_size: Annotated[
         str | None,
-        typer.Option("--image-size", metavar="N|HxW", help="Height and width in pixels, at least 32. Default: 320."),
+        typer.Option(
+            "--image-size",
+            metavar="SIZE",
+            help="Size of the input in pixels: 320, or HEIGHTxWIDTH, at least 32. Default: 320.",
+        ),
     ] = None,
     learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="R", help="Step size of Adam.")] = 1e-3,
     standardize: Annotated[
@@ -132,10 +130,10 @@ def build_model(
         Path | None,
         typer.Option("--save", metavar="FILE", help="Save the model as FILE.keras and its description beside it."),
     ] = None,
-    output: OutputOption = None,
     seed: SeedOption = 0,
     schema: SchemaOption = None,
     uncertain: UncertainOption = Uncertain.IGNORE,
+    output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -196,10 +194,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 def _image_size(text: str | None, manifest: Manifest | None) -> tuple[int, int]:
     if text is None:
         return (320, 320) if manifest is None else manifest.image_size
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip().lower())
-    if match is None:
-        raise UsageError(f"image size {text!r}", expected="a number of pixels, or HEIGHTxWIDTH")
-    size = int(match[1]), int(match[2] or match[1])
+    size = read_image_size(text)
     if manifest is not None and size != manifest.image_size:
         raise UsageError(
             f"--image-size {text} contradicts the manifest, whose images are {_times(manifest.image_size)}",
@@ -304,7 +299,7 @@ def _blocks(result: BuildModelResult) -> RenderableType:
             block.name,
             block.n_layers,
             block.n_convolutions,
-            None if block.depth is None else f"{block.depth} x {block.growth}",
+            None if block.depth is None else f"{block.depth} × {block.growth}",
             block.connections,
             f"{block.channels_in} → {block.channels_out}",
             None if block.output_size is None else _times(block.output_size),
@@ -319,7 +314,7 @@ def _blocks(result: BuildModelResult) -> RenderableType:
             "block",
             "layers",
             "convs",
-            "depth x growth",
+            "depth × growth",
             "connections",
             "channels",
             "maps",
@@ -328,7 +323,7 @@ def _blocks(result: BuildModelResult) -> RenderableType:
             "multiply-adds",
         ],
         [row(block) for block in result.architecture.blocks],
-        caption="maps: height x width of the feature maps that leave, in pixels",
+        caption="maps: height × width of the feature maps that leave, in pixels",
     )
 
 
@@ -372,7 +367,7 @@ def _layer_types(result: BuildModelResult) -> RenderableType:
 
 
 def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(str(size) for size in shape)
+    return " × ".join(str(size) for size in shape)
 
 
 def _megabytes(size: int) -> str:

@@ -170,6 +170,7 @@ def check_leakage(
         inputs=[table.source for table in tables.values()],
         outputs=outputs.written,
     )
+    _say(report)
     final = report if report.removal is None else report.removal.after
     raise typer.Exit(_EXIT[final.verdict])
 
@@ -320,16 +321,6 @@ def _render_report(report: LeakageReport) -> Iterator[RenderableType]:
                 [(item.image, item.reason) for item in broken],
                 text_columns=2,
             )
-    for split in report.splits:
-        if split.n_uncertain:
-            became = {"ignore": "not known"}.get(split.uncertain, split.uncertain)
-            yield Text(f"Note: {split.name}: {split.n_uncertain:,} uncertain labels taken as {became}.")
-    if report.thresholds is None:
-        yield Text("Note: images were not compared; --images DIR finds copies under other names and patient ids.")
-    for note in report.notes:
-        yield Text(f"Note: {note}.")
-    for item in report.unchecked:
-        yield Text(f"Not checked: {item.split}: {item.what}: {item.count:,}.", style="yellow")
 
 
 def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[RenderableType]:
@@ -450,11 +441,6 @@ def _render_removal(removal: Removal) -> Iterator[RenderableType]:
                 ("pathology", "before", "after"),
                 [(loss.pathology, loss.n_positive_before, loss.n_positive_after) for loss in losses],
             )
-        if split.lost_pathologies:
-            yield Text(
-                f"Warning: {split.name} has no positive image left of {', '.join(split.lost_pathologies)}.",
-                style="yellow",
-            )
     yield Text("Checked again, from the files written:", style="bold")
     yield console.table(
         None,
@@ -470,8 +456,6 @@ def _render_removal(removal: Removal) -> Iterator[RenderableType]:
             for pair in removal.after.pairs
         ],
     )
-    for item in removal.after.unchecked:
-        yield Text(f"Not checked: {item.split}: {item.what}: {item.count:,}.", style="yellow")
 
 
 def _verdict(report: LeakageReport) -> Text:
@@ -498,3 +482,19 @@ def _verdict(report: LeakageReport) -> Text:
         "unchecked": "Nothing is left in what was written, but not everything could be checked.",
     }[final.verdict]
     return Text("\n".join([*sentences, left]), style=closing[1])
+
+
+def _say(report: LeakageReport) -> None:
+    for split in report.splits:
+        if split.n_uncertain:
+            console.note(f"{split.name}: {split.n_uncertain:,} uncertain labels, {console.taken_as(split.uncertain)}")
+    if report.thresholds is None:
+        console.note("images were not compared; --images DIR finds copies under other names and patient ids")
+    for text in report.notes:
+        console.note(text)
+    final = report if report.removal is None else report.removal.after
+    for item in final.unchecked:
+        console.warn(f"not checked: {item.split}: {item.what}: {item.count:,}")
+    for cleaned in () if report.removal is None else report.removal.splits:
+        if cleaned.lost_pathologies:
+            console.warn(f"{cleaned.name} has no positive image left of {', '.join(cleaned.lost_pathologies)}")

@@ -255,6 +255,11 @@ def _say(mark: str, style: str, text: str) -> None:
         stderr().print(Text(mark, style=style) + Text(printable(text)))
 
 
+def taken_as(uncertain: str) -> str:
+    """Say what a policy for uncertain labels makes of them."""
+    return "taken as not known" if uncertain == "ignore" else f"taken as {uncertain}"
+
+
 def note(text: str) -> None:
     """Say something on stderr that is worth knowing and no cause for alarm."""
     _say("note: ", "cyan", text)

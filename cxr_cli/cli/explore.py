@@ -41,18 +41,18 @@ _RANGES = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 10), (11, 20), (21, 50), 
 def explore(
     labels: LabelsArgument,
     images: ImagesOption = None,
-    output: OutputOption = None,
     n_images: Annotated[
         int, typer.Option("--n-images", min=0, metavar="N", help="How many images to draw at random, open and show.")
     ] = 9,
-    seed: SeedOption = 0,
     check_images: Annotated[
         bool, typer.Option("--check-images", help="Open every image that is there, not only the random ones.")
     ] = False,
+    seed: SeedOption = 0,
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = Uncertain.IGNORE,
+    output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -146,8 +146,7 @@ def _overview(result: ExploreResult) -> RenderableType:
         ("combinations of labels", labels.n_combinations),
     ]
     if table.n_uncertain:
-        meaning = "not known" if table.uncertain == "ignore" else table.uncertain
-        rows.append(("uncertain labels", f"{table.n_uncertain:,}, taken as {meaning}"))
+        rows.append(("uncertain labels", f"{table.n_uncertain:,}, {console.taken_as(table.uncertain)}"))
     age = result.age
     if age is not None and age.n_known:
         span = f"{age.minimum:.3g} to {age.maximum:.3g} years, mean {age.mean:.1f}, median {age.median:.3g}"

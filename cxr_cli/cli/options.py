@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cxr_cli.errors import UsageError
 
 
 class Uncertain(StrEnum):
@@ -15,6 +18,15 @@ class Uncertain(StrEnum):
     IGNORE = "ignore"
     POSITIVE = "positive"
     NEGATIVE = "negative"
+
+
+class Standardize(StrEnum):
+    """What is done to pixel values."""
+
+    SAMPLEWISE = "samplewise"
+    FEATUREWISE = "featurewise"
+    IMAGENET = "imagenet"
+    NONE = "none"
 
 
 # Path options are checked where the file is read, so that the library gives the same error as the command line.
@@ -73,3 +85,11 @@ ClusterOption = Annotated[
 def output_folder(output: Path | None, command: str) -> Path:
     """Return the folder a command writes into."""
     return Path("cxr-output") / command if output is None else output
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read (height, width) in pixels from ``--image-size``: one number for both, or HEIGHTxWIDTH."""
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())
+    if match is None:
+        raise UsageError(f"--image-size {text}", expected="pixels, as 320, or HEIGHTxWIDTH")
+    return int(match[1]), int(match[2] or match[1])

@@ -70,9 +70,9 @@ def split(
         ),
     ] = False,
     seed: SeedOption = 0,
-    output: OutputOption = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = Uncertain.IGNORE,
+    output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -240,20 +240,32 @@ def _verdict(leakage: LeakageCheck) -> str:
     return f"check-leakage on the written tables: LEAKAGE: {'; '.join(pairs)}."
 
 
+def _warn_of_rare(result: SplitResult) -> None:
+    without: dict[tuple[str, ...], list[str]] = {}
+    for rare in result.too_rare:
+        held = f"{rare.positives:,} in {rare.n_units:,} {result.unit}s" if rare.positives else "none at all"
+        without.setdefault(rare.splits_without, []).append(f"{rare.pathology} ({held})")
+    for splits, pathologies in without.items():
+        console.warn(f"no positives in {', '.join(splits)} of {', '.join(pathologies)}")
+    if not result.min_positives and any(rare.n_units >= len(result.splits) for rare in result.too_rare):
+        console.note("--min-positives 1 gives every split a positive where there are enough patients")
+
+
+def _warn_of_minimum(result: SplitResult) -> None:
+    for summary in result.splits:
+        below = [short for short in result.below_minimum if short.split == summary.name]
+        if below:
+            totals = [result.positives[result.pathologies.index(short.pathology)] for short in below]
+            numbers = zip(below, totals, strict=True)
+            short_of = ", ".join(f"{short.pathology} ({short.positives:,} of {total:,})" for short, total in numbers)
+            console.warn(f"{summary.name} has fewer than {result.min_positives:,} positives of {short_of}")
+
+
 def _warn(result: SplitResult) -> None:
     if result.leakage is not None and result.leakage.n_without_patient:
         console.warn("images without patient were divided one by one: films of one patient may be in several splits")
-    for rare in result.too_rare:
-        held = f"{rare.positives:,} positives of {rare.n_units:,} {result.unit}s" if rare.positives else "no positive"
-        console.warn(f"{rare.pathology}: {held}: none in {', '.join(rare.splits_without)}")
-    if not result.min_positives and any(rare.n_units >= len(result.splits) for rare in result.too_rare):
-        console.note("--min-positives 1 gives every split a positive where there are enough patients")
-    for short in result.below_minimum:
-        total = result.positives[result.pathologies.index(short.pathology)]
-        console.warn(
-            f"{short.pathology}: {short.positives:,} positives in {short.split}, {short.wanted:,} were wanted "
-            f"({total:,} in the table)"
-        )
+    _warn_of_rare(result)
+    _warn_of_minimum(result)
     for summary in result.splits:
         if summary.target_share is not None and abs(summary.share - summary.target_share) > _SHARE_MISSED:
             console.warn(

@@ -96,9 +96,9 @@ def weights(
         Format | None,
         typer.Option("--format", help="Print code to paste instead of tables: the loss with these weights."),
     ] = None,
-    output: OutputOption = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = Uncertain.IGNORE,
+    output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -187,7 +187,7 @@ def _tables(result: WeightsResult) -> Iterator[RenderableType]:
     yield _weights_table(result)
     yield _balance_table(result)
     yield _predictor_table(result)
-    yield _parts_table(result)
+    yield from _parts_tables(result)
 
 
 def _weights_table(result: WeightsResult) -> RenderableType:
@@ -251,23 +251,19 @@ def _predictor_table(result: WeightsResult) -> RenderableType:
     )
 
 
-def _parts_table(result: WeightsResult) -> RenderableType:
-    columns = ["predictor", "pathology"]
-    columns += ["regular: positives", "negatives", "both", "weighted: positives", "negatives", "both"]
-    return console.table(
-        "The same by pathology: what comes from positives and what from negatives",
-        columns,
-        [row for predictor in result.predictors for row in _parts(predictor)],
-        text_columns=2,
-    )
+def _parts_tables(result: WeightsResult) -> Iterator[RenderableType]:
+    columns = ["pathology", *(predictor.predictor for predictor in result.predictors)]
+    for kind in ("regular", "weighted"):
+        by_predictor = [list(_parts(predictor, kind)) for predictor in result.predictors]
+        names = [row.pathology for row in result.pathologies]
+        rows = [[name, *cells] for name, *cells in zip(names, *by_predictor, strict=True)]
+        yield console.table(f"{kind.capitalize()} loss: from positives + from negatives", columns, rows)
 
 
-def _parts(predictor: PredictorLoss) -> Iterator[list[str]]:
+def _parts(predictor: PredictorLoss, kind: str) -> Iterator[str]:
     for part in predictor.pathologies:
-        regular = part.regular_positive, part.regular_negative
-        weighted = part.weighted_positive, part.weighted_negative
-        numbers = (*regular, sum(regular), *weighted, sum(weighted))
-        yield [predictor.predictor, part.pathology, *(_loss(number) for number in numbers)]
+        positive, negative = getattr(part, f"{kind}_positive"), getattr(part, f"{kind}_negative")
+        yield f"{_loss(positive)} + {_loss(negative)} = {_loss(positive + negative)}"
 
 
 def _notes(result: WeightsResult) -> None:

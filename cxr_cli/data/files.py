@@ -204,7 +204,7 @@ class Outputs:
             if _same_file(item, target):
                 raise OutputError(
                     f"{target}: is an input; inputs are never overwritten",
-                    remedy="Choose another folder with --output.",
+                    remedy="Choose another path for the output.",
                 )
 
     def write_bytes(self, name: str | Path, content: bytes) -> Path:

@@ -130,7 +130,7 @@ def test_one_pathology_and_categorical_crossentropy(cxr, no_building):
         ([], "the pathologies are not known"),
         (["--pathologies", "Mass,,Hernia"], "a pathology without a name"),
         (["--pathologies", "Mass,Mass"], "Mass is given twice"),
-        (["--pathologies", NAMES, "--image-size", "big"], "image size 'big'"),
+        (["--pathologies", NAMES, "--image-size", "big"], "--image-size big; expected pixels"),
         (["--pathologies", NAMES, "--image-size", "16"], "16x16 is too small"),
         (["--pathologies", NAMES, "--freeze", "all"], "cannot freeze 'all'"),
         (["--pathologies", NAMES, "--learning-rate", "nan"], "learning rate is nan"),
@@ -163,7 +163,7 @@ def test_preprocessing_is_taken_from_the_manifest(cxr, tmp_path, no_building):
     assert document["result"]["preprocessing"]["standardize"] == "imagenet"
     assert document["result"]["preprocessing"]["manifest"] == document["inputs"][0]
     for extra, text in (
-        (["--image-size", 320], "contradicts the manifest, whose images are 64x64"),
+        (["--image-size", 320], "contradicts the manifest, whose images are 64 × 64"),
         (["--standardize", "samplewise"], "contradicts the manifest: imagenet"),
         (["--pathologies", "Hernia,Mass"], "not those of the preprocessed images, in order"),
     ):

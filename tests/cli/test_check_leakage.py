@@ -133,7 +133,7 @@ def test_broken_images_are_named_and_never_clean(cxr, tmp_path):
     done = cxr("check-leakage", train, valid, "--images", tmp_path / "images", "--no-plots")
     assert done.exit_code == 2
     assert "b.png" in done.stdout and "not an image" in done.stdout
-    assert "Not checked: train: images without a file: 1." in done.stdout
+    assert "warning: not checked: train: images without a file: 1\n" in done.stderr
     assert done.stdout.rstrip().endswith("Nothing found, but not everything could be checked.")
 
 
