@@ -29,7 +29,7 @@ def test_tables_on_stdout_talk_on_stderr(cxr, labels):
     assert "± test" in done.stdout
     assert "check-leakage on the written tables: clean" in done.stdout
     assert "saved cxr-output/split/train.csv" in done.stderr and "saved cxr-output/split/split.png" in done.stderr
-    assert "warning: Nodule: 2 positives of 2 patients: none in" in done.stderr
+    assert "warning: no positives in valid, test of Nodule (2 in 2 patients)" in done.stderr
     assert "saved" not in done.stdout and "warning" not in done.stdout
 
 
