@@ -86,7 +86,7 @@ def nearest(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """
     rows = _nearest_index(pixels.shape[0], size[0])
     columns = _nearest_index(pixels.shape[1], size[1])
-    return pixels[rows[:, None], columns]
+    return pixels.take(rows, axis=0).take(columns, axis=1)
 
 
 @functools.lru_cache(maxsize=64)
@@ -100,7 +100,7 @@ def _nearest_index(n_source: int, n_result: int) -> NDArray[np.intp]:
     return index
 
 
-def area(pixels: Grey, size: tuple[int, int]) -> NDArray[np.float32]:
+def area(pixels: Grey, size: tuple[int, int], *, as_floats: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Average the source over the rectangle that each result pixel covers.
 
     The averages are exact: sources are integers, so are the weights of fully and partly covered pixels (in
@@ -114,6 +114,8 @@ def area(pixels: Grey, size: tuple[int, int]) -> NDArray[np.float32]:
         Source, shape (height, width), uint8 or uint16.
     size
         (height, width) of the result; larger than the source is allowed.
+    as_floats
+        The same pixels as float32, if they are at hand already.
 
     Returns
     -------
@@ -123,7 +125,8 @@ def area(pixels: Grey, size: tuple[int, int]) -> NDArray[np.float32]:
     full_scale = np.iinfo(pixels.dtype).max
     units = math.prod(n // math.gcd(n, m) for n, m in zip(pixels.shape, size, strict=True))
     exact: type[np.floating[Any]] = np.float32 if units * full_scale < _EXACT_FLOAT32 else np.float64
-    totals = _add_columns(_add_rows(pixels.astype(exact), size[0]), size[1])
+    values = as_floats if as_floats is not None and exact is np.float32 else pixels.astype(exact)
+    totals = _add_columns(_add_rows(values, size[0]), size[1])
     averages: NDArray[Any] = np.divide(totals, exact(units), order="C")
     return averages.astype(np.float32, copy=False)
 

@@ -66,7 +66,7 @@ class PixelSums:
         return self.n_saturated / self.n
 
 
-def sum_pixels(pixels: NDArray[Any], white: float) -> PixelSums:
+def sum_pixels(pixels: NDArray[Any], white: float, *, as_floats: NDArray[np.float32] | None = None) -> PixelSums:
     """Sum up the pixels of an image.
 
     Parameters
@@ -75,6 +75,8 @@ def sum_pixels(pixels: NDArray[Any], white: float) -> PixelSums:
         Any shape, not empty; uint8, uint16 or float32.
     white
         The full-scale value.
+    as_floats
+        The same pixels as float32, if they are at hand already.
 
     Returns
     -------
@@ -84,21 +86,22 @@ def sum_pixels(pixels: NDArray[Any], white: float) -> PixelSums:
     total: float
     squares: float
     if pixels.dtype == np.uint8:
-        total, squares = _sum_bytes(pixels)
+        total, squares = _sum_bytes(pixels, as_floats)
     elif pixels.dtype == np.uint16:
         total, squares = _sum_words(pixels)
     else:
         total, squares = _sum_floats(pixels)
     minimum, maximum = pixels.min().item(), pixels.max().item()
-    n_saturated = np.count_nonzero(pixels == 0) if minimum == 0 else 0
+    n_saturated = pixels.size - np.count_nonzero(pixels) if minimum == 0 else 0
     n_saturated += np.count_nonzero(pixels == white) if maximum == white else 0
     return PixelSums(pixels.size, minimum, maximum, total, squares, int(n_saturated))
 
 
-def _sum_bytes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
+def _sum_bytes(pixels: NDArray[np.uint8], as_floats: NDArray[np.float32] | None) -> tuple[int, int]:
     flat = pixels.ravel()
     whole = flat.size - flat.size % _RUN
-    runs = flat[:whole].reshape(-1, _RUN).astype(np.float32)
+    values = flat[:whole].astype(np.float32) if as_floats is None else as_floats.ravel()[:whole]
+    runs = values.reshape(-1, _RUN)
     rest = flat[whole:].astype(np.int64)
     total = (runs @ np.ones(_RUN, np.float32)).sum(dtype=np.float64)
     squares = np.vecdot(runs, runs).sum(dtype=np.float64)
@@ -117,5 +120,6 @@ def _sum_floats(pixels: NDArray[Any]) -> tuple[float, float]:
     centre = values.mean()
     spread = values - centre
     # About the mean first: squares of values with a small spread would cancel.
-    squares = float(np.add.reduce(spread * spread)) + values.size * centre * centre
+    np.multiply(spread, spread, out=spread)
+    squares = float(np.add.reduce(spread)) + values.size * centre * centre
     return float(centre * values.size), squares

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_cli.data.images import read_gray
-from cxr_cli.data.resize import Interpolation, resize
+from cxr_cli.data.resize import Interpolation, Resized, area, resize
 from cxr_cli.data.store import write_rows
 from cxr_cli.errors import ImageError
 from cxr_cli.services.pixels import PixelSums, sum_pixels
@@ -129,8 +129,10 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
         The file cannot be read as an image.
     """
     source = read_gray(path)
-    before = sum_pixels(source.pixels, source.full_scale)
-    levels = resize_to_levels(source.pixels, recipe)
+    # Summing up and averaging both work on floats: one copy serves both.
+    as_floats = source.pixels.astype(np.float32) if recipe.interpolation is Interpolation.AREA else None
+    before = sum_pixels(source.pixels, source.full_scale, as_floats=as_floats)
+    levels = resize_to_levels(source.pixels, recipe, as_floats=as_floats)
     resized = sum_pixels(levels, 255)
     record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized)
     if recipe.dtype is PixelType.UINT8:
@@ -141,10 +143,13 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
 
 
 def resize_to_levels(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe, *, as_floats: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Resize and bring to grey levels from 0 to 255, rounded where the recipe stores uint8."""
-    resized = resize(pixels, recipe.image_size, recipe.interpolation)
+    if recipe.interpolation is Interpolation.AREA:
+        resized: Resized = area(pixels, recipe.image_size, as_floats=as_floats)
+    else:
+        resized = resize(pixels, recipe.image_size, recipe.interpolation)
     if pixels.dtype == np.uint16:
         resized = resized.astype(np.float32) / np.float32(257)
     if recipe.dtype is PixelType.UINT8 and resized.dtype != np.uint8:
