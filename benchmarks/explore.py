@@ -16,14 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
+from inputs import SAMPLE, link, nih_table
 from timing import in_turns, ratio, report
 
-from cxr_cli.data.schemas import NIH_PATHOLOGIES
 from cxr_cli.services.parallel import available_cores
 
 BARE = "import pandas, pandas.read_csv"
-SAMPLE = Path(__file__).parent.parent / "sample_data"
 
 
 def main() -> None:
@@ -72,19 +70,7 @@ def table_alone(labels: Path, folder: Path) -> Path:
     """Copy the table away from its images, or make one up."""
     if labels.is_file():
         return Path(shutil.copy(labels, folder))
-    rng = np.random.default_rng(0)
-    lines = [
-        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-        "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
-    ]
-    patients = np.sort(rng.integers(1, 30_806, 112_120)).tolist()
-    follow_ups: dict[int, int] = {}
-    for patient in patients:
-        number = follow_ups[patient] = follow_ups.get(patient, -1) + 1
-        found = "|".join(np.array(NIH_PATHOLOGIES)[rng.random(14) < 0.05]) or "No Finding"
-        lines.append(f"{patient:08}_{number:03}.png,{found},{number},{patient},{50},M,PA,2500,2048,0.168,0.168")
-    (folder / "made-up.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / "made-up.csv"
+    return nih_table(folder / "made-up.csv")
 
 
 def linked(images: Path, copies: int, folder: Path) -> Path:
@@ -94,10 +80,7 @@ def linked(images: Path, copies: int, folder: Path) -> Path:
     for path in sorted(images.glob("[!.]*.png")):
         for number in range(copies):
             names.append(f"{path.stem}-{number}.png")
-            try:
-                os.link(path, folder / "images" / names[-1])
-            except OSError:
-                shutil.copy(path, folder / "images" / names[-1])
+            link(path, folder / "images" / names[-1])
     rows = "".join(f"{name},{place % 2},{place}\n" for place, name in enumerate(names))
     (folder / "images.csv").write_text(f"Image,Mass,PatientId\n{rows}", encoding="utf-8")
     return folder / "images.csv"

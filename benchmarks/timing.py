@@ -1,4 +1,4 @@
-"""Commands timed beside each other: in turns, so that a busy machine slows all of them alike."""
+"""Commands and functions timed beside each other: in turns, so that a busy machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -37,6 +37,22 @@ def in_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Ti
     }
 
 
+def functions_in_turns(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+    """Call every function once a round (and once before, unmeasured); processes that it waits for count as its own."""
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
+    for turn in range(rounds + 1):
+        for name, function in functions.items():
+            before, begin = os.times(), time.perf_counter()
+            function()
+            seconds, after = time.perf_counter() - begin, os.times()
+            if turn:
+                measured[name].append((seconds, sum(after[:4]) - sum(before[:4])))
+    return {
+        name: Timing(tuple(wall for wall, _ in times), tuple(processor for _, processor in times))
+        for name, times in measured.items()
+    }
+
+
 def _run(command: Sequence[str]) -> tuple[float, float]:
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -49,7 +65,18 @@ def _run(command: Sequence[str]) -> tuple[float, float]:
 
 def ratio(timing: Timing, beside: Timing) -> float:
     """Return how many times as long a command took as another, the median over rounds."""
-    return statistics.median(one / other for one, other in zip(timing.wall, beside.wall, strict=True))
+    return statistics.median(ratios(timing, beside))
+
+
+def ratios(timing: Timing, beside: Timing) -> list[float]:
+    """Return how many times as long a command took as another, round by round."""
+    return [one / other for one, other in zip(timing.wall, beside.wall, strict=True)]
+
+
+def headline(what: str, values: Sequence[float]) -> None:
+    """Print what the page of results begins with: a ratio in the median, and its range over the rounds."""
+    spread = f"{min(values):.2f} to {max(values):.2f} in {len(values)} rounds"
+    print(f"=> {what}: {statistics.median(values):.2f} ({spread})")
 
 
 def report(timings: Mapping[str, Timing], beside: str) -> None:
