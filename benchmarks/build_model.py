@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from timing import headline
+
 PATHOLOGIES = "Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,Infiltration,Mass,Nodule"
 BARE = """
 import keras
@@ -65,6 +67,9 @@ def main() -> None:
     bare = medians["bare Keras script"]
     for name, (wall, processor) in medians.items():
         print(f"{name:36}{wall:10.2f} s{wall / bare[0]:8.2f}{processor:12.2f} s{processor / bare[1]:8.2f}")
+    for name in list(runs)[1:]:
+        ratios = [one[0] / other[0] for one, other in zip(times[name], times["bare Keras script"], strict=True)]
+        headline(f"{name}, against a bare Keras script", ratios)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from inputs import SAMPLE, link, nih_table
-from timing import in_turns, ratio, report
+from timing import headline, in_turns, ratios, report
 
 from cxr_cli.services.parallel import available_cores
 
@@ -62,8 +62,10 @@ def time_images(table: Path, rounds: int) -> None:
     n_images = sum(1 for _ in open(table, encoding="utf-8")) - 1
     print(f"\n{n_images} images, {cores} cores")
     report(timings, "no image")
-    print(f"all cores: {timings['all cores'].cores:.2f} cores busy in the median, start included;")
-    print(f"{ratio(timings['1 process'], timings['all cores']):.2f} times as fast as one process")
+    print(f"all cores: {timings['all cores'].cores:.2f} cores busy in the median, start included")
+    headline(
+        "explore --check-images, one process against all cores", ratios(timings["1 process"], timings["all cores"])
+    )
 
 
 def table_alone(labels: Path, folder: Path) -> Path:

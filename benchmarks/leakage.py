@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from timing import headline
 
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
@@ -80,6 +81,7 @@ def compare_hashes(n_hashes: int) -> None:
     print(f"  more memory at the peak: {peak_memory() - before:.0f} MB (the hashes: {hashes.nbytes / 1e6:.1f} MB)")
     print(f"  recall of {len(planted):,} planted pairs: {len(planted & found) / len(planted):.4f}")
     print(f"  found besides: {len(found - planted):,}")
+    headline("comparing hashes row by row with NumPy, against cxr's search", [naive / took])
 
 
 def fingerprint_films(films: list[Path], n_images: int) -> None:
@@ -99,6 +101,7 @@ def fingerprint_films(films: list[Path], n_images: int) -> None:
     print(f"  bare decoding (read_gray)     {bare:6.2f}")
     print(f"  decoding with Pillow          {pillow:6.2f}   ratio {pillow / bare:.2f}")
     print(f"  fingerprint, one process      {whole:6.2f}   ratio {whole / bare:.2f}")
+    headline("fingerprint of a film, against decoding it", [whole / bare for bare, whole, _ in rounds])
     with local_executor() as pool:
         if pool is not None:
             run(fingerprint_image, pool)
@@ -127,6 +130,7 @@ def whole_run(labels: Path) -> None:
     print(f"  import pandas, read both      {bare:6.2f}")
     print(f"  cxr check-leakage             {text:6.2f}   ratio {text / bare:.2f}")
     print(f"  cxr check-leakage --json      {document:6.2f}   ratio {document / bare:.2f}")
+    headline("cxr check-leakage, against importing pandas and reading both", [text / bare for bare, text, _ in rounds])
 
 
 def main() -> None:

@@ -74,9 +74,9 @@ def ratios(timing: Timing, beside: Timing) -> list[float]:
 
 
 def headline(what: str, values: Sequence[float]) -> None:
-    """Print what the page of results begins with: a ratio in the median, and its range over the rounds."""
-    spread = f"{min(values):.2f} to {max(values):.2f} in {len(values)} rounds"
-    print(f"=> {what}: {statistics.median(values):.2f} ({spread})")
+    """Print what the page of results begins with: a ratio, the median over rounds, and its range."""
+    spread = f" ({min(values):.2f} to {max(values):.2f} in {len(values)} rounds)" if len(values) > 1 else ""
+    print(f"=> {what}: {statistics.median(values):.2f}{spread}")
 
 
 def report(timings: Mapping[str, Timing], beside: str) -> None:
@@ -86,3 +86,6 @@ def report(timings: Mapping[str, Timing], beside: str) -> None:
     for name, timing in timings.items():
         times = f"{min(timing.wall):8.3f} s {statistics.median(timing.wall):7.3f} s"
         print(f"{name:{width}}  {times} {ratio(timing, timings[beside]):7.2f}")
+    for name, timing in timings.items():
+        if name != beside:
+            headline(f"{name}, against {beside}", ratios(timing, timings[beside]))
