@@ -11,6 +11,8 @@ from rich.text import Text
 
 #: A longer word of a text column, such as a path, may be broken.
 _LONGEST_WORD = 20
+#: A column of names never gets narrower than this.
+_SHORTEST = 6
 #: Characters that the frame adds to each column, and once to a table.
 _PER_COLUMN, _PER_TABLE = 3, 1
 
@@ -58,6 +60,10 @@ class FittingTable:
         keys = list(range(self.text_columns))
         if _total([least[place] for place in keys]) > available // 2:
             keys = keys[:1]
+        # Rather a broken name than a broken number.
+        widest = max((least[place] for place in range(len(keys), len(least))), default=0)
+        room = available - _total([*(least[place] for place in keys[1:]), widest, 0])
+        least[0] = max(min(least[0], room), _SHORTEST)
         parts = [list(keys)]
         for place in range(len(keys), len(self.columns)):
             if _total([least[other] for other in (*parts[-1], place)]) > available and len(parts[-1]) > len(keys):

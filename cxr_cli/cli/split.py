@@ -25,7 +25,7 @@ from cxr_cli.cli.options import (
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxr_cli.services.split import LabelShare, LeakageCheck, SplitResult, SplitSummary
+    from cxr_cli.services.split_report import LabelShare, LeakageCheck, SplitResult, SplitSummary
 
 #: With more splits than this, tables show the range over splits instead of one column each.
 _MAX_COLUMNS = 5

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_cli.data.labels import unsafe_names
+from cxr_cli.data.names import unsafe_names
 from cxr_cli.errors import ImageError
 
 #: Endings by which a file in an image folder counts as an image.

@@ -14,6 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import InputFile
+from cxr_cli.data.names import UNSAFE, is_unsafe_name, unsafe_names, why_unsafe
+from cxr_cli.data.patient_ids import nih_numbers, normal_patient_id, patient_of_nih_name
 from cxr_cli.data.schemas import NO_FINDING, Schema, recognise
 from cxr_cli.data.tables import RawTable, read_lines, read_table
 from cxr_cli.errors import LabelTableError, shown
@@ -22,8 +24,6 @@ UncertainPolicy = Literal["ignore", "positive", "negative"]
 
 #: How many rows a quirk names; its count is always whole.
 QUIRK_ROWS = 20
-#: Longer than any path on any system.
-LONGEST_NAME = 4096
 #: More columns of labels than this are no pathologies (the largest vocabulary in the field has some 200).
 MAX_PATHOLOGIES = 1000
 #: Columns of `LabelTable.frame` that no pathology may be called.
@@ -33,8 +33,6 @@ MAX_AGE_YEARS = 120
 _AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([YMWDymwd]?)\s*")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-#: What cannot lead out of a folder: printable ASCII but for slashes and the colon of a drive letter.
-_HARMLESS = bytes(set(range(32, 127)) - set(b"/\\:"))
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
 
 
@@ -197,35 +195,6 @@ def _inferred_type(column: pd.Series[Any], n_null: int) -> str:
     return "str" if column.dtype.kind == "O" else str(column.dtype)
 
 
-def normal_patient_id(text: str) -> str:
-    """Return the one normal form of a patient id: ``00013118``, ``13118`` and ``13118.0`` are the same patient.
-
-    Examples
-    --------
-    >>> normal_patient_id(" 00013118 "), normal_patient_id("13118.0"), normal_patient_id("p07")
-    ('13118', '13118', 'p07')
-    """
-    text = text.strip()
-    if not (text.isascii() and text.isdigit()):
-        number = re.fullmatch(r"([0-9]+)\.0*", text)
-        if number is None:
-            return text
-        text = number[1]
-    return text.lstrip("0") or "0"
-
-
-def patient_of_nih_name(name: str) -> str | None:
-    """Return the patient id in an NIH image name (``00000013_005.png`` -> ``13``), or None.
-
-    Examples
-    --------
-    >>> patient_of_nih_name("00000013_005.png"), patient_of_nih_name("view1_frontal.jpg")
-    ('13', None)
-    """
-    match = re.fullmatch(r"(\d{8})_\d{3}\.\w+", name.rpartition("/")[2], flags=re.ASCII)
-    return normal_patient_id(match[1]) if match else None
-
-
 class _Reader:
     """One table on its way from raw cells to canonical columns, collecting quirks."""
 
@@ -264,7 +233,7 @@ class _Reader:
         labels = self._from_findings(cells) if schema.findings else self._from_columns(cells)
         columns.update(labels)
         columns.update(self._demographics(cells))
-        numbers = _nih_numbers(columns["image"].tolist())
+        numbers = nih_numbers(columns["image"].tolist())
         self._check_duplicates(columns["image"], numbers)
         self._check_file_names(numbers, patient_codes, patient_ids)
         return LabelTable(
@@ -312,12 +281,12 @@ class _Reader:
         if unsafe and not self.unsafe_ok:
             raise self._error(
                 unsafe[0],
-                f"image {_why_unsafe(names.iloc[unsafe[0]])}",
+                f"image {why_unsafe(names.iloc[unsafe[0]])}",
                 count=len(unsafe),
                 expected="a name inside the image folder",
                 remedy="Correct or remove the row; such files are never opened.",
             )
-        self._quirk("unsafe-image-name", _UNSAFE, unsafe)
+        self._quirk("unsafe-image-name", UNSAFE, unsafe)
         return names
 
     def _patients(self, cells: pd.DataFrame, images: pd.Series[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -562,65 +531,11 @@ class _Reader:
         )
 
 
-def _nih_numbers(names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the digits of names such as ``00000013_005.png`` as one number, 13005, and -1 for any other name."""
-    codes = _letters(names, 14)
-    digits = codes[:, [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11]] - ord("0")  # uint8: below "0" wraps round to more than 9
-    like_nih = (digits.max(axis=1) <= 9) & (codes[:, 8] == ord("_")) & (codes[:, 12] == ord("."))
-    # Eleven digits are exact in float64, in which NumPy's products are fast.
-    values = digits.astype(np.float64) @ 10.0 ** np.arange(10, -1, -1)
-    return np.where(like_nih, values, -1).astype(np.int64)
-
-
-def _letters(names: Sequence[str], width: int) -> NDArray[np.uint8]:
-    """Return the first letters of each name, shape (n_names, width); 0 behind its end, "?" for what is not ASCII."""
-    text = "\n".join(names)
-    size = len(names[0]) + 1
-    if text.isascii() and size > width and len(text) + 1 == len(names) * size:
-        # Most tables have names of one length: their text, cut into lines, is a matrix already.
-        lines = np.frombuffer(text.encode() + b"\n", dtype=np.uint8).reshape(len(names), size)
-        if (lines[:, -1] == ord("\n")).all() and text.count("\n") == len(names) - 1:
-            return lines[:, :width]
-    letters = np.array([name[:width].encode("ascii", "replace") for name in names], dtype=f"S{width}")
-    return letters.view(np.uint8).reshape(len(names), width)
-
-
 def _categories(values: NDArray[np.object_], codes: NDArray[np.integer[Any]]) -> pd.Categorical:
     """Return ``values[codes]`` as categories; None is missing, and equal values fall together."""
     distinct = list(dict.fromkeys(value for value in values.tolist() if value is not None))
     places = np.array([-1 if value is None else distinct.index(value) for value in values.tolist()])
     return pd.Categorical.from_codes(places[codes], pd.Index(distinct, dtype="str"))
-
-
-def unsafe_names(names: Sequence[str]) -> list[int]:
-    r"""Return the positions of image names that are absolute or climb out of their folder.
-
-    Names come from outside: ``/etc/passwd``, ``C:\x.png``, ``../x.png`` and ``a/../../x.png`` must not be opened.
-    """
-    joined = " ".join(names)
-    harmless = joined.isprintable() and not any(mark in joined for mark in ("/", "\\", "..", ":"))
-    if harmless and max(map(len, names)) <= LONGEST_NAME:
-        return []
-    return [position for position, name in enumerate(names) if is_unsafe_name(name)]
-
-
-def is_unsafe_name(name: str) -> bool:
-    """Whether an image name is absolute, climbs out of its folder, holds a control character, or is no name at all."""
-    if len(name) > LONGEST_NAME:
-        return True
-    parts = re.split(r"[/\\]", name)
-    return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None or not name.isprintable()
-
-
-_UNSAFE = "image name is absolute, leaves the image folder or holds control characters: never opened"
-
-
-def _why_unsafe(name: str) -> str:
-    if len(name) > LONGEST_NAME:
-        return f"'{shown(name)}' has {len(name):,} characters"
-    if not name.isprintable():
-        return f"'{shown(name)}' holds a character that cannot be printed"
-    return f"'{shown(name)}' is absolute or leaves the image folder"
 
 
 def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
@@ -672,7 +587,7 @@ def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
     names = [raw.record(row).decode("utf-8").strip() for row in range(raw.n_rows)]
     for row, name in enumerate(names):
         if not name or "," in name or (not unsafe_ok and is_unsafe_name(name)):
-            what = f"'{shown(name)}' is no image name" if not name or "," in name else _why_unsafe(name)
+            what = f"'{shown(name)}' is no image name" if not name or "," in name else why_unsafe(name)
             raise LabelTableError(
                 f"{path}: line {raw.line(row)}: {what}",
                 expected="one image name a line",
@@ -687,7 +602,7 @@ def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
     quirks = [
         Quirk(kind, message, len(rows), tuple(rows[:QUIRK_ROWS]))
         for kind, message, rows in (
-            ("unsafe-image-name", _UNSAFE, unsafe),
+            ("unsafe-image-name", UNSAFE, unsafe),
             ("no-patient", "no patient number in the file name", unknown),
             ("duplicate-image", "image named by an earlier row too", repeated),
         )

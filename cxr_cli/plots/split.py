@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 if TYPE_CHECKING:
-    from cxr_cli.services.split import SplitResult, SplitSummary
+    from cxr_cli.services.split_report import SplitResult, SplitSummary
 
 #: Colours that colour-blind people tell apart (Okabe and Ito), and markers that a black-and-white print does.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")

@@ -24,7 +24,7 @@ from cxr_cli.services.result import Result
 RESULTS: dict[str, str] = {
     "explore": "cxr_cli.services.explore.ExploreResult",
     "check-leakage": "cxr_cli.services.leakage_report.LeakageReport",
-    "split": "cxr_cli.services.split.SplitResult",
+    "split": "cxr_cli.services.split_report.SplitResult",
     "preprocess": "cxr_cli.services.preprocess.PreprocessResult",
     "weights": "cxr_cli.services.weights.WeightsResult",
     "build-model": "cxr_cli.services.build_model.BuildModelResult",

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr_cli.data.labels import LabelTable, normal_patient_id, read_labels
+from cxr_cli.data.labels import LabelTable, read_labels
+from cxr_cli.data.patient_ids import normal_patient_id
 from cxr_cli.data.schemas import NO_FINDING, SCHEMAS
 from cxr_cli.errors import CxrError
 

@@ -1,0 +1,42 @@
+"""Image names come from outside: which of them could lead out of the image folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cxr_cli.errors import shown
+
+#: Longer than any path on any system.
+LONGEST_NAME = 4096
+#: What is said of such names where they are kept.
+UNSAFE = "image name is absolute, leaves the image folder or holds control characters: never opened"
+
+
+def unsafe_names(names: Sequence[str]) -> list[int]:
+    r"""Return the positions of image names that are absolute or climb out of their folder.
+
+    Names come from outside: ``/etc/passwd``, ``C:\x.png``, ``../x.png`` and ``a/../../x.png`` must not be opened.
+    """
+    joined = " ".join(names)
+    harmless = joined.isprintable() and not any(mark in joined for mark in ("/", "\\", "..", ":"))
+    if harmless and all(names) and max(map(len, names), default=0) <= LONGEST_NAME:
+        return []
+    return [position for position, name in enumerate(names) if is_unsafe_name(name)]
+
+
+def is_unsafe_name(name: str) -> bool:
+    """Whether an image name is absolute, climbs out of its folder, holds a control character, or is no name at all."""
+    if len(name) > LONGEST_NAME:
+        return True
+    parts = re.split(r"[/\\]", name)
+    return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None or not name.isprintable()
+
+
+def why_unsafe(name: str) -> str:
+    """Say what is wrong with an unsafe name, for an error message."""
+    if len(name) > LONGEST_NAME:
+        return f"'{shown(name)}' has {len(name):,} characters"
+    if not name.isprintable():
+        return f"'{shown(name)}' holds a character that cannot be printed"
+    return f"'{shown(name)}' is absolute or leaves the image folder"

@@ -1,0 +1,293 @@
+"""What is reported of a division into splits: plain values, and the JSON of `split`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_cli.data.files import InputFile
+from cxr_cli.services.result import Result
+
+
+@dataclass(frozen=True)
+class LabelShare:
+    """What one split got of one pathology.
+
+    Attributes
+    ----------
+    pathology
+        Its name.
+    positives
+        Images with it.
+    known
+        Images for which it is known whether they have it.
+    target
+        Positives that the split should have; None in an official split, which is not ours to fill.
+    deviation
+        (positives - target) / target; None without target.
+    prevalence
+        positives / known, 0 to 1; None if nothing is known.
+    prevalence_ratio
+        Prevalence here over prevalence in the whole table; None where that is 0 or unknown.
+    auroc_half_width
+        Half the 95 % confidence interval of an AUROC of `expected_auroc` measured here (Hanley and McNeil), 0 to 1;
+        None where undefined.
+    """
+
+    pathology: str
+    positives: int
+    known: int
+    target: float | None
+    deviation: float | None
+    prevalence: float | None
+    prevalence_ratio: float | None
+    auroc_half_width: float | None
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """One split.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    file
+        The table written for it; None if none was.
+    official
+        Whether it is a published list taken as it is.
+    n_images
+        Rows of the table in it.
+    n_patients
+        Distinct patients; None where the table names none.
+    images_per_patient
+        Mean; None where the table names no patient.
+    share
+        Of all images in the table, 0 to 1.
+    target_share
+        The share it should have, 0 to 1; None in an official split.
+    labels
+        One entry per pathology, in the order of the table.
+    """
+
+    name: str
+    file: str | None
+    official: bool
+    n_images: int
+    n_patients: int | None
+    images_per_patient: float | None
+    share: float
+    target_share: float | None
+    labels: tuple[LabelShare, ...]
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """The pathology and split farthest from their target.
+
+    Attributes
+    ----------
+    split
+        Name of the split.
+    pathology
+        Its name.
+    deviation
+        (positives - target) / target.
+    """
+
+    split: str
+    pathology: str
+    deviation: float
+
+
+@dataclass(frozen=True)
+class RareLabel:
+    """A pathology that some split has no positive of: too few patients have it, or too unlucky ones.
+
+    Attributes
+    ----------
+    pathology
+        Its name.
+    positives
+        Images with it in the whole table.
+    n_units
+        Units (patients, mostly) that have it.
+    splits_without
+        Names of the splits without a positive.
+    """
+
+    pathology: str
+    positives: int
+    n_units: int
+    splits_without: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BelowMinimum:
+    """A pathology of which a split got fewer positives than were asked for.
+
+    Attributes
+    ----------
+    split
+        Name of the split.
+    pathology
+        Its name.
+    positives
+        Images with it in the split.
+    wanted
+        What was asked for.
+    """
+
+    split: str
+    pathology: str
+    positives: int
+    wanted: int
+
+
+@dataclass(frozen=True)
+class OfficialContrast:
+    """How an official test list differs from the images outside it.
+
+    Attributes
+    ----------
+    n_images_test
+        Images in the list.
+    n_images_rest
+        Images outside it.
+    images_per_patient_test
+        Mean in the list; None where no patient is known.
+    images_per_patient_rest
+        Mean outside it; None where no patient is known.
+    ratios
+        Pathologies, and the prevalence of each in the list over that outside; None where undefined.
+    worst
+        The pathology whose ratio is farthest from 1; None where no ratio is defined.
+    """
+
+    n_images_test: int
+    n_images_rest: int
+    images_per_patient_test: float | None
+    images_per_patient_rest: float | None
+    ratios: Mapping[str, float | None]
+    worst: str | None
+
+
+@dataclass(frozen=True)
+class SharedBySplits:
+    """Two splits that share patients or image names.
+
+    Attributes
+    ----------
+    first
+        Name of the first split.
+    second
+        Name of the second split.
+    n_patients
+        Patients in both; None where they are not known.
+    n_images
+        Image names in both.
+    """
+
+    first: str
+    second: str
+    n_patients: int | None
+    n_images: int
+
+
+@dataclass(frozen=True)
+class LeakageCheck:
+    """What check-leakage says of the written tables.
+
+    Attributes
+    ----------
+    verdict
+        ``clean``, ``leakage``, or ``unchecked`` where rows do not name their patient.
+    shared
+        The pairs of splits that share something.
+    n_without_patient
+        Rows whose patient is not known.
+    """
+
+    verdict: str
+    shared: tuple[SharedBySplits, ...]
+    n_without_patient: int
+
+
+@dataclass(frozen=True)
+class SplitResult(Result):
+    """A table divided into splits.
+
+    Attributes
+    ----------
+    unit
+        What is kept whole: "patient", or "image" where patients are not known.
+    seed
+        As given.
+    min_positives
+        As given.
+    table
+        The table that was divided.
+    official_lists
+        The published lists, if any.
+    schema
+        The schema as which the table was read.
+    n_images
+        Rows of the table.
+    n_patients
+        Distinct patients; None where the table names none.
+    n_units
+        What was divided: patients, those who share an image name counted as one, or single images.
+    pathologies
+        Names, in the order of the table.
+    positives
+        Images with each, in the same order.
+    expected_auroc
+        For which `auroc_half_width` is foretold.
+    splits
+        One entry per split.
+    training
+        Name of the training split; None among folds, each of which is training and test data in turn.
+    worst
+        The largest deviation over pathologies and splits that have a target; None where none has one.
+    mean_deviation
+        Mean absolute deviation over the same, a share of the target; None where none has one.
+    largest_miss
+        Largest difference between positives and target over the same, in images (below 1: whole images allow no
+        better); None where none has one.
+    too_rare
+        Pathologies of which some split has no positive.
+    below_minimum
+        Splits other than the training split with fewer than `min_positives` of a pathology.
+    official
+        How the official test list differs from the rest; None without one.
+    leakage
+        What check-leakage says of the written tables; None if none were written.
+    rows
+        For each split the rows of the table in it, counted from 0 below the header; not in the JSON.
+    """
+
+    unit: str
+    seed: int
+    min_positives: int
+    table: InputFile
+    official_lists: tuple[InputFile, ...]
+    schema: str
+    n_images: int
+    n_patients: int | None
+    n_units: int
+    pathologies: tuple[str, ...]
+    positives: tuple[int, ...]
+    expected_auroc: float
+    splits: tuple[SplitSummary, ...]
+    training: str | None
+    worst: Deviation | None
+    mean_deviation: float | None
+    largest_miss: float | None
+    too_rare: tuple[RareLabel, ...]
+    below_minimum: tuple[BelowMinimum, ...]
+    official: OfficialContrast | None
+    leakage: LeakageCheck | None
+    rows: tuple[npt.NDArray[np.int64], ...] = field(metadata={"json": False}, repr=False, compare=False)
