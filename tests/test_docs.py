@@ -69,8 +69,6 @@ def test_examples_run(playground, page):
     for code in blocks(text, "shell"):
         if code.strip() in recorded:  # the test of the recordings runs it
             continue
-        if "cxr preprocess" in code and "preprocess" not in COMMANDS:
-            continue
         before = len(exit_codes(playground))
         done = run(["sh", "-c", code], playground)
         # "Bad news" (1) is an answer of cxr; an example must never be unable to work.

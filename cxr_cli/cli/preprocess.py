@@ -276,13 +276,13 @@ def _tables(result: PreprocessResult) -> Iterator[RenderableType]:
         sizes = comparison.sizes
         rows: list[tuple[object, ...]] = []
         for image in comparison.sample:
-            shape = f"{image.width} × {image.height}, {image.mode}"
+            shape = f"{image.height} × {image.width}, {image.mode}"
             rows += _two_rows(image.image, shape, image.before, image.after, recipe.image_size)
-        shape = f"{_range(sizes.min_width, sizes.max_width)} × {_range(sizes.min_height, sizes.max_height)}"
+        shape = f"{_range(sizes.min_height, sizes.max_height)} × {_range(sizes.min_width, sizes.max_width)}"
         rows += _two_rows(f"all {comparison.n_images:,}", shape, comparison.before, comparison.after, recipe.image_size)
         yield console.table(
             "Before and after",
-            ["image", "", "width × height", "min", "max", "mean", "std", "saturated"],
+            ["image", "", "height × width", "min", "max", "mean", "std", "saturated"],
             rows,
             text_columns=2,
             caption="before: grey levels, 255 is white; saturated: share of pixels at black or white",
@@ -306,7 +306,7 @@ def _two_rows(
     name: str, shape: str, before: Pixels, after: Pixels, size: tuple[int, int]
 ) -> Iterator[tuple[object, ...]]:
     yield (name, "before", shape, *_numbers(before, 1))
-    yield ("", "after", f"{size[1]} × {size[0]}", *_numbers(after, 3))
+    yield ("", "after", f"{size[0]} × {size[1]}", *_numbers(after, 3))
 
 
 def _numbers(pixels: Pixels, digits: int) -> Iterator[str]:
