@@ -9,11 +9,13 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cxr_cli.cli.app import app
+from cxr_cli.services.parallel import available_cores
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,14 +29,18 @@ make_docs = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make_docs)
 
 
+def make_playground(folder):
+    """Return a folder to play in and one with ``cxr`` and ``python`` as commands."""
+    playground, commands = folder / "playground", folder / "commands"
+    commands.mkdir()
+    make_docs.fill_playground(playground)
+    make_docs.make_commands(commands)
+    return playground, commands
+
+
 @pytest.fixture
 def playground(tmp_path):
-    """Return a folder to play in and one with ``cxr`` and ``python`` as commands."""
-    folder, commands = tmp_path / "playground", tmp_path / "commands"
-    commands.mkdir()
-    make_docs.fill_playground(folder)
-    make_docs.make_commands(commands)
-    return folder, commands
+    return make_playground(tmp_path)
 
 
 def blocks(text, language):
@@ -59,10 +65,9 @@ def exit_codes(playground):
     return [int(line) for line in (playground[1] / "codes").read_text().split()]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_examples_run(playground, page):
-    """The blocks of a page run one after the other in one folder, as a reader would run them."""
+def run_page(page, folder):
+    """Run the blocks of a page one after the other in one folder, as a reader would; fail where one cannot work."""
+    playground = make_playground(folder)
     text = page.read_text(encoding="utf-8")
     (playground[1] / "codes").write_text("")
     recorded = {command.partition(" | ")[0] for command, _ in make_docs.RECORDINGS.values()}
@@ -78,6 +83,21 @@ def test_examples_run(playground, page):
     # In one process, as in a notebook: starting TensorFlow takes longer than most examples.
     done = run([sys.executable, "-c", "\n".join(blocks(text, "python"))], playground)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def runs(request, tmp_path_factory):
+    """Run the examples of all pages that are to be tested, as many at a time as there are cores."""
+    tests = [item for item in request.session.items if item.name.startswith("test_examples_run")]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        pages = [item.callspec.params["page"] for item in tests]
+        yield {page: pool.submit(run_page, page, tmp_path_factory.mktemp(page.stem)) for page in pages}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_examples_run(runs, page):
+    runs[page].result()
 
 
 def test_every_block_of_code_says_what_it_is():
