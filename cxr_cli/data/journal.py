@@ -93,7 +93,9 @@ class Journal:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Bring the data and then the entries to the disk."""
+        """Bring the data and then the entries to the disk, if there are any that are not there."""
+        if not self._pending:
+            return
         lines, self._pending = "".join(self._pending), []
         try:
             self._sync()

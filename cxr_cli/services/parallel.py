@@ -246,6 +246,7 @@ def map_surviving(
             for item in itertools.islice(source, ahead - len(waiting)):
                 waiting.append((item, together.submit(function, item)))
             if not waiting:
+                together.close(wait=False)  # nothing is left to do, so they end while this process goes on
                 return
             item, future = waiting.popleft()
             try:
@@ -286,7 +287,7 @@ class _HandedIn:
         except BrokenExecutor as error:
             raise CxrError("the executor that runs the workers is broken", remedy="Start it again.") from error
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
         pass
 
 
@@ -307,10 +308,10 @@ class _Workers:
                 self.close()
         raise CxrError("worker processes die as soon as they start", remedy="Free some memory.")
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
         """End the processes, each after the item it is at."""
         if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
+            self.pool.shutdown(wait, cancel_futures=True)
             self.pool = None
 
 

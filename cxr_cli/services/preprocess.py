@@ -52,7 +52,7 @@ PARTIAL, STATISTICS = ".partial", "statistics.json"
 #: Starting a process takes as long as decoding some hundred films: below this much work for each, one is faster.
 _BYTES_PER_WORKER = 64 << 20
 #: How much a task brings back at most, and how many images it has at most.
-_TASK_BYTES, _TASK_IMAGES = 4 << 20, 16
+_TASK_BYTES, _TASK_IMAGES = 4 << 20, 8
 _DEFAULTS = Options()
 #: Failures that a result names; the file has all.
 _N_FAILURES = 20
