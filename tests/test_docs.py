@@ -100,6 +100,12 @@ def test_examples_run(runs, page):
     runs[page].result()
 
 
+def test_ci_runs_both_commands_of_the_readme():
+    commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    patterns = re.findall(r"^run_from_readme '(.*)'$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [bool(re.search(pattern, command)) for pattern in patterns for command in commands] == [1, 0, 0, 1]
+
+
 def test_every_block_of_code_says_what_it_is():
     known = {"shell", "shell norun", "python", "python norun", "text", ""}
     for page in PAGES:
