@@ -13,7 +13,6 @@ import io
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
@@ -282,6 +281,8 @@ def saved(path: Path | str) -> None:
 
 def _chatter() -> BinaryIO:
     try:
+        import tempfile
+
         return tempfile.TemporaryFile()
     except OSError:  # a full disk is no reason to give up here
         return open(os.devnull, "r+b")
