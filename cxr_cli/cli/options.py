@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import OutputError, UsageError
 
 
 class Uncertain(StrEnum):
@@ -83,8 +83,17 @@ ClusterOption = Annotated[
 
 
 def output_folder(output: Path | None, command: str) -> Path:
-    """Return the folder a command writes into."""
-    return Path("cxr-output") / command if output is None else output
+    """Return the folder a command writes into.
+
+    Raises
+    ------
+    OutputError
+        It is a file: said before any work is done.
+    """
+    folder = Path("cxr-output") / command if output is None else output
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file, not a folder to write into", remedy="Choose another --output.")
+    return folder
 
 
 def image_size(text: str) -> tuple[int, int]:

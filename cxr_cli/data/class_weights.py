@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,15 @@ class ClassWeights:
         What each label 0 of a pathology is multiplied by in the loss, in the same order.
     scheme
         How they were computed; empty if the file does not say.
+    path
+        The file they were read from, for messages; empty if they come from no file.
     """
 
     pathologies: tuple[str, ...]
     positive: tuple[float, ...]
     negative: tuple[float, ...]
     scheme: str = ""
+    path: str = field(default="", compare=False, metadata={"json": False})
 
     def in_order(self, pathologies: Sequence[str]) -> ClassWeights:
         """Return the same weights in the order of a model's outputs or another table's columns.
@@ -51,8 +54,9 @@ class ClassWeights:
         extra = [name for name in self.pathologies if name not in pathologies]
         for names, what in ((lacking, "there are no class weights for"), (extra, "there are class weights for")):
             if names:
+                where = f"{self.path}: " if self.path else ""
                 raise InputError(
-                    f"{what} {names[0]}" + (f" ({len(names)} such pathologies)" if len(names) > 1 else ""),
+                    f"{where}{what} {names[0]}" + (f" ({len(names)} such pathologies)" if len(names) > 1 else ""),
                     expected=f"weights for exactly {', '.join(pathologies)}",
                     remedy="Compute the class weights from the table that the model is to be trained on.",
                 )
@@ -62,6 +66,7 @@ class ClassWeights:
             tuple(self.positive[place] for place in places),
             tuple(self.negative[place] for place in places),
             self.scheme,
+            self.path,
         )
 
 
@@ -83,7 +88,7 @@ def read_class_weights(path: Path | str) -> ClassWeights:
     path = Path(path)
     found = _from_csv(path) if path.suffix.lower() == ".csv" else _from_json(path)
     _check(path, found)
-    return found
+    return replace(found, path=str(path))
 
 
 def _from_json(path: Path) -> ClassWeights:

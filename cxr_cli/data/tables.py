@@ -154,7 +154,7 @@ def read_table(path: Path) -> RawTable:
         with more or fewer fields than the header.
     """
     path = Path(path)
-    packed = read_input(path, remedy="Check the path; a label table is a CSV file.")
+    packed = read_input(path, remedy="Check the path; a table is a CSV file.")
     content = unpack(path, packed)
     check_text(path, content)
     begin = len(_BOM) if content.startswith(_BOM) else 0
@@ -263,6 +263,8 @@ def check_text(path: Path, content: bytes) -> None:
         )
     if content.startswith(b"version https://git-lfs"):
         raise LabelTableError(f"{path}: is a Git LFS pointer, not the file", remedy="Run 'git lfs pull'.")
+    if content[:512].removeprefix(_BOM).lstrip()[:1] in (b"{", b"["):
+        raise LabelTableError(f"{path}: looks like JSON, not a table", remedy=_SAVE_AS_CSV)
     nul = content.find(b"\0")
     if nul >= 0:
         raise LabelTableError(f"{path}: is no text: byte {nul} is NUL", remedy=_SAVE_AS_CSV)

@@ -100,3 +100,11 @@ def test_what_a_file_holds_does_not_steer_the_terminal(capsys):
 def test_a_reader_that_has_gone_is_no_bad_news(failing):
     # Rich raises this where typer prints a help text into a closed pipe.
     assert failing(SystemExit(1)).exit_code == 141
+
+
+def test_an_output_that_is_a_file_is_refused_before_any_work(cxr, sample_data, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    result = cxr("weights", sample_data / "train-small.csv", "--output", "file")
+    assert result.exit_code == 2
+    assert result.stderr == "error: file: is a file, not a folder to write into\nChoose another --output.\n"
+    assert result.stdout == ""

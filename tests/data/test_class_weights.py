@@ -79,3 +79,10 @@ def test_bad_csv(tmp_path, content, message):
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_class_weights(tmp_path / "none.json")
+
+
+def test_weights_for_other_pathologies_name_their_file(tmp_path):
+    path = tmp_path / "weights.csv"
+    path.write_text("pathology,positive_weight,negative_weight\nMass,0.9,0.1\n")
+    with pytest.raises(InputError, match=r"weights\.csv: there are no class weights for Hernia"):
+        read_class_weights(path).in_order(("Mass", "Hernia"))

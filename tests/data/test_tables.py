@@ -124,3 +124,9 @@ def test_lines_without_header(tmp_path):
     raw = read_lines(path)
     assert raw.n_rows == 2
     assert raw.select([1, 0]) == b"b.png\na.png\n"
+
+
+@pytest.mark.parametrize("content", [b'{"result": {}}\n', b'\xef\xbb\xbf  [\n "a"]\n'])
+def test_json_is_called_json(tmp_path, content):
+    with pytest.raises(LabelTableError, match="looks like JSON, not a table"):
+        table(tmp_path, content)
