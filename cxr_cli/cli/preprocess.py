@@ -247,13 +247,17 @@ def _image_size(text: str) -> tuple[int, int]:
 
 def _plot(outputs: Outputs, result: PreprocessResult, folder: Path, seed: int, augment: bool) -> None:
     from cxr_cli.plots import preprocess as plots
-    from cxr_cli.services.preprocess_films import read_films
+    from cxr_cli.services.preprocess_films import compare_interpolations, read_films
 
     outputs.write_figure("distributions.png", plots.plot_distributions(result.index, result.recipe))
     films = read_films(folder, [image.image for image in result.comparison.sample], result.recipe)
     if not films:
         return
     outputs.write_figure("films.png", plots.plot_films(films, result.recipe))
+    size = result.recipe.image_size
+    if size[0] < films[0].before.shape[0] and size[1] < films[0].before.shape[1]:
+        made = compare_interpolations(films[0], size)
+        outputs.write_figure("interpolations.png", plots.plot_interpolations(films[0], made))
     if augment:
         from cxr_cli.plots.augmentation import augmentation_sheet
         from cxr_cli.services.augmentation import Ranges, preview

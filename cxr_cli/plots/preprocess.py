@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cxr_cli.services.preparation import Recipe
-from cxr_cli.services.preprocess_films import Film
+from cxr_cli.services.preprocess_films import Film, Interpolated
 from cxr_cli.services.standardization import Standardization
 
 # Okabe and Ito: colours that colour-blind people tell apart.
@@ -116,6 +116,37 @@ def _matching_range(film: Film) -> tuple[float, float]:
     scale = float(after.std()) / spread
     offset = float(after.mean()) - float(before.mean()) * scale
     return offset, offset + 256 * scale
+
+
+def plot_interpolations(film: Film, made: Sequence[Interpolated]) -> Figure:
+    """Draw the middle of a film under every interpolation, pixel by pixel.
+
+    Parameters
+    ----------
+    film
+        The film before preprocessing.
+    made
+        What `cxr_cli.services.preprocess_films.compare_interpolations` made of it.
+    """
+    figure = Figure(figsize=(2.6 * (1 + len(made)), 3.3), layout="constrained")
+    panels = figure.subplots(1, 1 + len(made))
+    height, width = film.before.shape
+    _show(panels[0], _middle(film.before), 0, 255)
+    panels[0].set_title(f"source\n{width} × {height}", fontsize=10)
+    for axes, one in zip(panels[1:], made, strict=True):
+        axes.imshow(_middle(one.levels), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_axis_off()
+        told = "mean of the covered pixels" if one.distance == 0 else f"off it by {one.distance:.1f} grey levels"
+        axes.set_title(f"{one.interpolation.value}\n{told}", fontsize=10)
+    height, width = made[0].levels.shape
+    figure.suptitle(f"{film.image} to {width} × {height}: the middle, and the root mean square difference from area")
+    return figure
+
+
+def _middle(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the middle quarter of rows and columns."""
+    height, width = pixels.shape
+    return pixels[3 * height // 8 : 5 * height // 8 + 1, 3 * width // 8 : 5 * width // 8 + 1]
 
 
 def plot_distributions(index: Path, recipe: Recipe) -> Figure:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.folders import locate_images
 from cxr_cli.data.images import read_gray
+from cxr_cli.data.resize import Interpolation, area, resize
 from cxr_cli.services.pixels import sum_pixels
 from cxr_cli.services.preparation import PixelType, Recipe, StoreFormat, resize_to_levels
 from cxr_cli.services.standardization import mean_and_std, standardize
@@ -36,6 +37,46 @@ class Film:
     before: NDArray[np.float32]
     resized: NDArray[np.uint8] | NDArray[np.float32]
     after: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolated:
+    """One film resized by one interpolation.
+
+    Attributes
+    ----------
+    interpolation
+        Which.
+    levels
+        Grey levels, shape of the size asked for.
+    distance
+        Root mean square difference from the mean of the source pixels under each result pixel (``area``), in grey
+        levels: what picking or weighing pixels otherwise adds as noise.
+    """
+
+    interpolation: Interpolation
+    levels: NDArray[np.float32]
+    distance: float
+
+
+def compare_interpolations(film: Film, size: tuple[int, int]) -> tuple[Interpolated, ...]:
+    """Resize a film by every interpolation.
+
+    Parameters
+    ----------
+    film
+        A film before preprocessing.
+    size
+        (height, width) of the results.
+    """
+    source = np.rint(film.before).astype(np.uint8)
+    mean = area(source, size)
+    made = []
+    for interpolation in Interpolation:
+        levels = resize(source, size, interpolation).astype(np.float32)
+        distance = float(np.sqrt(np.mean((levels - mean) ** 2, dtype=np.float64)))
+        made.append(Interpolated(interpolation, levels, distance))
+    return tuple(made)
 
 
 def read_films(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[Film, ...]:

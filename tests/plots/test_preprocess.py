@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from cxr_cli.plots.preprocess import plot_distributions, plot_films
+from cxr_cli.plots.preprocess import plot_distributions, plot_films, plot_interpolations
 from cxr_cli.services.preparation import Recipe
-from cxr_cli.services.preprocess_films import Film
+from cxr_cli.services.preprocess_films import Film, compare_interpolations
 from cxr_cli.services.standardization import Standardization, standardize
 
 
@@ -63,3 +63,16 @@ def test_distributions(tmp_path):
     assert "0.00 for all 50" in shown and "1.00 for all 50" in shown and "-0.00" not in shown
     assert "50 images, samplewise standardization, area" in shown
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == 50
+
+
+def test_interpolations():
+    one = film()
+    made = compare_interpolations(one, (7, 11))
+    figure = plot_interpolations(one, made)
+    shown = texts(figure)
+    assert len(figure.axes) == 6
+    for item in made:
+        assert item.interpolation.value in shown
+        assert item.levels.shape == (7, 11)
+    assert "mean of the covered pixels" in shown
+    assert f"off it by {made[1].distance:.1f} grey levels" in shown

@@ -19,6 +19,7 @@ from cxr_cli.services import preparation
 from cxr_cli.services import preprocess as module
 from cxr_cli.services.preparation import PixelType, Recipe, StoreFormat, prepare_image
 from cxr_cli.services.preprocess import preprocess
+from cxr_cli.services.preprocess_films import Film, compare_interpolations
 from cxr_cli.services.preprocess_options import Engine, Options, read_statistics
 from cxr_cli.services.standardization import Standardization
 
@@ -425,3 +426,12 @@ def test_result_is_plain(films, tmp_path):
     document = run(films, tmp_path / "out").to_dict()
     assert json.loads(json.dumps(document)) == document
     assert document["recipe"]["image_size"] == [16, 24]
+
+
+def test_interpolations_are_measured_against_the_mean():
+    # A chequerboard: every mean is 127.5, every picked pixel is black or white.
+    board = (np.indices((8, 8)).sum(axis=0) % 2 * 255).astype(np.float32)
+    made = {item.interpolation: item for item in compare_interpolations(Film("a.png", board, board, board), (4, 4))}
+    assert made[Interpolation.AREA].distance == 0
+    assert made[Interpolation.NEAREST].distance == pytest.approx(127.5)
+    assert made[Interpolation.BILINEAR].distance < 2
