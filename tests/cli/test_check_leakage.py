@@ -191,7 +191,7 @@ def test_the_number_of_workers_changes_nothing(cxr, sample, sample_data):
         (["train.csv", "valid.csv", "--images", "nowhere"], "nowhere: no such image folder"),
         (["train.csv", "valid.csv", *["--images", "."] * 3], "--images given 3 times"),
         (["train.csv", "valid.csv", "--near-distance", "70"], "expected 0 <= near"),
-        (["train.csv", "valid.csv", "--look-correlation", "0.9"], "expected 0 < to be looked at"),
+        (["train.csv", "valid.csv", "--look-correlation", "0.9"], "expected 0 < look correlation"),
         (["train.csv", "valid.csv", "--schema", "other"], "no such schema"),
         (["train.csv", "valid.csv", "--images", ".", "--cache", "train.csv"], "no cache of fingerprints"),
         (["train.csv", "valid.csv", "--images", ".", "--cache", "train.csv"], "no cache of fingerprints"),
