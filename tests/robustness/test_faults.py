@@ -103,11 +103,9 @@ def test_two_at_once_in_one_folder(command, world, reference, tmp_path):
     known = reference(command)
     began = time.monotonic()
     both = [harness.start(arguments(world, command), tmp_path) for _ in range(2)]
-    for process in both:
-        process.wait()
-    for process in both:
+    for done in [harness.finish(process, began) for process in both]:
         # A command that continues earlier work may refuse to share its folder.
-        check(harness.finish(process, began), world, tmp_path, codes=[known.run.code, 2], whole=known.outputs)
+        check(done, world, tmp_path, codes=[known.run.code, 2], whole=known.outputs)
     assert harness.digest(tmp_path) == known.outputs
 
 
