@@ -156,8 +156,15 @@ def _walk(folder: str) -> Iterator[tuple[str, str, bool]]:
                 place = f"{prefix}{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((entry.path, f"{place}/"))
-                elif entry.is_file():
+                elif _is_file(entry):
                     yield place, entry.path, entry.is_symlink()
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, or to where we may not look
+        return False
 
 
 def _inside(root: str, path: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from cxr_cli.data.files import unwritable
-from cxr_cli.errors import OutputError
+from cxr_cli.errors import OutputError, shown
 
 #: Seconds of work that a kill or a power failure may cost.
 CHECKPOINT_SECONDS = 2.0
@@ -20,7 +21,8 @@ CHECKPOINT_SECONDS = 2.0
 class Journal:
     """Entries of finished work in order, one JSON value a line, below a line that says what run they belong to.
 
-    Entries reach the disk at checkpoints, after the data they speak of: what the journal says is done is done.
+    Each has a checksum behind it: from the first line that is damaged or out of place, work is done again. Entries
+    reach the disk at checkpoints, after the data they speak of: what the journal says is done is done.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class Journal:
     def __init__(self, path: Path, run: Mapping[str, Any], *, sync: Callable[[], None]) -> None:
         self.path = path
         self._sync = sync
-        self._pending: list[str] = []
+        self._pending: list[bytes] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = open(path, "a+b")
@@ -58,12 +60,12 @@ class Journal:
         self._checkpointed = monotonic()
 
     def _resume(self, run: Mapping[str, Any]) -> int:
-        """Return how many entries there are, having cut off a line that was not finished."""
+        """Return how many entries there are, having cut off what was not finished or is damaged."""
         header = json.dumps(run, sort_keys=True).encode() + b"\n"
         lines, end, first = 0, 0, b""
         self._stream.seek(0)
         for line in self._stream:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") or (lines > 0 and line != _with_checksum(lines - 1, _entry_of(line))):
                 break
             first = first or line
             lines += 1
@@ -74,12 +76,20 @@ class Journal:
             self._stream.flush()
             return 0
         if first != header:
-            raise self._belongs_to_another(json.loads(first), run)
+            raise self._belongs_to_another(first, run)
         return lines - 1
 
-    def _belongs_to_another(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> OutputError:
+    def _belongs_to_another(self, header: bytes, now: Mapping[str, Any]) -> OutputError:
+        try:
+            before = dict(json.loads(header))
+        except (ValueError, TypeError, RecursionError):
+            return OutputError(
+                f"{self.path.parent}: an unfinished run lies here that is damaged", remedy="Add --start-over."
+            )
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        differences = ", ".join(f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}" for key in keys)
+        differences = ", ".join(
+            f"{shown(str(key))} was {_short(before.get(key))} and is {_short(now.get(key))}" for key in keys
+        )
         return OutputError(
             f"{self.path.parent}: holds an unfinished run that differs from this one: {differences}",
             remedy="Repeat the command of that run to finish it, choose another --output, or add --start-over.",
@@ -87,7 +97,8 @@ class Journal:
 
     def add(self, entries: Sequence[Any]) -> None:
         """Take note of finished work; written at the next checkpoint, which may be now."""
-        self._pending += [json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries]
+        texts = (json.dumps(entry, separators=(",", ":")).encode() for entry in entries)
+        self._pending += [_with_checksum(number, text) for number, text in enumerate(texts, start=self.n_entries)]
         self.n_entries += len(entries)
         if monotonic() - self._checkpointed > CHECKPOINT_SECONDS:
             self.checkpoint()
@@ -96,10 +107,10 @@ class Journal:
         """Bring the data and then the entries to the disk, if there are any that are not there."""
         if not self._pending:
             return
-        lines, self._pending = "".join(self._pending), []
+        lines, self._pending = b"".join(self._pending), []
         try:
             self._sync()
-            self._stream.write(lines.encode())
+            self._stream.write(lines)
             self._stream.flush()
             os.fsync(self._stream.fileno())
         except OSError as error:
@@ -112,7 +123,7 @@ class Journal:
         with open(self.path, "rb") as stream:
             next(stream)
             for line in stream:
-                yield json.loads(line)
+                yield json.loads(_entry_of(line))
 
     def close(self) -> None:
         """Let go of the file; what was not brought to the disk is done again."""
@@ -125,8 +136,16 @@ class Journal:
         self.path.unlink()
 
 
+def _with_checksum(number: int, entry: bytes) -> bytes:
+    return b"%b\t%08x\n" % (entry, zlib.crc32(b"%d %b" % (number, entry)))
+
+
+def _entry_of(line: bytes) -> bytes:
+    return line.rpartition(b"\t")[0]
+
+
 def _short(value: Any) -> str:
-    text = "not there" if value is None else str(value)
+    text = "not there" if value is None else shown(str(value))
     return text if len(text) <= 40 else f"{text[:12]}…"
 
 

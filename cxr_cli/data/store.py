@@ -117,8 +117,9 @@ class RowsWriter:
         return np.frombuffer(self._stream.read(n * self.row_bytes), np.uint8)
 
     def sync(self) -> None:
-        """Bring everything written so far to the disk."""
-        os.fsync(self._stream.fileno())
+        """Bring everything written so far to the disk; nothing to do once it is finished."""
+        if not self._stream.closed:
+            os.fsync(self._stream.fileno())
 
     def finish(self, target: Path) -> None:
         """Write the header and give the file its final name."""

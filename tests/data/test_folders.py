@@ -82,6 +82,7 @@ def test_pipes_broken_links_and_deep_folders(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     os.symlink(tmp_path / "gone.png", tmp_path / "broken.png")
     os.symlink(tmp_path, tmp_path / "loop")
+    os.symlink(tmp_path / "self.png", tmp_path / "self.png")
     deep = tmp_path.joinpath(*["d"] * 200)
     deep.mkdir(parents=True)
     deep.joinpath("a.png").write_bytes(b"x")

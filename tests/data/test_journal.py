@@ -33,8 +33,8 @@ def test_data_reach_the_disk_before_the_entries_that_speak_of_them(tmp_path):
     journal = opened(tmp_path / "j", synced=synced)
     journal.add([1])
     journal.checkpoint()
-    assert b"\n1\n" not in synced[-1]
-    assert (tmp_path / "j").read_bytes().endswith(b"\n1\n")
+    assert b"\n1\t" not in synced[-1]
+    assert b"\n1\t" in (tmp_path / "j").read_bytes()
 
 
 def test_what_was_not_checkpointed_is_done_again(tmp_path):
@@ -70,6 +70,38 @@ def test_a_journal_cut_anywhere_is_a_beginning_of_itself(tmp_path):
         again.add(["four"])
         assert list(again.entries()) == [*found, "four"]
         again.close()
+
+
+def test_work_is_done_again_from_the_first_damaged_line(tmp_path):
+    path = tmp_path / "j"
+    journal = opened(path)
+    journal.add(["one", "two", "two", "four"])
+    journal.checkpoint()
+    journal.close()
+    whole = path.read_bytes()
+    header, one, two, again, four = whole.splitlines(keepends=True)
+    for lines, n_sound in (
+        ([header, one, two.replace(b"two", b"twO"), again, four], 1),
+        ([header, two, one, again, four], 0),
+        ([header, one, again, two, four], 1),
+        ([header, one, one, two, again, four], 1),
+        ([header, one, b"\n", two, again, four], 1),
+        ([header, one, b"\xff\t00000000\n"], 1),
+    ):
+        path.write_bytes(b"".join(lines))
+        journal = opened(path)
+        assert journal.n_entries == n_sound
+        journal.add(["next"])
+        assert list(journal.entries()) == [*["one", "two", "two", "four"][:n_sound], "next"]
+        journal.close()
+
+
+@pytest.mark.parametrize("header", [b"\n", b"[]\n", b"\xff\n", b"1\n", b"[" * 9999 + b"\n"])
+def test_a_damaged_header_is_refused(tmp_path, header):
+    (tmp_path / "j").write_bytes(header)
+    with pytest.raises(OutputError, match="damaged|differs") as caught:
+        opened(tmp_path / "j")
+    assert "--start-over" in caught.value.remedy
 
 
 def test_another_run_is_refused_and_the_difference_named(tmp_path):

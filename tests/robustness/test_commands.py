@@ -177,6 +177,20 @@ def hostile_command_lines(table, images):
     yield "explore", table, "--images", images, "--check-images", "--workers", "1"
     yield "explore", table, "--images", images, "--n-images", "30", "--json"
     yield "check-leakage", table, table.with_name("other.csv"), "--images", images, "--workers", "1"
+    yield "preprocess", table, "--images", images, "--image-size", "16", "--workers", "1", "--no-plots"
+    yield (
+        "preprocess",
+        table,
+        "--images",
+        images,
+        "--image-size",
+        "16",
+        "--workers",
+        "1",
+        "--format",
+        "png",
+        "--no-plots",
+    )
     yield "split", table
     yield "weights", table
 
@@ -186,7 +200,7 @@ def test_links_and_odd_names_in_a_table_are_never_followed(run, trap):
     table.with_name("other.csv").write_bytes(table.read_bytes())
     before = harness.digest(images)
     for line in hostile_command_lines(table, images):
-        run(*line)
+        run(*line, codes=[0] if line[0] in ("split", "weights") else [1])
     assert str(images / "good0.png") in opened
     assert str(secret) not in opened
     assert "/dev/zero" not in opened
@@ -202,8 +216,10 @@ def test_names_that_leave_the_folder(run, trap, name):
         csv.writer(stream).writerow([name, "99", "1", "0"])
     table.with_name("other.csv").write_bytes(b"Image,PatientId,Mass,Edema\ngood0.png,1,1,0\n")
     for line in hostile_command_lines(table, images):
-        result = run(*line, codes=[1, 2] if line[0] == "check-leakage" else [2])
-        assert "table.csv" in result.output.replace("\n", "")
+        # preprocess reports this image among those that failed, and goes on.
+        result = run(*line, codes=[1] if line[0] == "preprocess" else [2])
+        if result.exit_code == 2:
+            assert "table.csv" in result.stderr.replace("\n", "")
     assert str(secret) not in opened
     assert "/etc/passwd" not in opened
 
@@ -230,7 +246,39 @@ def test_a_folder_of_damaged_images_does_not_stop_the_others(run, tmp_path):
     assert '"n_' in result.stdout
     result = run("check-leakage", "train.csv", "valid.csv", "--images", images, "--json", codes=[1, 2])
     json.loads(result.stdout)
+    for form in ("npy", "png"):
+        result = run(
+            "preprocess", "train.csv", "--images", images, "--image-size", "16", "--format", form, "--json", codes=[1]
+        )
+        assert 10 <= json.loads(result.stdout)["result"]["n_done"] < 110
     assert harness.digest(images) == before
+
+
+def test_damaged_leftovers_of_an_unfinished_run(run, world, tmp_path):
+    line = world.place(["preprocess", *EXAMPLES["preprocess"][1], "--workers", "1"])
+    run(*line, codes=[0])
+    whole = harness.digest(tmp_path)
+    partial = tmp_path / "cxr-output/preprocess/.partial"
+    # Stopped where the first output is to be put in its place.
+    store = tmp_path / "cxr-output/preprocess/images.npy"
+    store.unlink()
+    store.mkdir()
+    run(*line, codes=[2])
+    store.rmdir()
+    journal = (partial / "journal.jsonl").read_bytes()
+    rows = (partial / "images.npy").read_bytes()
+    assert journal.count(b"\n") > 40
+    for content in [b"", b"{}", b"[]\n", b"\xff\n", b"[" * 9999 + b"\n", *mutants([journal], 20, seed=1, most=3)]:
+        partial.mkdir(exist_ok=True)
+        (partial / "journal.jsonl").write_bytes(content)
+        (partial / "images.npy").write_bytes(rows)
+        result = run(*line, codes=[0, 2])
+        if result.exit_code == 2:
+            assert "--start-over" in result.stderr
+        else:
+            assert harness.digest(tmp_path) == whole
+    run(*line, "--start-over", codes=[0])
+    assert harness.digest(tmp_path) == whole
 
 
 # ------------------------------------------------------------------------------------------ outputs and packages
@@ -266,6 +314,7 @@ def test_inputs_are_not_overwritten(run, world, tmp_path):
     [
         ("distributed", ["explore", "TRAIN", "--images", "IMAGES", "--check-images", "--cluster", "tcp://127.0.0.1:1"]),
         ("distributed", ["check-leakage", "TRAIN", "VALID", "--images", "IMAGES", "--cluster", "tcp://127.0.0.1:1"]),
+        ("distributed", ["preprocess", "TRAIN", "--images", "IMAGES", "--cluster", "tcp://127.0.0.1:1"]),
         ("fsspec", ["explore", "s3://bucket/table.csv"]),
         ("fsspec", ["weights", "memory://table.csv"]),
     ],
