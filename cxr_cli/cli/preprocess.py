@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
@@ -24,12 +23,14 @@ from cxr_cli.cli.options import (
     OutputOption,
     SchemaOption,
     SeedOption,
+    Standardize,
     Uncertain,
     UncertainOption,
     WorkersOption,
     output_folder,
 )
-from cxr_cli.errors import ImageError, UsageError
+from cxr_cli.cli.options import image_size as read_image_size
+from cxr_cli.errors import ImageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
@@ -37,15 +38,6 @@ if TYPE_CHECKING:
     from cxr_cli.services.preprocess import PreprocessResult, Start
     from cxr_cli.services.preprocess_index import Pixels
     from cxr_cli.services.preprocess_options import Options
-
-
-class Standardize(StrEnum):
-    """Standardization schemes."""
-
-    SAMPLEWISE = "samplewise"
-    FEATUREWISE = "featurewise"
-    IMAGENET = "imagenet"
-    NONE = "none"
 
 
 class Resize(StrEnum):
@@ -83,7 +75,7 @@ def preprocess(
     labels: LabelsArgument,
     images: ImagesOption = None,
     image_size: Annotated[
-        str, typer.Option(metavar="SIZE", help="Size of the result in pixels: 320, or HEIGHTxWIDTH.")
+        str, typer.Option("--image-size", metavar="N|HxW", help="Height and width of the result in pixels.")
     ] = "320",
     standardize: Annotated[
         Standardize,
@@ -121,13 +113,13 @@ def preprocess(
         Engine,
         typer.Option(help="fast, or keras: Keras' own ImageDataGenerator, one process, to compare with."),
     ] = Engine.FAST,
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that fails.")] = False,
     start_over: Annotated[
         bool, typer.Option("--start-over", help="Discard what an unfinished run left instead of continuing it.")
     ] = False,
-    sample: Annotated[int, typer.Option(min=0, metavar="N", help="Compare N images one by one, before and after.")] = 4,
+    n_images: Annotated[
+        int, typer.Option("--n-images", min=0, metavar="N", help="How many images to compare one by one and show.")
+    ] = 4,
     augment: Annotated[
         bool,
         typer.Option(
@@ -136,9 +128,11 @@ def preprocess(
         ),
     ] = False,
     seed: SeedOption = 0,
-    output: OutputOption = None,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = Uncertain.IGNORE,
+    output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -157,7 +151,7 @@ def preprocess(
 
     chosen_dtype = dtype or (Dtype.UINT8 if format is Format.PNG else Dtype.FLOAT32)
     recipe = Recipe(
-        image_size=_image_size(image_size),
+        image_size=read_image_size(image_size),
         standardize=Standardization(standardize.value),
         interpolation=Interpolation(interpolation.value),
         dtype=PixelType(chosen_dtype.value),
@@ -176,7 +170,7 @@ def preprocess(
         strict=strict,
         start_over=start_over,
         seed=seed,
-        n_sample=sample,
+        n_sample=n_images,
     )
     preprocess_options.check(options)
     table = read_labels(labels, schema=schema, uncertain=uncertain.value, allow_unsafe_names=True)
@@ -236,13 +230,6 @@ def _announce(start: Start) -> None:
         f"{start.n_images - start.n_missing:,} of {start.n_images:,} images{missing}; up to {size} go to "
         f"{start.target}{again}"
     )
-
-
-def _image_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip())
-    if match is None:
-        raise UsageError(f"--image-size {text}", expected="pixels, as 320, or HEIGHTxWIDTH")
-    return int(match[1]), int(match[2] or match[1])
 
 
 def _plot(outputs: Outputs, result: PreprocessResult, folder: Path, seed: int, augment: bool) -> None:

@@ -43,13 +43,13 @@ def test_tables_on_stdout_talk_on_stderr(cxr, labels, tmp_path):
 
 
 def test_golden(cxr, sample_data, golden):
-    done = cxr("preprocess", sample_data / "train-small.csv", "--image-size", 64, "--sample", 2, "--json")
+    done = cxr("preprocess", sample_data / "train-small.csv", "--image-size", 64, "--n-images", 2, "--json")
     assert done.exit_code == 0
     golden("preprocess", done.stdout)
 
 
 def test_json_is_what_the_service_returns(cxr, labels, tmp_path):
-    done = cxr("preprocess", labels, "--image-size", 32, "--sample", 3, "--json", "--output", "out", "--no-plots")
+    done = cxr("preprocess", labels, "--image-size", 32, "--n-images", 3, "--json", "--output", "out", "--no-plots")
     document = json.loads(done.stdout)
     assert (done.exit_code, document["command"]) == (1, "preprocess")
     assert [item["path"] for item in document["inputs"]] == [str(labels)]

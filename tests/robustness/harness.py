@@ -33,7 +33,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["TRAIN", "VALID", "--no-plots"],
     ),
     "preprocess": (
-        ["TRAIN", "--images", "IMAGES", "--image-size", "64", "--sample", "2", "--workers", "2"],
+        ["TRAIN", "--images", "IMAGES", "--image-size", "64", "--n-images", "2", "--workers", "2"],
         ["TRAIN", "--images", "IMAGES", "--image-size", "8", "--no-plots"],
     ),
     "split": (["TRAIN"], ["TRAIN", "--no-plots"]),
