@@ -413,8 +413,10 @@ def _attribute(group: h5py.Group, name: str) -> Any:
     """Return an attribute of text, or nothing if there is none."""
     if name not in group.attrs:
         return b""
-    kind = group.attrs.get_id(name).get_type()
-    if not isinstance(kind, h5py.h5t.TypeStringID):
+    attribute = group.attrs.get_id(name)
+    if 0 in attribute.shape:  # the empty list of a layer without weights is written as one of numbers
+        return []
+    if not isinstance(attribute.get_type(), h5py.h5t.TypeStringID):
         raise TypeError(f"attribute {name} is no text")
     return group.attrs[name]
 

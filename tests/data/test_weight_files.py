@@ -206,6 +206,19 @@ def test_archive_bombs_are_refused(tmp_path):
         pass
 
 
+def test_layers_without_weights_have_an_empty_list_of_numbers_for_names(tmp_path):
+    def write(file):
+        small(file)
+        file.attrs["layer_names"] = [b"conv1/conv", b"conv1/relu"]
+        # What h5py makes of an empty list; files that Keras wrote are full of them.
+        file.create_group("conv1/relu").attrs["weight_names"] = []
+
+    path = tmp_path / "weights.h5"
+    path.write_bytes(hdf5(write))
+    with open_weight_file(path) as file:
+        assert [list(layer.arrays) for layer in file.layers] == [["kernel"]]
+
+
 def test_array_that_is_named_but_not_there(tmp_path):
     def write(file):
         small(file)
