@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the floor is one core's; nobody else here uses it in this process
 
 import numpy as np
 from inputs import films, repeated
@@ -109,7 +110,6 @@ def cxr(table: LabelTable, images: Path, output: Path, recipe: Recipe) -> None:
     result = preprocess(table, images, output, Options(recipe))
     if result.n_done != table.n_images:
         raise SystemExit(f"{result.n_failed} images failed")
-    shutil.rmtree(output)
 
 
 def by_isal(content: bytes) -> np.ndarray[Any, Any]:
@@ -189,7 +189,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def contestants(table: LabelTable, images: Path, size: int, folder: Path) -> dict[str, Callable[[], object]]:
+def contestants(table: LabelTable, images: Path, size: int, output: Path) -> dict[str, Callable[[], object]]:
     """Return who takes part."""
     paths = [str(images / name) for name in table.images]
 
@@ -197,9 +197,9 @@ def contestants(table: LabelTable, images: Path, size: int, folder: Path) -> dic
         return Recipe((size, size), dtype=PixelType(dtype), interpolation=Interpolation(interpolation))
 
     found: dict[str, Callable[[], object]] = {
-        UINT8: lambda: cxr(table, images, folder / "uint8", recipe("uint8", "area")),
-        FLOAT32: lambda: cxr(table, images, folder / "float32", recipe("float32", "area")),
-        NEAREST: lambda: cxr(table, images, folder / "nearest", recipe("float32", "nearest")),
+        UINT8: lambda: cxr(table, images, output, recipe("uint8", "area")),
+        FLOAT32: lambda: cxr(table, images, output, recipe("float32", "area")),
+        NEAREST: lambda: cxr(table, images, output, recipe("float32", "nearest")),
         KERAS: lambda: image_data_generator(paths, size, "grayscale"),
         KERAS_RGB: lambda: image_data_generator(paths, size, "rgb"),
         TF_AREA: lambda: tf_data(paths, size, "area", antialias=False),
@@ -256,9 +256,12 @@ def main() -> None:
         some = [str(path) for path in sources[:40]]
         fastest = decoders(some)[time_decoders(some, options.rounds)]
         print()
-        functions = contestants(table, images, options.size, folder)
+        output = folder / "store"
+        functions = contestants(table, images, options.size, output)
         functions[FLOOR] = lambda: floor(some, options.size, fastest)
-        timings = functions_in_turns(functions, options.rounds)
+        timings = functions_in_turns(
+            functions, options.rounds, clean_up=lambda: shutil.rmtree(output, ignore_errors=True)
+        )
         show(timings, options.images, len(some), cores)
 
 

@@ -37,14 +37,20 @@ def in_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Ti
     }
 
 
-def functions_in_turns(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Call every function once a round (and once before, unmeasured); processes that it waits for count as its own."""
+def functions_in_turns(
+    functions: Mapping[str, Callable[[], object]], rounds: int, *, clean_up: Callable[[], object] = lambda: None
+) -> dict[str, Timing]:
+    """Call every function once a round (and once before, unmeasured); processes that it waits for count as its own.
+
+    What `clean_up` does after each call is not measured.
+    """
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for turn in range(rounds + 1):
         for name, function in functions.items():
             before, begin = os.times(), time.perf_counter()
             function()
             seconds, after = time.perf_counter() - begin, os.times()
+            clean_up()
             if turn:
                 measured[name].append((seconds, sum(after[:4]) - sum(before[:4])))
     return {
