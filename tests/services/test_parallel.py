@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cxr_cli.errors import CxrError
 from cxr_cli.services import parallel
-from cxr_cli.services.parallel import local_executor, map_in_order, process_pool
+from cxr_cli.services.parallel import local_executor, map_in_order, map_surviving, process_pool
 from tests.conftest import ROOT
 from tests.robustness.harness import assert_group_gone, members
 
@@ -157,3 +157,68 @@ def test_workers_start_with_one_thread_and_without_the_script_that_runs_here(tmp
     assert not script_loaded
     assert (variables["OPENBLAS_NUM_THREADS"], variables["OMP_NUM_THREADS"]) == ("1", "3")
     assert after == "False True True"
+
+
+Part = tuple[int, ...]
+
+
+def doubled(part: Part) -> Part:
+    """Double numbers, but die over 13, and over 7 in company."""
+    if 13 in part or (7 in part and len(part) > 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return tuple(2 * number for number in part)
+
+
+def split(part: Part) -> list[Part]:
+    return [(number,) for number in part]
+
+
+def lost(part: Part) -> Part:
+    return tuple(-number for number in part)
+
+
+def survived(parts: list[Part], **where: object) -> list[int]:
+    values = map_surviving(doubled, parts, split=split, lost=lost, **where)
+    return [number for several in values for value in several for number in value]
+
+
+@given(st.lists(st.lists(st.integers(100, 999), min_size=1, max_size=4).map(tuple), max_size=9), st.integers(0, 2))
+def test_surviving_gives_every_item_in_order(parts, threads):
+    expected = [2 * number for part in parts for number in part]
+    if threads == 0:
+        assert survived(parts) == expected
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        assert survived(parts, executor=pool) == expected
+
+
+@pytest.mark.slow
+def test_only_the_part_that_kills_its_worker_is_lost():
+    parts: list[Part] = [(1, 2, 3), (4, 13, 5), (6, 7), (8,), (13,), (9, 10)]
+    expected = [2, 4, 6, 8, -13, 10, 12, 14, 16, -13, 18, 20]
+    assert survived(parts, workers=2) == expected
+    assert survived(parts, workers=1) == expected
+
+
+@pytest.mark.slow
+def test_items_are_taken_only_as_workers_become_free():
+    taken: list[int] = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield (number + 100,)
+
+    values = map_surviving(doubled, items(), split=split, lost=lost, workers=2)
+    assert next(values) == [(200,)]
+    values.close()
+    assert len(taken) <= 2 * 2 + 1
+
+
+def test_a_broken_executor_that_was_handed_in_cannot_be_replaced():
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *arguments, **options):
+            raise BrokenExecutor
+
+    with Broken(1) as pool, pytest.raises(CxrError, match="executor that runs the workers is broken"):
+        survived([(1,)], executor=pool)
