@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cxr_cli.data.files import read_json
+from cxr_cli.data.documents import is_number, read_json
 from cxr_cli.data.tables import read_table
 from cxr_cli.errors import InputError, shown
 
@@ -154,9 +153,7 @@ def _check(path: Path, weights: ClassWeights) -> None:
         if len(values) != len(names):
             raise InputError(f"{path}: {len(values)} {sign} weights for {len(names)} pathologies", remedy=_REMEDY)
         for name, value in zip(names, values, strict=True):
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            # Comparing, unlike isfinite, also takes integers that are too long for a float.
-            if not number or not 0 < value <= sys.float_info.max:
+            if not is_number(value) or value <= 0:
                 raise InputError(
                     f"{path}: the {sign} weight of {shown(name)} is {shown(repr(value))}",
                     expected="a finite number above 0",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_cli.errors import InputError, MissingPackageError, OutputError, shown
+from cxr_cli.errors import InputError, MissingPackageError, OutputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -227,21 +227,6 @@ class Outputs:
         with self.path(name) as temporary:
             figure.savefig(temporary, dpi=dpi, metadata={"Software": None})
         return self.written[-1]
-
-
-def read_json(path: Path, *, remedy: str | None = None) -> Any:
-    """Read a JSON document.
-
-    Raises
-    ------
-    InputError
-        The file is missing, unreadable, or no JSON.
-    """
-    content = read_input(path, remedy=remedy)
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON: {shown(str(error), 200)}", remedy=remedy) from error
 
 
 def json_text(document: Any) -> str:

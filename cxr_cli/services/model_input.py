@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cxr_cli.data.files import InputFile, describe_input, read_json
+from cxr_cli.data.documents import image_size_of, is_number, read_json
+from cxr_cli.data.files import InputFile, describe_input
 from cxr_cli.errors import InputError, UsageError, shown
 from cxr_cli.services.result import Result
 
@@ -52,6 +53,9 @@ class Preprocessing(Result):
     def __post_init__(self) -> None:
         if self.standardize not in STANDARDIZE:
             raise UsageError(f"cannot standardize {self.standardize!r}", expected=f"one of {', '.join(STANDARDIZE)}")
+        for value in (self.mean, self.std):
+            if value is not None and not is_number(value):
+                raise UsageError(f"cannot standardize with {shown(repr(value))}", expected="a finite number")
         if self.standardize == "featurewise" and (self.mean is None or self.std is None):
             raise UsageError(
                 "featurewise standardization needs the mean and standard deviation of the training images",
@@ -97,7 +101,7 @@ def read_manifest(path: Path) -> Manifest:
     recipe = _recipe(path, document)
     statistics = recipe.get("statistics") or {}
     try:
-        height, width = (int(side) for side in recipe["image_size"])
+        image_size = image_size_of(recipe["image_size"])
         preprocessing = Preprocessing(
             standardize=recipe["standardize"],
             mean=statistics.get("mean"),
@@ -109,7 +113,7 @@ def read_manifest(path: Path) -> Manifest:
         raise InputError(
             f"{path}: is not the manifest of a store ({shown(str(error), 200)})", remedy=_REMEDY
         ) from error
-    return Manifest(preprocessing, (height, width), _pathologies(document))
+    return Manifest(preprocessing, image_size, _pathologies(document))
 
 
 def _recipe(path: Path, document: Any) -> Mapping[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from cxr_cli.data.files import InputFile, describe_input, read_input
+from cxr_cli.data.documents import image_size_of, read_json
+from cxr_cli.data.files import InputFile, describe_input
 from cxr_cli.data.resize import Interpolation
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.preparation import PixelType, Recipe, StoreFormat
@@ -133,15 +134,14 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
         The file is no manifest, holds no statistics, or was made by another recipe.
     """
     path = path / MANIFEST if path.is_dir() else path
-    content = read_input(path)
     remedy = "Give the preprocess.json that 'cxr preprocess TRAIN --standardize featurewise --fit-stats' wrote."
     try:
-        document = json.loads(content)
+        document = read_json(path)
         found = document["recipe"]["statistics"]
         statistics = Statistics(**found)
         fitted_on = InputFile(**document["statistics_fitted_on"])
         before = recipe_of(document)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, LookupError) as error:
         raise InputError(f"{path}: holds no statistics of a training table", remedy=remedy) from error
     for name in ("image_size", "interpolation", "dtype"):
         was, now = getattr(before, name), getattr(recipe, name)
@@ -150,21 +150,20 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
                 f"{path}: its statistics are of images with {name.replace('_', ' ')} {was}, not {now}",
                 remedy="Preprocess all tables alike, or fit again.",
             )
-    return statistics, StatisticsSource(describe_input(path, content), fitted_on)
+    return statistics, StatisticsSource(describe_input(path), fitted_on)
 
 
-def recipe_of(document: dict[str, Any]) -> Recipe:
+def recipe_of(document: Mapping[str, Any]) -> Recipe:
     """Return the recipe in a manifest.
 
     Raises
     ------
-    ValueError, TypeError, KeyError
+    ValueError, TypeError, LookupError
         There is none that makes sense.
     """
     found = document["recipe"]
-    height, width = found["image_size"]
     return Recipe(
-        image_size=(int(height), int(width)),
+        image_size=image_size_of(found["image_size"]),
         standardize=Standardization(found["standardize"]),
         interpolation=Interpolation(found["interpolation"]),
         dtype=PixelType(found["dtype"]),

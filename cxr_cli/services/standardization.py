@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.data.documents import is_number
 from cxr_cli.errors import UsageError
 from cxr_cli.services.pixels import PixelSums
 from cxr_cli.services.result import Result
@@ -50,6 +51,11 @@ class Statistics(Result):
     std: float
     n_images: int
     n_pixels: int
+
+    def __post_init__(self) -> None:
+        # They come from files too.
+        if not (is_number(self.mean) and is_number(self.std) and self.std >= 0):
+            raise ValueError("mean and standard deviation must be finite numbers")
 
 
 def standardize(

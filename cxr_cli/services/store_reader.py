@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import read_input
+from cxr_cli.data.documents import read_json
 from cxr_cli.data.images import read_gray
-from cxr_cli.errors import InputError
+from cxr_cli.data.names import is_unsafe_name
+from cxr_cli.data.store import npy_header
+from cxr_cli.errors import InputError, shown
 from cxr_cli.services.preparation import PixelType, StoreFormat
+from cxr_cli.services.preprocess_options import recipe_of
 from cxr_cli.services.standardization import Standardization, standardize
 
 MANIFEST = "preprocess.json"
@@ -73,17 +75,21 @@ class Store:
         InputError
             It is missing or does not fit the index.
         """
-        path = self.folder / self.manifest["store"]
+        path = _inside(self.folder, self.manifest["store"])
+        recipe = recipe_of(self.manifest)
+        header = npy_header((len(self), *recipe.row_shape), np.dtype(recipe.dtype.value))
         try:
-            array: NDArray[Any] = np.load(path, mmap_mode="r")
+            with open(path, "rb") as stream:
+                sound = stream.read(len(header)) == header
+            if sound:
+                array: NDArray[Any] = np.load(path, mmap_mode="r")
+                return array
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read: {error}", remedy=_REMEDY) from error
-        if len(array) != len(self.index):
-            raise InputError(
-                f"{path}: has {len(array):,} images and the index {len(self.index):,}",
-                remedy="Run 'cxr preprocess' again.",
-            )
-        return array
+            raise InputError(f"{path}: cannot be read: {shown(str(error), 200)}", remedy=_REMEDY) from error
+        raise InputError(
+            f"{path}: is not the array of {len(self):,} images that the manifest and the index speak of",
+            remedy="Run 'cxr preprocess' again.",
+        )
 
     def batch(self, rows: Sequence[int] | NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
         """Return standardized images.
@@ -114,7 +120,11 @@ class Store:
         shape = (len(rows), *self.manifest["recipe"]["image_size"])
         made = np.empty(shape, dtype=PixelType.UINT8.value)
         for place, name in enumerate(files):
-            made[place] = read_gray(self.folder / name).pixels
+            path = _inside(self.folder, name)
+            pixels_read = read_gray(path).pixels
+            if pixels_read.shape != shape[1:] or pixels_read.dtype != made.dtype:
+                raise InputError(f"{path}: is no picture of this store", remedy="Run 'cxr preprocess' again.")
+            made[place] = pixels_read
         return made
 
     def _mean_and_std(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -127,6 +137,12 @@ class Store:
             mean = self.index["resized_mean"].to_numpy()[rows]
             std = self.index["resized_std"].to_numpy()[rows]
         return mean[:, None, None], std[:, None, None]
+
+
+def _inside(folder: Path, name: object) -> Path:
+    if not isinstance(name, str) or is_unsafe_name(name):
+        raise InputError(f"{folder}: names a file outside: '{shown(str(name))}'", remedy=_REMEDY)
+    return folder / name
 
 
 def open_store(folder: Path | str) -> Store:
@@ -151,21 +167,34 @@ def open_store(folder: Path | str) -> Store:
     folder = Path(folder)
     path = folder / MANIFEST
     try:
-        manifest = json.loads(read_input(path, remedy=_REMEDY))
+        manifest = read_json(path, remedy=_REMEDY)
         pathologies = tuple(manifest["pathologies"])
         index = pd.read_csv(
-            folder / manifest["index"],
-            dtype={"image": str, "patient_id": str, "source_mode": str} | dict.fromkeys(pathologies, np.float32),
+            _inside(folder, manifest["index"]),
+            dtype={"image": str, "patient_id": str, "source_mode": str, "file": str}
+            | dict.fromkeys(pathologies, np.float32)
+            | dict.fromkeys(("resized_mean", "resized_std"), np.float64),
             keep_default_na=False,
             na_values={name: [""] for name in ("patient_id", *pathologies)},
         )
+        recipe = recipe_of(manifest)
+        needed = {"image", *pathologies}
+        if recipe.format is StoreFormat.PNG:
+            needed.add("file")
+        if recipe.standardize is Standardization.SAMPLEWISE and recipe.dtype is PixelType.UINT8:
+            needed |= {"resized_mean", "resized_std"}
+        if needed - set(index.columns):
+            raise ValueError(f"its index lacks {', '.join(sorted(needed - set(index.columns)))}")
         store = Store(folder, manifest, index, pathologies)
-        expected = len(store.image_shape), manifest["n_done"]
-    except (LookupError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"{path}: is not the manifest of a finished store ({error})", remedy=_REMEDY) from error
-    if len(index) != expected[1]:
+        n_done = manifest["n_done"]
+    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
         raise InputError(
-            f"{folder / manifest['index']}: has {len(index):,} lines and the manifest counts {expected[1]:,} images",
+            f"{path}: is not the manifest of a finished store ({shown(str(error), 200)})", remedy=_REMEDY
+        ) from error
+    if len(index) != n_done:
+        counted = f"{n_done:,}" if isinstance(n_done, int) else shown(str(n_done))
+        raise InputError(
+            f"{folder / manifest['index']}: has {len(index):,} lines and the manifest counts {counted} images",
             remedy="Run 'cxr preprocess' again.",
         )
     return store

@@ -14,7 +14,9 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from cxr_cli.cli.app import app
 from cxr_cli.data.class_weights import read_class_weights
 from cxr_cli.data.images import read_gray, read_header
 from cxr_cli.data.labels import read_labels
@@ -23,6 +25,8 @@ from cxr_cli.data.weight_files import open_weight_file, read_array
 from cxr_cli.errors import CxrError, WeightsFileError
 from cxr_cli.services.fingerprints import FingerprintCache, fingerprint_images
 from cxr_cli.services.model_input import read_manifest
+from cxr_cli.services.preprocess_options import read_statistics, recipe_of
+from cxr_cli.services.store_reader import open_store
 from tests.robustness.mutants import mutants
 from tests.robustness.oracle import LONGEST_MESSAGE
 
@@ -125,9 +129,12 @@ MANIFEST = {
     "recipe": {
         "image_size": [32, 32],
         "standardize": "featurewise",
-        "statistics": {"mean": 120.5, "std": 60.0},
+        "statistics": {"mean": 120.5, "std": 60.0, "n_images": 2, "n_pixels": 2048},
         "interpolation": "area",
+        "dtype": "uint8",
+        "format": "npy",
     },
+    "statistics_fitted_on": {"path": "train.csv", "size": 1, "sha256": "0"},
     "pathologies": ["Mass", "Edema"],
 }
 #: What JSON can hold and programs do not expect.
@@ -165,8 +172,15 @@ def strange_documents(document, seed: int, n: int):
         yield json.dumps(copy).encode()
 
 
+def read_fitted(path):
+    statistics, _ = read_statistics(path, recipe_of(MANIFEST))
+    assert 0 <= statistics.mean + statistics.std < float("inf")
+
+
 @pytest.mark.parametrize(
-    ("read", "document"), [(read_class_weights, WEIGHTS), (read_manifest, MANIFEST)], ids=["class weights", "manifest"]
+    ("read", "document"),
+    [(read_class_weights, WEIGHTS), (read_manifest, MANIFEST), (read_fitted, MANIFEST)],
+    ids=["class weights", "manifest", "statistics"],
 )
 def test_strange_documents(tmp_path, read, document):
     path = tmp_path / "document.json"
@@ -187,6 +201,57 @@ def test_strange_documents(tmp_path, read, document):
         *map(json_line, STRANGE),
     ):
         assert isinstance(attempt(read, path, content), CxrError)
+
+
+@pytest.fixture(scope="module", params=["npy", "png"])
+def store(request, tmp_path_factory):
+    """Make a store of three images."""
+    folder = tmp_path_factory.mktemp("store")
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.png").write_bytes(picture("L"))
+    (folder / "train.csv").write_text("Image,PatientId,Mass\na.png,1,0\nb.png,2,1\nc.png,3,\n")
+    line = ["preprocess", "train.csv", "--images", ".", "--image-size", "8", "--no-plots", "--dtype", "uint8"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = CliRunner().invoke(app, [*line, "--workers", "1", "--format", request.param])
+    assert done.exit_code == 0, done.output
+    return folder / "cxr-output/preprocess"
+
+
+def test_damaged_stores(store):
+    def read_all_of_it(path):
+        found = open_store(path.parent if path.parent == store else store)
+        batch = found.batch(slice(None))
+        assert batch.shape == (3, 8, 8)
+        assert found.labels.shape == (3, 1)
+
+    manifest = store / "preprocess.json"
+    document = json.loads(manifest.read_bytes())
+    read_all_of_it(manifest)
+    for path in sorted(path for path in store.rglob("*") if path.is_file()):
+        good = path.read_bytes()
+        damaged = [*strange_documents(document, 1, 150)] if path == manifest else []
+        for content in [*damaged, *mutants([good], 60, seed=1, most=3)]:
+            path.write_bytes(content)
+            try:
+                read_all_of_it(manifest)
+            except CxrError as error:
+                assert str(store) in str(error)
+                assert len(str(error)) <= LONGEST_MESSAGE
+        path.write_bytes(good)
+    read_all_of_it(manifest)
+
+
+@pytest.mark.parametrize("name", ["../../train.csv", "/etc/passwd"])
+def test_a_store_that_names_files_outside(store, name):
+    manifest = store / "preprocess.json"
+    good = manifest.read_bytes()
+    # Pictures are named one by one in the index.
+    for key in ("index", "store") if (store / "images.npy").exists() else ("index",):
+        manifest.write_bytes(json.dumps(json.loads(good) | {key: name}).encode())
+        with pytest.raises(CxrError):
+            open_store(store).batch([0])
+    manifest.write_bytes(good)
 
 
 def json_line(value) -> bytes:

@@ -98,7 +98,7 @@ def test_errors(stored, tmp_path):
         open_store(store.folder)
     index.write_text("".join(lines))
     np.save(store.folder / "images.npy", np.zeros((2, *SIZE), np.float32))
-    with pytest.raises(InputError, match="has 2 images and the index 8"):
+    with pytest.raises(InputError, match="is not the array of 8 images"):
         open_store(store.folder).batch([0])
     document = json.loads(manifest.read_text())
     del document["recipe"]
