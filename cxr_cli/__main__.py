@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 
@@ -10,6 +11,9 @@ def main() -> None:
     # Until there is something to clean up, Ctrl-C ends the process without a traceback out of an import.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Matrices are small here, and what is large is shared out to processes: further threads would only wait in a
+    # busy loop. Read when numpy is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from cxr_cli.cli.app import main as run
 
     run()

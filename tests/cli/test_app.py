@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from cxr_cli import __version__
 from cxr_cli.cli import app as app_module
 from cxr_cli.cli import console
 from cxr_cli.errors import CxrError
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -108,3 +110,19 @@ def test_an_output_that_is_a_file_is_refused_before_any_work(cxr, sample_data, t
     assert result.exit_code == 2
     assert result.stderr == "error: file: is a file, not a folder to write into\nChoose another --output.\n"
     assert result.stdout == ""
+
+
+def started(**variables: str) -> str:
+    """Return how many threads linear algebra gets when the command line starts."""
+    code = "import os, sys; sys.argv = ['cxr', '--version']; from cxr_cli.__main__ import main\n"
+    code += "try: main()\nfinally: print(os.environ['OPENBLAS_NUM_THREADS'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    environment |= {"PYTHONPATH": str(ROOT)} | variables
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.split()[-1]
+
+
+@pytest.mark.slow
+def test_linear_algebra_uses_one_thread_unless_the_user_wants_more():
+    assert started() == "1"
+    assert started(OPENBLAS_NUM_THREADS="2") == "2"
