@@ -269,10 +269,11 @@ def _alone(
     lost: Callable[[Item], Value],
     lost_worker: tuple[type[Exception], ...],
 ) -> Value:
-    try:
-        return worker.submit(function, part).result()
-    except lost_worker:
-        return lost(part)
+    # Twice: a process that was killed from outside, for want of memory say, is no proof against its image.
+    for _ in range(2):
+        with contextlib.suppress(*lost_worker):
+            return worker.submit(function, part).result()
+    return lost(part)
 
 
 class _HandedIn:
