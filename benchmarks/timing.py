@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -49,7 +50,10 @@ def functions_in_turns(
         for name, function in functions.items():
             before, begin = os.times(), time.perf_counter()
             function()
-            seconds, after = time.perf_counter() - begin, os.times()
+            seconds = time.perf_counter() - begin
+            for process in multiprocessing.active_children():  # their processor time counts once they have ended
+                process.join()
+            after = os.times()
             clean_up()
             if turn:
                 measured[name].append((seconds, sum(after[:4]) - sum(before[:4])))
@@ -79,10 +83,10 @@ def ratios(timing: Timing, beside: Timing) -> list[float]:
     return [one / other for one, other in zip(timing.wall, beside.wall, strict=True)]
 
 
-def headline(what: str, values: Sequence[float]) -> None:
+def headline(what: str, values: Sequence[float], besides: str = "") -> None:
     """Print what the page of results begins with: a ratio, the median over rounds, and its range."""
     spread = f" ({min(values):.2f} to {max(values):.2f} in {len(values)} rounds)" if len(values) > 1 else ""
-    print(f"=> {what}: {statistics.median(values):.2f}{spread}")
+    print(f"=> {what}: {statistics.median(values):.2f}{spread}{besides}")
 
 
 def report(timings: Mapping[str, Timing], beside: str) -> None:
