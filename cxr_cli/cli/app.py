@@ -149,7 +149,7 @@ def cxr(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Prepare chest X-ray data sets and classifiers: explore, check, preprocess, weight, model.
+    """Prepare chest X-ray data sets and classifiers: explore, check, split, preprocess, weight, model.
 
     Results go to stdout (tables, or JSON with --json), everything else to stderr.
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,12 @@ def test_tf_data_gives_the_same(store):
         np.testing.assert_array_equal(labels, dataset[number][1])
     shuffled = np.concatenate([labels for _, labels in tf_dataset(store, 4, shuffle=True).as_numpy_iterator()])
     np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(store.labels, axis=0))
+
+
+def test_a_batch_has_the_shapes_of_the_courses_generator(real_data, tmp_path):
+    values = json.loads((real_data / "reference_values.json").read_text())["values"]
+    expected = next(item["expected"] for item in values if item["id"] == "preprocess.generator.batch")
+    table = read_labels(real_data / "nih" / "train-small.csv")
+    preprocess(table, real_data / "nih" / "images-small", tmp_path, Options(Recipe(dtype=PixelType.UINT8)), workers=1)
+    images, labels = StoreDataset(open_store(tmp_path), batch_size=8)[0]
+    assert [list(images.shape), list(labels.shape)] == [expected["x_shape"], expected["y_shape"]]
