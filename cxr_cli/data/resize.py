@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxr_cli.data.exact_sums import sum_of_squares
+
 #: Grey values in: one 8- or 16-bit number a pixel.
 Grey = NDArray[np.uint8] | NDArray[np.uint16]
 Resized = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -19,6 +21,8 @@ Resized = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 _EXACT_FLOAT32 = 1 << 24
 # Output rows made by one product of a banded matrix; wider bands multiply more zeros.
 _BAND = 16
+# Pixels worked on at a time: 256 KB as float32, which the cache of one core holds beside everything else.
+_STRIP = 1 << 16
 
 
 class Interpolation(StrEnum):
@@ -100,7 +104,7 @@ def _nearest_index(n_source: int, n_result: int) -> NDArray[np.intp]:
     return index
 
 
-def area(pixels: Grey, size: tuple[int, int], *, as_floats: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+def area(pixels: Grey, size: tuple[int, int]) -> NDArray[np.float32]:
     """Average the source over the rectangle that each result pixel covers.
 
     The averages are exact: sources are integers, so are the weights of fully and partly covered pixels (in
@@ -114,21 +118,79 @@ def area(pixels: Grey, size: tuple[int, int], *, as_floats: NDArray[np.float32] 
         Source, shape (height, width), uint8 or uint16.
     size
         (height, width) of the result; larger than the source is allowed.
-    as_floats
-        The same pixels as float32, if they are at hand already.
 
     Returns
     -------
     ndarray of float32
         Shape `size`, on the source's scale, not rounded.
     """
+    return _area(pixels, size, with_squares=False)[0]
+
+
+def area_and_moments(pixels: Grey, size: tuple[int, int]) -> tuple[NDArray[np.float32], tuple[int, int] | None]:
+    """Average as `area` does, and sum up the source on the way.
+
+    Parameters
+    ----------
+    pixels, size
+        As of `area`.
+
+    Returns
+    -------
+    averages
+        As of `area`.
+    moments
+        Sum of the source's pixels and of their squares; None where they do not come for little (16 bits, or lengths
+        that have little in common).
+    """
+    averages, totals, squares = _area(pixels, size, with_squares=True)
+    if squares is None:
+        return averages, None
+    # Every source pixel is in the totals as often as its parts are counted, in both directions.
+    times = math.prod(m // math.gcd(n, m) for n, m in zip(pixels.shape, size, strict=True))
+    return averages, (int(totals.sum(dtype=np.float64)) // times, squares)
+
+
+def _area(
+    pixels: Grey, size: tuple[int, int], *, with_squares: bool
+) -> tuple[NDArray[np.float32], NDArray[Any], int | None]:
+    """Return averages, the totals they are made from, and the sum of squares if asked for and had for little."""
     full_scale = np.iinfo(pixels.dtype).max
     units = math.prod(n // math.gcd(n, m) for n, m in zip(pixels.shape, size, strict=True))
     exact: type[np.floating[Any]] = np.float32 if units * full_scale < _EXACT_FLOAT32 else np.float64
-    values = as_floats if as_floats is not None and exact is np.float32 else pixels.astype(exact)
-    totals = _add_columns(_add_rows(values, size[0]), size[1])
+    n_source, n_result = pixels.shape[0], size[0]
+    squares: int | None = None
+    if n_source == n_result or n_result // math.gcd(n_source, n_result) > _BAND:
+        rows = _add_rows(pixels.astype(exact), n_result)
+    else:
+        with_squares = with_squares and exact is np.float32 and pixels.dtype == np.uint8
+        rows, squares = _add_rows_in_strips(pixels, n_result, exact, with_squares=with_squares)
+    totals = _add_columns(rows, size[1])
     averages: NDArray[Any] = np.divide(totals, exact(units), order="C")
-    return averages.astype(np.float32, copy=False)
+    return averages.astype(np.float32, copy=False), totals, squares
+
+
+def _add_rows_in_strips(
+    pixels: Grey, n_result: int, exact: type[np.floating[Any]], *, with_squares: bool
+) -> tuple[NDArray[Any], int | None]:
+    """Do what `_add_rows` does, strip by strip while each is in the cache; there its squares cost little."""
+    height, width = pixels.shape
+    n_blocks = math.gcd(height, n_result)
+    weights = _overlaps(height // n_blocks, n_result // n_blocks).astype(exact)
+    made, used = weights.shape
+    blocks = pixels.reshape(n_blocks, used, width)
+    n_strip = min(max(1, _STRIP // (used * width)), n_blocks)
+    strip = np.empty((n_strip, used, width), exact)
+    sums = np.empty((n_blocks, made, width), exact)
+    squares = 0
+    for start in range(0, n_blocks, n_strip):
+        stop = min(start + n_strip, n_blocks)
+        part = strip[: stop - start]
+        np.copyto(part, blocks[start:stop])
+        np.matmul(weights, part, out=sums[start:stop])
+        if with_squares:
+            squares += sum_of_squares(part.ravel())
+    return sums.reshape(n_result, width), squares if with_squares else None
 
 
 def _add_rows(values: NDArray[Any], n_result: int) -> NDArray[Any]:

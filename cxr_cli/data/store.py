@@ -35,11 +35,39 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     return stream.getvalue()
 
 
-def write_rows(path: Path, first_row: int, rows: NDArray[Any]) -> None:
-    """Write rows into the rows file at their place; what a worker does for its part of a `RowsWriter`."""
-    with open(path, "r+b", buffering=0) as stream:
-        stream.seek(HEADER_BYTES + first_row * rows[0].nbytes)
-        _write_all(stream, rows)
+class RowsPart:
+    """The place of a few rows in the file of a `RowsWriter`: where a worker writes its part.
+
+    Parameters
+    ----------
+    path
+        The file.
+    first_row
+        Where the first row goes that is written; the others follow.
+    """
+
+    def __init__(self, path: Path, first_row: int) -> None:
+        self.path = path
+        self.next_row = first_row
+
+    def __enter__(self) -> RowsPart:
+        self._stream = open(self.path, "r+b", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def write(self, row: NDArray[Any]) -> None:
+        """Write the next row.
+
+        Raises
+        ------
+        OSError
+            The disk is full or fails.
+        """
+        self._stream.seek(HEADER_BYTES + self.next_row * row.nbytes)
+        _write_all(self._stream, row)
+        self.next_row += 1
 
 
 def _write_all(stream: io.FileIO, rows: NDArray[Any]) -> None:

@@ -21,6 +21,9 @@ Value = TypeVar("Value")
 #: that results waiting for their turn stay small whatever the number of items.
 AHEAD = 64
 
+#: Blocks of up to this size are kept for the next image: below glibc's limit, 32 MB.
+_KEPT_BYTES = 24 << 20
+
 _THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -68,6 +71,7 @@ def _chunks_done(
 ) -> Iterator[list[Value]]:
     chunks = (items[start : start + chunk] for start in range(0, len(items), chunk))
     if executor is None:
+        keep_freed_memory()
         for part in chunks:
             for item in part:
                 yield [function(item)]
@@ -202,7 +206,7 @@ def map_surviving(
     *,
     split: Callable[[Item], Sequence[Item]],
     lost: Callable[[Item], Value],
-    workers: int = 0,
+    workers: Workers | None = None,
     executor: Executor | None = None,
 ) -> Iterator[list[Value]]:
     """Yield ``[function(item)]`` in the order of the items, whatever becomes of the workers.
@@ -222,7 +226,8 @@ def map_surviving(
     lost
         Returns what stands in for a part that kills its worker.
     workers
-        Number of local processes; 0 works here, where nothing can be survived.
+        Local processes, which run on afterwards; without them, and without an executor, work is done here, where
+        nothing can be survived.
     executor
         Any `concurrent.futures.Executor`, instead of local processes.
 
@@ -231,13 +236,14 @@ def map_surviving(
     CxrError
         The executor that was handed in is broken.
     """
-    if executor is None and workers == 0:
+    together = workers if executor is None else _HandedIn(executor)
+    if together is None:
+        keep_freed_memory()
         yield from ([function(item)] for item in items)
         return
-    together = _Workers(workers) if executor is None else _HandedIn(executor)
-    alone = _Workers(1) if executor is None else together
+    alone = Workers(1) if executor is None else together
     # Two items a worker: one under way and one at hand. How many workers a cluster has is not known.
-    ahead = 2 * workers + 1 if executor is None else AHEAD
+    ahead = 2 * together.count + 1 if isinstance(together, Workers) else AHEAD
     lost_worker: tuple[type[Exception], ...] = (BrokenExecutor, *_lost_worker_errors())
     source = iter(items)
     waiting: deque[tuple[Item, Future[Value]]] = deque()
@@ -246,7 +252,6 @@ def map_surviving(
             for item in itertools.islice(source, ahead - len(waiting)):
                 waiting.append((item, together.submit(function, item)))
             if not waiting:
-                together.close(wait=False)  # nothing is left to do, so they end while this process goes on
                 return
             item, future = waiting.popleft()
             try:
@@ -258,12 +263,12 @@ def map_surviving(
     finally:
         for _, future in waiting:
             future.cancel()
-        together.close()
-        alone.close()
+        if isinstance(alone, Workers):
+            alone.close()
 
 
 def _alone(
-    worker: _HandedIn | _Workers,
+    worker: _HandedIn | Workers,
     function: Callable[[Item], Value],
     part: Item,
     lost: Callable[[Item], Value],
@@ -288,18 +293,36 @@ class _HandedIn:
         except BrokenExecutor as error:
             raise CxrError("the executor that runs the workers is broken", remedy="Start it again.") from error
 
-    def close(self, *, wait: bool = True) -> None:
-        pass
 
+class Workers:
+    """Local worker processes, started when they are first needed, and replaced when one of them dies.
 
-class _Workers:
-    """Worker processes that are replaced when one of them dies."""
+    They can serve several calls one after the other: starting them takes as long as preparing some hundred films.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    Parameters
+    ----------
+    count
+        Number of processes; None is one for every core this process may use.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = available_cores() if count is None else count
         self.pool: Executor | None = None
 
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def submit(self, function: Callable[[Item], Value], item: Item) -> Future[Value]:
+        """Hand an item to the next process that is free, after those handed in before.
+
+        Raises
+        ------
+        CxrError
+            No process can be started.
+        """
         for _ in range(2):
             if self.pool is None:
                 self.pool = process_pool(self.count)
@@ -310,10 +333,21 @@ class _Workers:
         raise CxrError("worker processes die as soon as they start", remedy="Free some memory.")
 
     def close(self, *, wait: bool = True) -> None:
-        """End the processes, each after the item it is at."""
+        """End the processes, each after the item it is at; they start again when they are needed again."""
         if self.pool is not None:
             self.pool.shutdown(wait, cancel_futures=True)
             self.pool = None
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees for the next image, where glibc would return it and fetch it anew each time.
+
+    Fetching the memory for one film takes a third as long as decoding the film. Freeing a large block once makes
+    glibc's malloc keep blocks of up to that size, and twice as much in all (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    import numpy as np
+
+    np.empty(_KEPT_BYTES, np.uint8)  # freed at once, and never touched
 
 
 def available_cores() -> int:
@@ -329,6 +363,7 @@ def _start_worker() -> None:
     import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     parent = multiprocessing.parent_process()
     if parent is not None:
         # A killed parent cannot end its workers, and they would wait for work for ever.

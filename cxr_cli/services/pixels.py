@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# 256 squares of 8-bit values stay below 2**24, so float32 adds them exactly in whatever order.
-_RUN = 256
+from cxr_cli.data.exact_sums import sum_of_squares, sum_of_values
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class PixelSums:
         return self.n_saturated / self.n
 
 
-def sum_pixels(pixels: NDArray[Any], white: float, *, as_floats: NDArray[np.float32] | None = None) -> PixelSums:
+def sum_pixels(pixels: NDArray[Any], white: float, *, moments: tuple[int, int] | None = None) -> PixelSums:
     """Sum up the pixels of an image.
 
     Parameters
@@ -75,8 +74,8 @@ def sum_pixels(pixels: NDArray[Any], white: float, *, as_floats: NDArray[np.floa
         Any shape, not empty; uint8, uint16 or float32.
     white
         The full-scale value.
-    as_floats
-        The same pixels as float32, if they are at hand already.
+    moments
+        Sum of the pixels and of their squares, if they are known already.
 
     Returns
     -------
@@ -85,8 +84,10 @@ def sum_pixels(pixels: NDArray[Any], white: float, *, as_floats: NDArray[np.floa
     """
     total: float
     squares: float
-    if pixels.dtype == np.uint8:
-        total, squares = _sum_bytes(pixels, as_floats)
+    if moments is not None:
+        total, squares = moments
+    elif pixels.dtype == np.uint8:
+        total, squares = _sum_bytes(pixels)
     elif pixels.dtype == np.uint16:
         total, squares = _sum_words(pixels)
     else:
@@ -97,15 +98,9 @@ def sum_pixels(pixels: NDArray[Any], white: float, *, as_floats: NDArray[np.floa
     return PixelSums(pixels.size, minimum, maximum, total, squares, int(n_saturated))
 
 
-def _sum_bytes(pixels: NDArray[np.uint8], as_floats: NDArray[np.float32] | None) -> tuple[int, int]:
-    flat = pixels.ravel()
-    whole = flat.size - flat.size % _RUN
-    values = flat[:whole].astype(np.float32) if as_floats is None else as_floats.ravel()[:whole]
-    runs = values.reshape(-1, _RUN)
-    rest = flat[whole:].astype(np.int64)
-    total = (runs @ np.ones(_RUN, np.float32)).sum(dtype=np.float64)
-    squares = np.vecdot(runs, runs).sum(dtype=np.float64)
-    return int(total) + int(rest.sum()), int(squares) + int(rest @ rest)
+def _sum_bytes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
+    values = pixels.ravel().astype(np.float32)
+    return sum_of_values(values), sum_of_squares(values)
 
 
 def _sum_words(pixels: NDArray[np.uint16]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_cli.data.images import read_gray
-from cxr_cli.data.resize import Interpolation, Resized, area, resize
-from cxr_cli.data.store import write_rows
+from cxr_cli.data.resize import Interpolation, Resized, area_and_moments, resize
+from cxr_cli.data.store import RowsPart
 from cxr_cli.errors import ImageError
 from cxr_cli.services.pixels import PixelSums, sum_pixels
 from cxr_cli.services.standardization import Standardization, Statistics, mean_and_std, standardize
@@ -129,10 +129,9 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
         The file cannot be read as an image.
     """
     source = read_gray(path)
-    # Summing up and averaging both work on floats: one copy serves both.
-    as_floats = source.pixels.astype(np.float32) if recipe.interpolation is Interpolation.AREA else None
-    before = sum_pixels(source.pixels, source.full_scale, as_floats=as_floats)
-    levels = resize_to_levels(source.pixels, recipe, as_floats=as_floats)
+    made, moments = _resize(source.pixels, recipe)
+    before = sum_pixels(source.pixels, source.full_scale, moments=moments)
+    levels = _to_levels(made, source.full_scale, recipe)
     resized = sum_pixels(levels, 255)
     record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized)
     if recipe.dtype is PixelType.UINT8:
@@ -143,14 +142,21 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
 
 
 def resize_to_levels(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe, *, as_floats: NDArray[np.float32] | None = None
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Resize and bring to grey levels from 0 to 255, rounded where the recipe stores uint8."""
+    return _to_levels(_resize(pixels, recipe)[0], int(np.iinfo(pixels.dtype).max), recipe)
+
+
+def _resize(pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe) -> tuple[Resized, tuple[int, int] | None]:
+    """Resize; give the sums of the source and its squares along where averaging over areas brings them anyway."""
     if recipe.interpolation is Interpolation.AREA:
-        resized: Resized = area(pixels, recipe.image_size, as_floats=as_floats)
-    else:
-        resized = resize(pixels, recipe.image_size, recipe.interpolation)
-    if pixels.dtype == np.uint16:
+        return area_and_moments(pixels, recipe.image_size)
+    return resize(pixels, recipe.image_size, recipe.interpolation), None
+
+
+def _to_levels(resized: Resized, full_scale: int, recipe: Recipe) -> NDArray[np.uint8] | NDArray[np.float32]:
+    if full_scale == 65535:
         resized = resized.astype(np.float32) / np.float32(257)
     if recipe.dtype is PixelType.UINT8 and resized.dtype != np.uint8:
         return np.rint(resized).astype(np.uint8)
@@ -210,28 +216,31 @@ def prepare(task: Task) -> Prepared:
     OSError
         The rows file cannot be written.
     """
-    recipe = task.recipe
-    rows = np.empty((len(task.paths), *recipe.row_shape), recipe.dtype.value)
-    entries: list[list[Any] | str] = []
-    n_done = 0
+    if task.rows_file is not None and task.first_row is not None:
+        # Each at once: memory for one image is used again and again, where that for many would be fetched anew.
+        with RowsPart(task.rows_file, task.first_row) as part:
+            return Prepared(tuple(_prepare_each(task, part.write)))
+    if task.recipe.format is StoreFormat.PNG:
+        pictures: list[bytes] = []
+        entries = tuple(_prepare_each(task, lambda pixels: pictures.append(_png(pixels))))
+        return Prepared(entries, pictures=tuple(pictures))
+    rows: list[NDArray[Any]] = []
+    entries = tuple(_prepare_each(task, rows.append))
+    none = np.empty((0, *task.recipe.row_shape), task.recipe.dtype.value)
+    return Prepared(entries, pixels=np.stack(rows) if rows else none)
+
+
+def _prepare_each(task: Task, keep: Callable[[NDArray[Any]], None]) -> Iterator[list[Any] | str]:
     for path in task.paths:
         try:
-            rows[n_done], record = prepare_image(path, recipe)
+            pixels, record = prepare_image(path, task.recipe)
         except ImageError as error:
-            entries.append(_reason(error, path))
+            yield _reason(error, path)
         except MemoryError:
-            entries.append("needs more memory than there is")
+            yield "needs more memory than there is"
         else:
-            entries.append(record.to_row())
-            n_done += 1
-    rows = rows[:n_done]
-    if recipe.format is StoreFormat.PNG:
-        return Prepared(tuple(entries), pictures=tuple(_png(row) for row in rows))
-    if task.rows_file is None or task.first_row is None:
-        return Prepared(tuple(entries), pixels=rows)
-    if n_done:
-        write_rows(task.rows_file, task.first_row, rows)
-    return Prepared(tuple(entries))
+            keep(pixels)
+            yield record.to_row()
 
 
 def _reason(error: ImageError, path: str) -> str:

@@ -25,7 +25,7 @@ from cxr_cli.data.journal import Journal
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import PicturesWriter, RowsWriter, picture_name
 from cxr_cli.errors import ImageError, OutputError
-from cxr_cli.services.parallel import available_cores, map_surviving
+from cxr_cli.services.parallel import Workers, available_cores, map_surviving
 from cxr_cli.services.pixels import PixelSums
 from cxr_cli.services.preparation import (
     ImageRecord,
@@ -144,7 +144,7 @@ def preprocess(
     output: Path,
     options: Options = _DEFAULTS,
     *,
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_start: Callable[[Start], None] | None = None,
@@ -167,7 +167,8 @@ def preprocess(
     options
         What to make.
     workers
-        Number of local processes; None is one per core, or none for little work.
+        Number of local processes; None is one per core, or none for little work. `Workers` that several calls
+        share, for several tables, start only once.
     executor
         Any `concurrent.futures.Executor`, instead of local processes; its workers must see `folder`.
     progress
@@ -212,7 +213,7 @@ class _Run:
         located: LocatedImages,
         output: Path,
         options: Options,
-        workers: int | None,
+        workers: int | Workers | None,
         executor: Executor | None,
         progress: Callable[[int, int], None] | None,
     ) -> None:
@@ -222,7 +223,9 @@ class _Run:
         self.recipe = options.recipe
         self.output = output
         self.partial = output / PARTIAL
-        self.workers = workers
+        self.workers = workers if isinstance(workers, Workers) else None
+        self.own_workers: Workers | None = None
+        self.n_workers = workers if isinstance(workers, int) else None
         self.executor = executor
         self.progress = progress or (lambda done, total: None)
         self.outputs = Outputs(output, [table.path])
@@ -246,6 +249,8 @@ class _Run:
             self.journal.close()
         if self.rows is not None:
             self.rows.close()
+        if self.own_workers is not None:
+            self.own_workers.close()
 
     # -- before the work ---------------------------------------------------------------------------------------
 
@@ -343,12 +348,12 @@ class _Run:
             self.journal.add(entries)
             self._stop_if_strict(entries)
             self.progress(self.journal.n_entries, len(self.paths))
+        if self.own_workers is not None:
+            self.own_workers.close(wait=False)  # nothing is left to do, so they end while this process goes on
         self.journal.checkpoint()
 
     def _map(self, function: Callable[[Task], Prepared], tasks: Iterator[Task]) -> Iterator[list[Prepared]]:
-        values = map_surviving(
-            function, tasks, split=split, lost=lost, workers=self._n_workers(), executor=self.executor
-        )
+        values = map_surviving(function, tasks, split=split, lost=lost, workers=self._workers(), executor=self.executor)
         try:
             yield from values
         except OSError as error:  # a worker could not write
@@ -356,13 +361,18 @@ class _Run:
         finally:
             values.close()  # type: ignore[attr-defined]
 
-    def _n_workers(self) -> int:
-        if self.workers is not None:
+    def _workers(self) -> Workers | None:
+        """Return the processes that are to work, or None where starting them takes longer than the work."""
+        if self.workers is not None or self.executor is not None:
             return self.workers
-        worthwhile = math.ceil(self.n_source_bytes / _BYTES_PER_WORKER)
-        count = min(available_cores(), worthwhile)
-        # A run that was interrupted may have been ended by an image that kills its process: keep such ones apart.
-        return count if count > 1 or self.n_done_before else 0
+        count = self.n_workers
+        if count is None:
+            count = min(available_cores(), math.ceil(self.n_source_bytes / _BYTES_PER_WORKER))
+            # A run that was interrupted may have been ended by an image that kills its process: keep such ones apart.
+            count = count if count > 1 or self.n_done_before else 0
+        if count and self.own_workers is None:
+            self.own_workers = Workers(count)
+        return self.own_workers
 
     def _tasks(self, items: Sequence[int]) -> Iterator[Task]:
         size = max(1, min(_TASK_IMAGES, _TASK_BYTES // self.recipe.row_bytes))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_cli.data.store import HEADER_BYTES, PicturesWriter, RowsWriter, npy_header, picture_name, write_rows
+from cxr_cli.data.store import HEADER_BYTES, PicturesWriter, RowsPart, RowsWriter, npy_header, picture_name
 from cxr_cli.errors import OutputError
 
 
@@ -27,6 +27,12 @@ def rows_writer(path, n_rows=0):
 
 def rows(*numbers):
     return np.stack([np.full((2, 3), number, np.float32) for number in numbers])
+
+
+def write_rows(path, first_row, values):
+    with RowsPart(path, first_row) as part:
+        for row in values:
+            part.write(row)
 
 
 # For each chunk of images: which of them are sound, and whether the worker writes them if it is told where.
