@@ -4,9 +4,9 @@
 
 Films are the real ones in the folder that CXR_REAL_DATA names, or else the sample data's scaled up to 1024 × 1024,
 repeated under other names until there are as many as asked for. Every contestant reads, decodes, resizes and
-standardizes them all, per image; cxr moreover starts its processes, sums up every source pixel, and stores the
-result, index and manifest on disk, while the others hand batches over and forget them. Loading TensorFlow is not
-counted, for it happens once for all; starting cxr's processes is, and how long that takes is shown beside.
+standardizes them all, per image; cxr moreover sums up every source pixel, and stores the result, index and manifest on
+disk, while the others hand batches over and forget them. What happens once for all is not counted: loading TensorFlow,
+and starting cxr's processes, which one call after the other can share; a call that starts its own is shown beside.
 
 The floor is one core reading, decoding (with the faster of two decoders) and averaging down to size, divided by the
 number of cores. torchxrayvision takes part where it is installed.
@@ -39,8 +39,8 @@ from timing import Timing, functions_in_turns, headline, ratio, ratios
 from cxr_cli.data.images import decode_gray, read_content
 from cxr_cli.data.labels import LabelTable, read_labels
 from cxr_cli.data.resize import Interpolation, area
-from cxr_cli.services.parallel import available_cores, process_pool
-from cxr_cli.services.preparation import PixelType, Recipe, Task, prepare
+from cxr_cli.services.parallel import Workers, available_cores
+from cxr_cli.services.preparation import PixelType, Recipe
 from cxr_cli.services.preprocess import Options, preprocess
 
 BATCH = 32
@@ -48,7 +48,7 @@ KERAS, KERAS_RGB = "ImageDataGenerator, nearest, grey", "ImageDataGenerator, nea
 TF_AREA, TF_BILINEAR, PILLOW = "tf.data, area", "tf.data, antialiased bilinear", "Pillow loop, box"
 XRV = "torchxrayvision"
 UINT8, FLOAT32, NEAREST = "cxr, area, uint8 store", "cxr, area, float32 store", "cxr, nearest, float32 store"
-START, FLOOR = "start and end of cxr's processes", "floor"
+STARTED, FLOOR = "the same, starting its processes", "floor"
 
 
 def image_data_generator(paths: list[str], size: int, color_mode: str) -> None:
@@ -106,18 +106,11 @@ def torchxrayvision_loop(paths: list[str], size: int) -> None:
         (pixels - pixels.mean()) / (pixels.std() + 1e-6)
 
 
-def cxr(table: LabelTable, images: Path, output: Path, recipe: Recipe) -> None:
+def cxr(table: LabelTable, images: Path, output: Path, recipe: Recipe, workers: Workers | int) -> None:
     """Run the whole service, from table to finished store."""
-    result = preprocess(table, images, output, Options(recipe))
+    result = preprocess(table, images, output, Options(recipe), workers=workers)
     if result.n_done != table.n_images:
         raise SystemExit(f"{result.n_failed} images failed")
-
-
-def start_processes(cores: int, size: int) -> None:
-    """Start workers, let each load what it needs, and end them."""
-    with process_pool(cores) as pool:
-        tasks = [Task((), Recipe((size, size))) for _ in range(cores)]
-        list(pool.map(prepare, tasks))
 
 
 def by_isal(content: bytes) -> np.ndarray[Any, Any]:
@@ -197,7 +190,9 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def contestants(table: LabelTable, images: Path, size: int, output: Path) -> dict[str, Callable[[], object]]:
+def contestants(
+    table: LabelTable, images: Path, size: int, output: Path, workers: Workers
+) -> dict[str, Callable[[], object]]:
     """Return who takes part."""
     paths = [str(images / name) for name in table.images]
 
@@ -205,9 +200,10 @@ def contestants(table: LabelTable, images: Path, size: int, output: Path) -> dic
         return Recipe((size, size), dtype=PixelType(dtype), interpolation=Interpolation(interpolation))
 
     found: dict[str, Callable[[], object]] = {
-        UINT8: lambda: cxr(table, images, output, recipe("uint8", "area")),
-        FLOAT32: lambda: cxr(table, images, output, recipe("float32", "area")),
-        NEAREST: lambda: cxr(table, images, output, recipe("float32", "nearest")),
+        UINT8: lambda: cxr(table, images, output, recipe("uint8", "area"), workers),
+        STARTED: lambda: cxr(table, images, output, recipe("uint8", "area"), workers.count),
+        FLOAT32: lambda: cxr(table, images, output, recipe("float32", "area"), workers),
+        NEAREST: lambda: cxr(table, images, output, recipe("float32", "nearest"), workers),
         KERAS: lambda: image_data_generator(paths, size, "grayscale"),
         KERAS_RGB: lambda: image_data_generator(paths, size, "rgb"),
         TF_AREA: lambda: tf_data(paths, size, "area", antialias=False),
@@ -223,13 +219,6 @@ def contestants(table: LabelTable, images: Path, size: int, output: Path) -> dic
     return found
 
 
-def less(timing: Timing, part: Timing) -> Timing:
-    """Take away what a part takes, round by round."""
-    wall = tuple(one - other for one, other in zip(timing.wall, part.wall, strict=True))
-    processor = tuple(one - other for one, other in zip(timing.processor, part.processor, strict=True))
-    return Timing(wall, processor)
-
-
 def show(timings: dict[str, Timing], n_images: int) -> None:
     """Print a line for each contestant: milliseconds an image, and ratios to cxr's stores."""
     print("An image: wall-clock time in the median and at its quickest, processor time; ratios of wall-clock time")
@@ -241,15 +230,10 @@ def show(timings: dict[str, Timing], n_images: int) -> None:
         one, other = (ratio(timing, timings[own]) for own in (UINT8, FLOAT32))
         best = min(timing.wall) / min(timings[UINT8].wall)
         print(f"{name:36}{median:8.2f}{quickest:10.2f}{processor:11.2f}{one:9.2f}{other:11.2f}{best:10.2f}")
-    others = [name for name in timings if name not in (UINT8, FLOAT32, NEAREST, START, FLOOR)]
+    others = [name for name in timings if name not in (UINT8, STARTED, FLOAT32, NEAREST, FLOOR)]
     pairs = [(name, UINT8) for name in others] + [(KERAS, FLOAT32), (KERAS_RGB, FLOAT32), (KERAS, NEAREST)]
-    for name, own in pairs:
+    for name, own in [*pairs, (KERAS_RGB, NEAREST), (STARTED, UINT8), (UINT8, FLOOR)]:
         against(name, timings[name], own, timings[own])
-    started = {own: less(timings[own], timings[START]) for own in (UINT8, FLOAT32)}
-    for name, own in ((KERAS_RGB, UINT8), (KERAS_RGB, FLOAT32), (TF_AREA, UINT8)):
-        against(name, timings[name], f"{own} once its processes run", started[own])
-    against(UINT8, timings[UINT8], "the floor", timings[FLOOR])
-    against(f"{UINT8} once its processes run", started[UINT8], "the floor", timings[FLOOR])
 
 
 def against(one: str, timing: Timing, other: str, beside: Timing) -> None:
@@ -284,12 +268,13 @@ def main() -> None:
         fastest = decoders(some)[time_decoders(some, options.rounds)]
         print()
         output = folder / "store"
-        functions = contestants(table, images, options.size, output)
-        functions[START] = lambda: start_processes(cores, options.size)
+        workers = Workers(cores)
+        functions = contestants(table, images, options.size, output, workers)
         functions[FLOOR] = lambda: floor(some, options.size, fastest)
         timings = functions_in_turns(
             functions, options.rounds, clean_up=lambda: shutil.rmtree(output, ignore_errors=True)
         )
+        workers.close()
         timings[FLOOR] = as_if_for(options.images, len(some), cores, timings[FLOOR])
         show(timings, options.images)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import statistics
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,36 @@ def in_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Ti
 def functions_in_turns(
     functions: Mapping[str, Callable[[], object]], rounds: int, *, clean_up: Callable[[], object] = lambda: None
 ) -> dict[str, Timing]:
-    """Call every function once a round (and once before, unmeasured); processes that it waits for count as its own.
+    """Call every function once a round (and once before, unmeasured); processes that it starts count as its own.
 
     What `clean_up` does after each call is not measured.
     """
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for turn in range(rounds + 1):
         for name, function in functions.items():
-            before, begin = os.times(), time.perf_counter()
+            before, begin = processor_time(), time.perf_counter()
             function()
             seconds = time.perf_counter() - begin
-            for process in multiprocessing.active_children():  # their processor time counts once they have ended
-                process.join()
-            after = os.times()
+            for process in multiprocessing.active_children():  # some are about to end, others serve again
+                process.join(0.1)
+            used = processor_time() - before
             clean_up()
             if turn:
-                measured[name].append((seconds, sum(after[:4]) - sum(before[:4])))
+                measured[name].append((seconds, used))
     return {
         name: Timing(tuple(wall for wall, _ in times), tuple(processor for _, processor in times))
         for name, times in measured.items()
     }
+
+
+def processor_time() -> float:
+    """Return the seconds that this process and its children, those that ended and those that run, have used."""
+    total = sum(os.times()[:4])
+    for process in multiprocessing.active_children():
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or there is no /proc
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def _run(command: Sequence[str]) -> tuple[float, float]:

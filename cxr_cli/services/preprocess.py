@@ -39,7 +39,7 @@ from cxr_cli.services.preparation import (
     prepare,
     split,
 )
-from cxr_cli.services.preprocess_index import Comparison, Failure, compare, write_index
+from cxr_cli.services.preprocess_index import Comparer, Comparison, Failure, write_index
 from cxr_cli.services.preprocess_options import MANIFEST, SCHEMA_VERSION, Engine, Options, StatisticsSource, check
 from cxr_cli.services.result import Result, plain
 from cxr_cli.services.standardization import EPSILON, Standardization, Statistics
@@ -470,12 +470,12 @@ class _Run:
             self.recipe = replace(self.recipe, statistics=self._statistics_of_journal())
         # Everything is made in the hidden folder first: what a kill leaves of it is not seen, and goes in the end.
         hidden = Outputs(self.partial)
+        comparer = Comparer(self.table.images, self.options.n_sample, self.options.seed)
         n_done, failures = write_index(
-            hidden, self.table, self.recipe, self._records(), self._why_not, index=INDEX, failures=FAILURES
+            hidden, self.table, self.recipe, self._records(), self._why_not, comparer, index=INDEX, failures=FAILURES
         )
-        comparison = compare(self._records(), self.recipe, self.table.images, self.options.n_sample, self.options.seed)
         self._finish_store()
-        result = self._result(n_done, failures, comparison)
+        result = self._result(n_done, failures, comparer.comparison())
         hidden.write_json(MANIFEST, self._manifest(result))
         for path in hidden.written:
             self._give_final_name(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,11 +176,14 @@ def write_index(
     recipe: Recipe,
     records: Records,
     why_not: Callable[[int], str],
+    comparer: Comparer,
     *,
     index: str,
     failures: str,
 ) -> tuple[int, tuple[Failure, ...]]:
     """Write a line for each image of the store, in its order, and one for each image that failed.
+
+    All in one pass over the records; memory does not grow with their number.
 
     Parameters
     ----------
@@ -192,6 +195,8 @@ def write_index(
         Of the images that have a file.
     why_not
         Says why the image at a position of the table has none.
+    comparer
+        Is told of each image of the store.
     index, failures
         Names of the files.
 
@@ -216,10 +221,12 @@ def write_index(
                 failed[position] = record
                 continue
             n_done += 1
+            before, after = pixels_before(record), pixels_after(record, recipe)
+            comparer.add(position, record, before, after)
             image = table.images[position]
             file = [f"images/{picture_name(image)}"] if pictures else []
             row = [_label(value) for value in labels[position].tolist()]
-            writer.writerow([image, _text(patients[position]), *file, *row, *_values(record, recipe)])
+            writer.writerow([image, _text(patients[position]), *file, *row, *_values(record, before, after)])
     failed |= {position: why_not(position) for position in range(table.n_images) if position not in done}
     with outputs.path(failures) as path, open(path, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -229,17 +236,19 @@ def write_index(
     return n_done, tuple(Failure(table.images[position], failed[position]) for position in sorted(failed))
 
 
-def _values(record: ImageRecord, recipe: Recipe) -> Iterator[Any]:
-    before, after = pixels_before(record), pixels_after(record, recipe)
-    yield from (record.height, record.width, record.mode)
-    yield from (_short(getattr(before, name)) for name in ("minimum", "maximum", "mean", "std", "saturated"))
-    # Exact, for a reader of grey levels standardizes with them.
-    yield from (repr(float(record.resized.mean)), repr(float(record.resized.std)))
-    yield from (_short(getattr(after, name)) for name in ("minimum", "maximum", "mean", "std", "saturated"))
+def _values(record: ImageRecord, before: Pixels, after: Pixels) -> list[Any]:
+    return [
+        *(record.height, record.width, record.mode),
+        *_short(before),
+        # Exact, for a reader of grey levels standardizes with them.
+        *(repr(float(record.resized.mean)), repr(float(record.resized.std))),
+        *_short(after),
+    ]
 
 
-def _short(value: float) -> str:
-    return f"{value:.7g}"
+def _short(pixels: Pixels) -> list[str]:
+    values = (pixels.minimum, pixels.maximum, pixels.mean, pixels.std, pixels.saturated)
+    return [f"{value:.7g}" for value in values]
 
 
 def _label(value: float) -> str:
@@ -250,38 +259,45 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def compare(records: Records, recipe: Recipe, images: list[str], n_sample: int, seed: int) -> Comparison:
-    """Sum up the images before and after, and name some of them one by one.
+class Comparer:
+    """Sums up the images before and after, and draws some of them to be named one by one.
 
     Parameters
     ----------
-    records
-        Of the images that have a file; read once, memory does not grow with their number.
-    recipe
-        What was made of them.
     images
-        Their names by position.
+        Names by position in the table.
     n_sample, seed
         Size of the random sample, and what draws it.
     """
-    before, after = _Together(), _Together()
-    sample = _Sample(n_sample, seed)
-    sizes: SourceSizes | None = None
-    for position, record in records:
-        if isinstance(record, str):
-            continue
-        one, other = pixels_before(record), pixels_after(record, recipe)
-        before.add(one, record.before.n)
-        after.add(other, record.resized.n)
-        sizes = _widened(sizes, record)
-        sample.offer(position, ComparedImage(images[position], record.height, record.width, record.mode, one, other))
-    return Comparison(before.n_images, sizes, before.pixels(), after.pixels(), sample.in_order())
+
+    def __init__(self, images: list[str], n_sample: int, seed: int) -> None:
+        self.images = images
+        self.before, self.after = _Together(), _Together()
+        self.sample = _Sample(n_sample, seed)
+        self.sizes: SourceSizes | None = None
+
+    def add(self, position: int, record: ImageRecord, before: Pixels, after: Pixels) -> None:
+        """Take note of an image."""
+        self.before.add(before, record.before.n)
+        self.after.add(after, record.resized.n)
+        self.sizes = _widened(self.sizes, record)
+        self.sample.offer(position, record, before, after)
+
+    def comparison(self) -> Comparison:
+        """Return what came together."""
+        sample = tuple(
+            ComparedImage(self.images[position], record.height, record.width, record.mode, before, after)
+            for position, record, before, after in self.sample.in_order()
+        )
+        return Comparison(self.before.n_images, self.sizes, self.before.pixels(), self.after.pixels(), sample)
 
 
 def _widened(sizes: SourceSizes | None, record: ImageRecord) -> SourceSizes:
     height, width = record.height, record.width
     if sizes is None:
         return SourceSizes(height, height, width, width)
+    if sizes.min_height <= height <= sizes.max_height and sizes.min_width <= width <= sizes.max_width:
+        return sizes
     return SourceSizes(
         min(sizes.min_height, height),
         max(sizes.max_height, height),
@@ -316,6 +332,10 @@ class _Together:
         return Pixels(self.minimum, self.maximum, self.mean, math.sqrt(self.spread / self.n), self.n_saturated / self.n)
 
 
+#: Position in the table, record, pixels before and after.
+_Drawn = tuple[int, ImageRecord, Pixels, Pixels]
+
+
 class _Sample:
     """A random sample of fixed size from a stream of unknown length (Vitter 1985, algorithm R)."""
 
@@ -323,14 +343,14 @@ class _Sample:
         self.size = size
         self.random = np.random.default_rng(seed)
         self.n_offered = 0
-        self.kept: list[tuple[int, ComparedImage]] = []
+        self.kept: list[_Drawn] = []
 
-    def offer(self, position: int, image: ComparedImage) -> None:
+    def offer(self, *drawn: *_Drawn) -> None:
         self.n_offered += 1
         if len(self.kept) < self.size:
-            self.kept.append((position, image))
+            self.kept.append(drawn)
         elif self.size and (place := int(self.random.integers(self.n_offered))) < self.size:
-            self.kept[place] = (position, image)
+            self.kept[place] = drawn
 
-    def in_order(self) -> tuple[ComparedImage, ...]:
-        return tuple(image for _, image in sorted(self.kept, key=lambda item: item[0]))
+    def in_order(self) -> list[_Drawn]:
+        return sorted(self.kept, key=lambda drawn: drawn[0])
