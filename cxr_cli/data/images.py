@@ -132,8 +132,7 @@ def read_content(path: Path | str) -> bytes:
     ImageError
         The file is missing, cannot be read, is no file, or is larger than any image.
     """
-    path = Path(path)
-    if path.name.startswith("._"):
+    if os.path.basename(path).startswith("._"):
         raise ImageError(f"{path}: is a side file of macOS, not an image", remedy="Delete it, or fix the name.")
     try:
         status = os.stat(path)
@@ -144,7 +143,7 @@ def read_content(path: Path | str) -> bytes:
         with open(path, "rb") as stream:
             return stream.read()
     except OSError as error:
-        reason = unreadable(path, error)
+        reason = unreadable(Path(path), error)
         raise ImageError(reason.what, remedy=reason.remedy) from error
 
 

@@ -21,8 +21,8 @@ Resized = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 _EXACT_FLOAT32 = 1 << 24
 # Output rows made by one product of a banded matrix; wider bands multiply more zeros.
 _BAND = 16
-# Pixels worked on at a time: 256 KB as float32, which the cache of one core holds beside everything else.
-_STRIP = 1 << 16
+# Pixels worked on at a time: half a megabyte as float32, which the cache of one core holds beside everything else.
+_STRIP = 1 << 17
 
 
 class Interpolation(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -601,6 +602,7 @@ def _files_digest(paths: Sequence[str]) -> tuple[str, int]:
     return digest.hexdigest(), total
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     names = {"cxr": "cxr-cli", "numpy": "numpy", "pillow": "pillow", "kornia_rs": "kornia_rs"}
     found = {"python": platform.python_version()}

@@ -2,12 +2,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from cxr_cli.data.resize import Interpolation, area, nearest, resize
+from cxr_cli.data.resize import Interpolation, area, area_and_moments, nearest, resize
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
@@ -42,6 +42,21 @@ def test_area_by_hand():
 @given(grey(), st.tuples(st.integers(1, 24), st.integers(1, 24)))
 def test_area_is_exact(pixels, size):
     np.testing.assert_array_equal(area(pixels, size), slow_area(pixels, size).astype(np.float32))
+
+
+@given(grey(), SIZES)
+@example(np.random.default_rng(0).integers(0, 256, (1024, 1024), dtype=np.uint8), (320, 320))
+@example(np.full((1200, 900), 255, np.uint8), (48, 7))
+@example(np.full((64, 33), 255, np.uint8), (64, 11))
+def test_moments_are_those_of_the_source(pixels, size):
+    averages, moments = area_and_moments(pixels, size)
+    np.testing.assert_array_equal(averages, area(pixels, size))
+    values = pixels.astype(np.int64)
+    assert moments in (None, (values.sum(), (values**2).sum()))
+
+
+def test_moments_come_along_for_films():
+    assert area_and_moments(np.ones((1024, 1024), np.uint8), (320, 320))[1] == (1024**2, 1024**2)
 
 
 @given(grey(), SIZES)

@@ -17,6 +17,7 @@ from cxr_cli.data.resize import Interpolation, nearest
 from cxr_cli.errors import ImageError, InputError, OutputError, UsageError
 from cxr_cli.services import preparation
 from cxr_cli.services import preprocess as module
+from cxr_cli.services.parallel import Workers
 from cxr_cli.services.preparation import PixelType, Recipe, StoreFormat, prepare_image
 from cxr_cli.services.preprocess import preprocess
 from cxr_cli.services.preprocess_films import Film, compare_interpolations
@@ -139,9 +140,12 @@ def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
     monkeypatch.setattr(module, "_TASK_IMAGES", 2)
     with ThreadPoolExecutor(3) as pool:
         run(films, tmp_path / "threads", recipe, executor=pool)
-    run(films, tmp_path / "processes", recipe, workers=2)
+    with Workers(2) as workers:
+        for place in ("processes", "again"):
+            run(films, tmp_path / place, recipe, workers=workers)
+            assert workers.pool is not None  # it serves the next call as well
+            assert contents(tmp_path / place) == alone
     assert contents(tmp_path / "threads") == alone
-    assert contents(tmp_path / "processes") == alone
 
 
 def test_progress_and_start(films, tmp_path):
