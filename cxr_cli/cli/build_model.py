@@ -408,7 +408,7 @@ def _trap(result: BuildModelResult) -> str:
     if labels is None:
         return rule + "images without any finding give no gradient at all"
     return rule + (
-        f"{labels.n_without_findings:,} of {labels.n_images:,} images of {labels.path} have no finding and give no "
+        f"{labels.n_without_finding:,} of {labels.n_images:,} images of {labels.path} have no finding and give no "
         f"gradient at all, {labels.n_with_several:,} have several"
     )
 

@@ -164,8 +164,8 @@ def _patient_rows(patients: PatientFacts | None) -> list[tuple[str, object]]:
         ("images per patient", f"mean {patients.mean:.2f}, median {patients.median:g}, at most {patients.maximum:,}"),
         ("with most images", f"patient {who}" if n_most == 1 else f"{n_most:,} patients: {who}"),
     ]
-    if patients.n_rows_without_patient:
-        rows.append(("images without patient", patients.n_rows_without_patient))
+    if patients.n_without_patient:
+        rows.append(("images without patient", patients.n_without_patient))
     return rows
 
 
@@ -185,7 +185,7 @@ def _pathologies(result: ExploreResult) -> RenderableType:
     with_patients, with_unknown = result.patients is not None, any(item.n_unknown for item in result.pathologies)
     rows: list[Sequence[object]] = []
     for item in sorted(result.pathologies, key=lambda item: -item.n_positive):
-        row: list[object] = [item.name, item.n_positive, console.percent(item.prevalence, 2)]
+        row: list[object] = [item.pathology, item.n_positive, console.percent(item.prevalence, 2)]
         row += [item.n_patients] if with_patients else []
         row += [f"{item.negatives_per_positive:,.1f}" if item.n_positive else None]
         row += [item.n_unknown] if with_unknown else []
@@ -265,7 +265,7 @@ def _prevalences(result: ExploreResult, parts: Mapping[str, Breakdown]) -> Rende
         [
             ("(images)", *(group.n_images for group in groups)),
             *(
-                (item.name, *(console.percent(group.prevalence[item.name]) for group in groups))
+                (item.pathology, *(console.percent(group.prevalence[item.pathology]) for group in groups))
                 for item in sorted(result.pathologies, key=lambda item: -item.n_positive)
             ),
         ],

@@ -155,12 +155,12 @@ def _positives(result: SplitResult) -> RenderableType:
     columns = ["pathology", "all", *(["fewest", "most"] if wide else [summary.name for summary in splits])]
     columns += ["off by", *(["± at worst"] if wide else [f"± {item.name}" for item in judged])]
     rows = []
-    for place, (pathology, total) in enumerate(zip(result.pathologies, result.positives, strict=True)):
-        shares = [summary.labels[place] for summary in splits]
-        numbers = [share.positives for share in shares]
+    for place, (pathology, total) in enumerate(zip(result.pathologies, result.n_positive, strict=True)):
+        shares = [summary.pathologies[place] for summary in splits]
+        numbers = [share.n_positive for share in shares]
         deviations = [share.deviation for share in shares if share.deviation is not None]
         worst = max(deviations, key=abs, default=None)
-        widths = [_half_width(summary.labels[place]) for summary in judged]
+        widths = [_half_width(summary.pathologies[place]) for summary in judged]
         rows.append(
             (
                 pathology,
@@ -199,7 +199,7 @@ def _prevalences(result: SplitResult) -> RenderableType:
         "Prevalence relative to the whole table",
         ["pathology", *(summary.name for summary in result.splits)],
         [
-            (pathology, *(_times(summary.labels[place].prevalence_ratio) for summary in result.splits))
+            (pathology, *(_times(summary.pathologies[place].prevalence_ratio) for summary in result.splits))
             for place, pathology in enumerate(result.pathologies)
         ],
     )
@@ -243,7 +243,7 @@ def _verdict(leakage: LeakageCheck) -> str:
 def _warn_of_rare(result: SplitResult) -> None:
     without: dict[tuple[str, ...], list[str]] = {}
     for rare in result.too_rare:
-        held = f"{rare.positives:,} in {rare.n_units:,} {result.unit}s" if rare.positives else "none at all"
+        held = f"{rare.n_positive:,} in {rare.n_units:,} {result.unit}s" if rare.n_positive else "none at all"
         without.setdefault(rare.splits_without, []).append(f"{rare.pathology} ({held})")
     for splits, pathologies in without.items():
         console.warn(f"no positives in {', '.join(splits)} of {', '.join(pathologies)}")
@@ -255,9 +255,9 @@ def _warn_of_minimum(result: SplitResult) -> None:
     for summary in result.splits:
         below = [short for short in result.below_minimum if short.split == summary.name]
         if below:
-            totals = [result.positives[result.pathologies.index(short.pathology)] for short in below]
+            totals = [result.n_positive[result.pathologies.index(short.pathology)] for short in below]
             numbers = zip(below, totals, strict=True)
-            short_of = ", ".join(f"{short.pathology} ({short.positives:,} of {total:,})" for short, total in numbers)
+            short_of = ", ".join(f"{short.pathology} ({short.n_positive:,} of {total:,})" for short, total in numbers)
             console.warn(f"{summary.name} has fewer than {result.min_positives:,} positives of {short_of}")
 
 

@@ -68,7 +68,7 @@ def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
 def label_distribution(result: ExploreResult) -> Figure:
     """Draw how many images have each pathology, the commonest on top, and how many have none."""
     ordered = sorted(result.pathologies, key=lambda item: item.n_positive)
-    names = [item.name for item in ordered]
+    names = [item.pathology for item in ordered]
     counts = [item.n_positive for item in ordered]
     shares = [item.prevalence for item in ordered]
     names.append("no finding")
@@ -163,7 +163,7 @@ def age_sex_view(result: ExploreResult) -> Figure:
     parts = {"view": result.by_view, "sex": result.by_sex, "age": result.by_age}
     known = {name: part for name, part in parts.items() if part is not None}
     order = sorted(range(len(result.pathologies)), key=lambda place: result.pathologies[place].n_positive)
-    names = [result.pathologies[place].name for place in order]
+    names = [result.pathologies[place].pathology for place in order]
     values = [value for part in known.values() for group in part.groups for value in group.prevalence.values()]
     figure = Figure(figsize=(1.6 + 3.9 * len(known), 4.0 + 0.3 * len(names)), layout="constrained")
     grid = figure.subplots(2, len(known), squeeze=False, height_ratios=(2.4, 1.2 + 0.3 * len(names)))

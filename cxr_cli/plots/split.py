@@ -31,7 +31,7 @@ def plot_split(result: SplitResult) -> Figure:
     Three panels: images and patients per split; positives per pathology and split on a logarithmic axis; and the
     deviation from the target or, where prevalence was bent on purpose, prevalence relative to the whole table.
     """
-    order = sorted(range(len(result.pathologies)), key=lambda place: result.positives[place])
+    order = sorted(range(len(result.pathologies)), key=lambda place: result.n_positive[place])
     figure = Figure(figsize=(13, 1.6 + 0.3 * max(len(order), 6)), layout="constrained")
     sizes, positives, deviations = figure.subplots(1, 3, width_ratios=(0.9, 1.3, 1.1))
     _draw_sizes(sizes, result.splits)
@@ -76,10 +76,10 @@ def _draw_sizes(axes: Axes, splits: Sequence[SplitSummary]) -> None:
 def _draw_positives(axes: Axes, splits: Sequence[SplitSummary], order: Sequence[int], names: Sequence[str]) -> None:
     for number, summary in enumerate(splits):
         colour, marker = _style(number, len(splits))
-        values = [summary.labels[place].positives for place in order]
+        values = [summary.pathologies[place].n_positive for place in order]
         label = summary.name if len(splits) <= len(_COLOURS) else ("each fold" if number == 0 else None)
         axes.plot(values, range(len(order)), marker, color=colour, markersize=6, alpha=0.85, label=label)
-    if any(not label.positives for summary in splits for label in summary.labels):
+    if any(not label.n_positive for summary in splits for label in summary.pathologies):
         axes.set_xscale("symlog", linthresh=1)  # a logarithmic axis has no place for none
         axes.set_xlim(left=-0.3)
     else:
@@ -96,7 +96,7 @@ def _draw_positives(axes: Axes, splits: Sequence[SplitSummary], order: Sequence[
 def _draw_deviations(axes: Axes, splits: Sequence[SplitSummary], order: Sequence[int]) -> None:
     for number, summary in enumerate(splits):
         colour, marker = _style(number, len(splits))
-        values = [_or_nan(summary.labels[place].deviation) for place in order]
+        values = [_or_nan(summary.pathologies[place].deviation) for place in order]
         axes.plot(values, range(len(order)), marker, color=colour, markersize=6, alpha=0.85)
     axes.axvline(0, color=_GREY, linewidth=0.8)
     reach = max([0.005, *(abs(value) for value in _deviations(splits))])
@@ -112,7 +112,7 @@ def _draw_deviations(axes: Axes, splits: Sequence[SplitSummary], order: Sequence
 def _draw_prevalences(axes: Axes, splits: Sequence[SplitSummary], order: Sequence[int]) -> None:
     for number, summary in enumerate(splits):
         colour, marker = _style(number, len(splits))
-        values = [_or_nan(summary.labels[place].prevalence_ratio) or float("nan") for place in order]
+        values = [_or_nan(summary.pathologies[place].prevalence_ratio) or float("nan") for place in order]
         axes.plot(values, range(len(order)), marker, color=colour, markersize=6, alpha=0.85)
     axes.axvline(1, color=_GREY, linewidth=0.8)
     axes.set_xscale("log", base=2)
@@ -125,7 +125,7 @@ def _draw_prevalences(axes: Axes, splits: Sequence[SplitSummary], order: Sequenc
 
 
 def _deviations(splits: Sequence[SplitSummary]) -> list[float]:
-    return [label.deviation for item in splits for label in item.labels if label.deviation is not None]
+    return [label.deviation for item in splits for label in item.pathologies if label.deviation is not None]
 
 
 def _or_nan(value: float | None) -> float:

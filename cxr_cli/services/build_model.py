@@ -81,7 +81,7 @@ class LabelSummary(Result):
         The table as given.
     n_images
         Rows of the table.
-    n_without_findings
+    n_without_finding
         Rows without a 1: categorical cross-entropy gives them no gradient.
     n_with_several
         Rows with more than one 1.
@@ -93,7 +93,7 @@ class LabelSummary(Result):
 
     path: str
     n_images: int
-    n_without_findings: int
+    n_without_finding: int
     n_with_several: int
     n_unknown: int
     prevalences: dict[str, float]
@@ -268,7 +268,7 @@ def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSumm
     return LabelSummary(
         path=str(table.path),
         n_images=table.n_images,
-        n_without_findings=int((findings == 0).sum()),
+        n_without_finding=int((findings == 0).sum()),
         n_with_several=int((findings > 1).sum()),
         n_unknown=int(np.isnan(labels).sum()),
         prevalences=dict(zip(pathologies, prevalences.tolist(), strict=True)),

@@ -117,7 +117,7 @@ class PatientFacts:
     ----------
     n_patients
         Distinct patients.
-    n_rows_without_patient
+    n_without_patient
         Rows that name none.
     images_per_patient
         Number of images, and how many patients have so many: {1: 17503, 2: 4113, …}.
@@ -132,7 +132,7 @@ class PatientFacts:
     """
 
     n_patients: int
-    n_rows_without_patient: int
+    n_without_patient: int
     images_per_patient: Mapping[int, int]
     mean: float
     median: float
@@ -146,7 +146,7 @@ class PathologyFacts:
 
     Attributes
     ----------
-    name
+    pathology
         As in the table.
     n_positive
         Images with it.
@@ -162,7 +162,7 @@ class PathologyFacts:
         `n_negative` / `n_positive`; NaN where there is no positive.
     """
 
-    name: str
+    pathology: str
     n_positive: int
     n_negative: int
     n_unknown: int
@@ -498,7 +498,7 @@ def _patient_facts(table: LabelTable) -> PatientFacts:
     with_maximum = np.flatnonzero(n_images == n_images.max())
     return PatientFacts(
         n_patients=len(n_images),
-        n_rows_without_patient=int((codes < 0).sum()),
+        n_without_patient=int((codes < 0).sum()),
         images_per_patient=_tally(n_images),
         mean=float(n_images.mean()),
         median=float(np.median(n_images)),
@@ -519,7 +519,7 @@ def _pathology_facts(data: CodedLabels) -> tuple[PathologyFacts, ...]:
     prevalence, odds = share(n_positive, n_known), share(n_known - n_positive, n_positive)
     return tuple(
         PathologyFacts(
-            name=name,
+            pathology=pathology,
             n_positive=int(n_positive[column]),
             n_negative=int(n_known[column] - n_positive[column]),
             n_unknown=int(len(data.codes) - n_known[column]),
@@ -527,7 +527,7 @@ def _pathology_facts(data: CodedLabels) -> tuple[PathologyFacts, ...]:
             n_patients=count_distinct(data.patients[data.positive[:, column][data.codes]]),
             negatives_per_positive=float(odds[column]),
         )
-        for column, name in enumerate(data.pathologies)
+        for column, pathology in enumerate(data.pathologies)
     )
 
 

@@ -362,11 +362,11 @@ def _summary(
         images_per_patient=len(rows) / n_patients if n_patients else None,
         share=len(rows) / table.n_images,
         target_share=share,
-        labels=tuple(
+        pathologies=tuple(
             LabelShare(
                 pathology=pathology,
-                positives=int(positives[place]),
-                known=int(known[place]),
+                n_positive=int(positives[place]),
+                n_known=int(known[place]),
                 target=None if targets is None else float(targets[place]),
                 deviation=None if targets is None else _ratio(positives[place] - targets[place], targets[place]),
                 prevalence=_number(here[place]),
@@ -393,7 +393,7 @@ def _result(
     deviations = [
         Deviation(summary.name, label.pathology, label.deviation)
         for summary in summaries
-        for label in summary.labels
+        for label in summary.pathologies
         if label.deviation is not None
     ]
     training = _training(tuple(summary.name for summary in summaries))
@@ -408,7 +408,7 @@ def _result(
         n_patients=len(table.patient_ids) if table.has_patients else None,
         n_units=len(np.unique(units)),
         pathologies=table.pathologies,
-        positives=tuple(int(number) for number in (table.labels == 1).sum(axis=0)),
+        n_positive=tuple(int(number) for number in (table.labels == 1).sum(axis=0)),
         expected_auroc=EXPECTED_AUROC,
         splits=tuple(summaries),
         training=training,
@@ -416,20 +416,20 @@ def _result(
         mean_deviation=math.fsum(abs(item.deviation) for item in deviations) / len(deviations) if deviations else None,
         largest_miss=max(
             (
-                abs(label.positives - label.target)
+                abs(label.n_positive - label.target)
                 for summary in summaries
-                for label in summary.labels
+                for label in summary.pathologies
                 if label.target is not None
             ),
             default=None,
         ),
         too_rare=_too_rare(table, summaries, units),
         below_minimum=tuple(
-            BelowMinimum(summary.name, label.pathology, label.positives, min_positives)
+            BelowMinimum(summary.name, label.pathology, label.n_positive, min_positives)
             for summary in summaries
             if summary.name != training
-            for label in summary.labels
-            if label.positives < min_positives
+            for label in summary.pathologies
+            if label.n_positive < min_positives
         ),
         official=None if official is None else _contrast(table, summaries[-1], rows),
         leakage=None,
@@ -440,7 +440,7 @@ def _result(
 def _too_rare(table: LabelTable, summaries: Sequence[SplitSummary], units: Ints) -> tuple[RareLabel, ...]:
     rare = []
     for place, pathology in enumerate(table.pathologies):
-        without = tuple(summary.name for summary in summaries if not summary.labels[place].positives)
+        without = tuple(summary.name for summary in summaries if not summary.pathologies[place].n_positive)
         if without:
             present = table.labels[:, place] == 1
             rare.append(RareLabel(pathology, int(present.sum()), len(np.unique(units[present])), without))

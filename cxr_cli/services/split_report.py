@@ -20,16 +20,16 @@ class LabelShare:
     ----------
     pathology
         Its name.
-    positives
+    n_positive
         Images with it.
-    known
+    n_known
         Images for which it is known whether they have it.
     target
         Positives that the split should have; None in an official split, which is not ours to fill.
     deviation
-        (positives - target) / target; None without target.
+        (n_positive - target) / target; None without target.
     prevalence
-        positives / known, 0 to 1; None if nothing is known.
+        n_positive / n_known, 0 to 1; None if nothing is known.
     prevalence_ratio
         Prevalence here over prevalence in the whole table; None where that is 0 or unknown.
     auroc_half_width
@@ -38,8 +38,8 @@ class LabelShare:
     """
 
     pathology: str
-    positives: int
-    known: int
+    n_positive: int
+    n_known: int
     target: float | None
     deviation: float | None
     prevalence: float | None
@@ -69,7 +69,7 @@ class SplitSummary:
         Of all images in the table, 0 to 1.
     target_share
         The share it should have, 0 to 1; None in an official split.
-    labels
+    pathologies
         One entry per pathology, in the order of the table.
     """
 
@@ -81,7 +81,7 @@ class SplitSummary:
     images_per_patient: float | None
     share: float
     target_share: float | None
-    labels: tuple[LabelShare, ...]
+    pathologies: tuple[LabelShare, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Deviation:
     pathology
         Its name.
     deviation
-        (positives - target) / target.
+        (n_positive - target) / target.
     """
 
     split: str
@@ -111,7 +111,7 @@ class RareLabel:
     ----------
     pathology
         Its name.
-    positives
+    n_positive
         Images with it in the whole table.
     n_units
         Units (patients, mostly) that have it.
@@ -120,7 +120,7 @@ class RareLabel:
     """
 
     pathology: str
-    positives: int
+    n_positive: int
     n_units: int
     splits_without: tuple[str, ...]
 
@@ -135,7 +135,7 @@ class BelowMinimum:
         Name of the split.
     pathology
         Its name.
-    positives
+    n_positive
         Images with it in the split.
     wanted
         What was asked for.
@@ -143,7 +143,7 @@ class BelowMinimum:
 
     split: str
     pathology: str
-    positives: int
+    n_positive: int
     wanted: int
 
 
@@ -242,7 +242,7 @@ class SplitResult(Result):
         What was divided: patients, those who share an image name counted as one, or single images.
     pathologies
         Names, in the order of the table.
-    positives
+    n_positive
         Images with each, in the same order.
     expected_auroc
         For which `auroc_half_width` is foretold.
@@ -279,7 +279,7 @@ class SplitResult(Result):
     n_patients: int | None
     n_units: int
     pathologies: tuple[str, ...]
-    positives: tuple[int, ...]
+    n_positive: tuple[int, ...]
     expected_auroc: float
     splits: tuple[SplitSummary, ...]
     training: str | None

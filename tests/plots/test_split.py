@@ -34,10 +34,10 @@ def test_what_is_drawn_is_what_was_found(table):
     # The commonest pathology stands on top.
     assert [label.get_text() for label in positives.get_yticklabels()] == ["Mass", "Nodule"]
     for line, summary in zip(points(positives), result.splits, strict=True):
-        assert line == [(summary.labels[0].positives, 0), (summary.labels[1].positives, 1)]
+        assert line == [(summary.pathologies[0].n_positive, 0), (summary.pathologies[1].n_positive, 1)]
     marks = [line for line in points(deviations) if [place for _, place in line] == [0, 1]]
     assert [[value for value, _ in line] for line in marks[:3]] == [
-        [label.deviation for label in summary.labels] for summary in result.splits
+        [label.deviation for label in summary.pathologies] for summary in result.splits
     ]
     assert [text.get_text() for text in positives.get_legend().get_texts()] == ["train", "valid", "test"]
 
@@ -55,7 +55,7 @@ def test_many_folds_share_one_look(table):
 def test_none_has_a_place_on_the_axis(table):
     # Three patients in one of the splits cannot show both pathologies' shares; zero must still be drawn.
     result = divide(table, {"train": 0.98, "valid": 0.02})
-    assert any(not label.positives for summary in result.splits for label in summary.labels)
+    assert any(not label.n_positive for summary in result.splits for label in summary.pathologies)
     assert plot_split(result).axes[1].get_xscale() == "symlog"
 
 

@@ -231,16 +231,16 @@ def test_labels_summed_up(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("Image,Mass,Hernia,PatientId\na.png,1,1,1\nb.png,0,0,2\nc.png,,0,3\nd.png,1,0,4\n")
     found = summarise_labels(read_labels(path), ("Hernia", "Mass"))
-    assert (found.n_images, found.n_without_findings, found.n_with_several, found.n_unknown) == (4, 2, 1, 1)
+    assert (found.n_images, found.n_without_finding, found.n_with_several, found.n_unknown) == (4, 2, 1, 1)
     assert found.prevalences == {"Hernia": 0.25, "Mass": pytest.approx(2 / 3)}
-    assert summarise_labels(read_labels(path), ("Hernia",)).n_without_findings == 3
+    assert summarise_labels(read_labels(path), ("Hernia",)).n_without_finding == 3
     with pytest.raises(UsageError, match="has no pathology Edema"):
         summarise_labels(read_labels(path), ("Edema",))
 
 
 def test_images_without_gradient_on_the_table_of_the_course(real_data):
     table = read_labels(real_data / "nih" / "train-small.csv")
-    assert summarise_labels(table, table.pathologies).n_without_findings == 562
+    assert summarise_labels(table, table.pathologies).n_without_finding == 562
 
 
 def test_what_is_said_of_categorical_crossentropy_is_so():

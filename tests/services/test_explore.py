@@ -69,7 +69,7 @@ def test_by_hand(found):
         ("d.png", None, ()),
         ("a.png", "9", ("Mass",)),
     ]
-    assert (patients.n_patients, patients.n_rows_without_patient, patients.maximum) == (3, 1, 2)
+    assert (patients.n_patients, patients.n_without_patient, patients.maximum) == (3, 1, 2)
     assert patients.images_per_patient == {1: 2, 2: 1} and patients.patients_with_maximum == ("7",)
     assert (patients.mean, patients.median) == (pytest.approx(4 / 3), 1)
     mass, edema, nodule = result.pathologies
@@ -199,7 +199,7 @@ def test_reference_table(train, reference):
 
 def test_reference_patients(train, reference):
     expected = reference["explore.train.ids"]
-    assert train["table"]["n_rows"] - train["patients"]["n_rows_without_patient"] == expected["patient_ids_total"]
+    assert train["table"]["n_rows"] - train["patients"]["n_without_patient"] == expected["patient_ids_total"]
     assert train["patients"]["n_patients"] == expected["patient_ids_unique"]
     derived = reference["explore.train.derived"]
     assert train["patients"]["images_per_patient"] == derived["images_per_patient"]
@@ -209,8 +209,8 @@ def test_reference_patients(train, reference):
 def test_reference_labels(train, reference):
     expected = reference["explore.train.labels"]
     assert train["labels"]["n_pathologies"] == expected["n_label_columns"]
-    assert [item["name"] for item in train["pathologies"]] == expected["labels"]
-    positives = {item["name"]: item["n_positive"] for item in train["pathologies"]}
+    assert [item["pathology"] for item in train["pathologies"]] == expected["labels"]
+    positives = {item["pathology"]: item["n_positive"] for item in train["pathologies"]}
     assert positives == reference["explore.train.counts"]["positives"]
     derived = reference["explore.train.derived"]
     labels = train["labels"]
@@ -242,7 +242,7 @@ def test_reference_nih(nih, reference):
     assert labels["n_with_one"] == expected["single_label"]
     assert labels["n_with_several"] == expected["multi_label"]
     assert labels["n_combinations_written"] == expected["label_combinations"]
-    assert {item["name"]: item["n_positive"] for item in nih["pathologies"]} == expected["positives"]
+    assert {item["pathology"]: item["n_positive"] for item in nih["pathologies"]} == expected["positives"]
     assert {group["name"]: group["n_images"] for group in nih["by_view"]["groups"]} == expected["views"]
     assert {group["name"]: group["n_images"] for group in nih["by_sex"]["groups"]} == expected["sex"]
     assert (age["minimum"], age["maximum"]) == (expected["age"]["min"], expected["age"]["max"])

@@ -51,15 +51,15 @@ def test_ten_patients_by_hand(tmp_path):
     ]
     table = table_of(tmp_path, lines)
     result = divide(table, {"train": 0.5, "valid": 0.25, "test": 0.25})
-    sizes = [(summary.name, summary.n_images, summary.labels[0].positives) for summary in result.splits]
+    sizes = [(summary.name, summary.n_images, summary.pathologies[0].n_positive) for summary in result.splits]
     assert sizes == [("train", 6, 2), ("valid", 3, 1), ("test", 3, 1)]
     assert result.worst is not None and result.worst.deviation == 0
     assert (result.n_patients, result.n_units, result.unit) == (10, 10, "patient")
-    assert result.splits[0].labels[0].prevalence == pytest.approx(2 / 6)
-    assert result.splits[0].labels[0].prevalence_ratio == pytest.approx(1)
+    assert result.splits[0].pathologies[0].prevalence == pytest.approx(2 / 6)
+    assert result.splits[0].pathologies[0].prevalence_ratio == pytest.approx(1)
     # Nobody has a nodule: there is no target to miss and no prevalence to compare.
-    nodule = result.splits[0].labels[1]
-    assert (nodule.positives, nodule.target, nodule.deviation, nodule.prevalence_ratio) == (0, 0, None, None)
+    nodule = result.splits[0].pathologies[1]
+    assert (nodule.n_positive, nodule.target, nodule.deviation, nodule.prevalence_ratio) == (0, 0, None, None)
     assert [rare.pathology for rare in result.too_rare] == ["Nodule"]
 
 
@@ -76,8 +76,8 @@ def test_every_line_in_one_split_no_patient_in_two(lines, shares, min_positives,
     for summary, part in zip(result.splits, result.rows, strict=True):
         assert part.tolist() == sorted(part.tolist())
         assert summary.n_images == len(part)
-        for place, share in enumerate(summary.labels):
-            assert share.positives == (table.labels[part][:, place] == 1).sum()
+        for place, share in enumerate(summary.pathologies):
+            assert share.n_positive == (table.labels[part][:, place] == 1).sum()
 
 
 @settings(max_examples=30)
@@ -126,14 +126,14 @@ def test_minimum_is_drawn_minority_first_and_its_price_told(tmp_path):
     table = table_of(tmp_path, lines)
     fair = divide(table)
     bent = divide(table, min_positives=4)
-    assert [summary.labels[0].positives for summary in fair.splits] == [9, 1, 2]
-    assert [summary.labels[0].positives for summary in bent.splits] == [4, 4, 4]
-    assert [summary.labels[1].positives for summary in bent.splits][1:] == [4, 6]
+    assert [summary.pathologies[0].n_positive for summary in fair.splits] == [9, 1, 2]
+    assert [summary.pathologies[0].n_positive for summary in bent.splits] == [4, 4, 4]
+    assert [summary.pathologies[1].n_positive for summary in bent.splits][1:] == [4, 6]
     assert [summary.n_images for summary in bent.splits] == [70, 10, 20]
-    assert bent.splits[1].labels[0].prevalence_ratio == pytest.approx((4 / 10) / (12 / 100))
+    assert bent.splits[1].pathologies[0].prevalence_ratio == pytest.approx((4 / 10) / (12 / 100))
     assert not bent.below_minimum
-    narrower = bent.splits[1].labels[0].auroc_half_width
-    assert narrower < fair.splits[1].labels[0].auroc_half_width
+    narrower = bent.splits[1].pathologies[0].auroc_half_width
+    assert narrower < fair.splits[1].pathologies[0].auroc_half_width
 
 
 def test_what_the_data_do_not_allow_is_named(tmp_path):
@@ -145,7 +145,7 @@ def test_what_the_data_do_not_allow_is_named(tmp_path):
     }
     assert all(short.pathology == "Mass" for short in result.below_minimum)
     (rare,) = [item for item in result.too_rare if item.pathology == "Mass"]
-    assert (rare.positives, rare.n_units) == (2, 2) and rare.splits_without
+    assert (rare.n_positive, rare.n_units) == (2, 2) and rare.splits_without
 
 
 def test_patients_who_share_an_image_stay_together(tmp_path):
@@ -160,7 +160,11 @@ def test_unknown_labels_are_balanced_too(tmp_path):
     # Nodule is known for 50 of 100 images, 10 of them positive: prevalence has a numerator and a denominator.
     lines = [f"{n:08}_000.png,0,{n},{'' if n % 2 else int(n < 20)}" for n in range(100)]
     result = divide(table_of(tmp_path, lines), {"train": 0.6, "valid": 0.2, "test": 0.2})
-    assert [(item.labels[1].positives, item.labels[1].known) for item in result.splits] == [(6, 30), (2, 10), (2, 10)]
+    assert [(item.pathologies[1].n_positive, item.pathologies[1].n_known) for item in result.splits] == [
+        (6, 30),
+        (2, 10),
+        (2, 10),
+    ]
 
 
 class TestOfficial:
@@ -188,7 +192,7 @@ class TestOfficial:
         assert rows["test"] == list(range(40, 80))
         assert (len(rows["train"]), len(rows["valid"])) == (35, 5)  # 7 to 1 inside the rest
         assert [summary.official for summary in result.splits] == [False, False, True]
-        assert result.splits[2].labels[0].target is None
+        assert result.splits[2].pathologies[0].target is None
         assert result.splits[0].target_share == pytest.approx(35 / 80)
         contrast = result.official
         assert contrast.ratios["Mass"] == pytest.approx(3) and contrast.worst == "Mass"
