@@ -87,6 +87,8 @@ def _check_workers(client: object, address: str) -> None:
     for worker, version in sorted(versions.items()):
         if isinstance(version, ModuleNotFoundError):
             raise CxrError(f"{worker}: cxr is not installed on this worker", remedy=f"Install cxr-cli {__version__}.")
+        if isinstance(version, OSError):
+            continue  # the connection is gone, and the worker with it: others do its work
         if isinstance(version, BaseException):
             raise CxrError(f"{worker}: the worker fails: {version}") from version
         if version != __version__:

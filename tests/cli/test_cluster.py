@@ -52,7 +52,8 @@ def test_preprocess_with_a_worker_killed(cxr, sample_data, on_cluster, monkeypat
     command = ["preprocess", sample_data / "train-small.csv", "--image-size", "64", "--no-plots"]
     assert cxr(*command, "--workers", "1", "--output", "here").exit_code == 0
     monkeypatch.setattr(service, "map_surviving", killing)
-    assert cxr(*command, *options, "--output", "there").exit_code == 0
+    done = cxr(*command, *options, "--output", "there")
+    assert done.exit_code == 0, done.output
     assert victim.wait(timeout=30) == -signal.SIGKILL
     for name in ("images.npy", "index.csv", "failures.csv", "preprocess.json"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes(), name
