@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
 from cxr_cli.services.fingerprints import fingerprint_image
 from cxr_cli.services.hamming import near_pairs
-from cxr_cli.services.parallel import local_executor, map_in_order
+from cxr_cli.services.parallel import Workers, map_in_order
 
 ROOT = Path(__file__).parent.parent
 N_PLANTED = 1000
@@ -92,8 +91,8 @@ def fingerprint_films(films: list[Path], n_images: int) -> None:
         with Image.open(path) as image:
             return np.asarray(image.convert("L"))
 
-    def run(function: Callable[[Path], object], executor: Executor | None = None) -> float:
-        return seconds(lambda: list(map_in_order(function, paths, executor=executor))) / len(paths) * 1e3
+    def run(function: Callable[[Path], object], executor: Workers | None = None) -> float:
+        return seconds(lambda: list(map_in_order(function, paths, lost=str, executor=executor))) / len(paths) * 1e3
 
     rounds = [(run(read_gray), run(fingerprint_image), run(with_pillow)) for _ in range(3)]
     bare, whole, pillow = (min(values) for values in zip(*rounds, strict=True))
@@ -102,11 +101,10 @@ def fingerprint_films(films: list[Path], n_images: int) -> None:
     print(f"  decoding with Pillow          {pillow:6.2f}   ratio {pillow / bare:.2f}")
     print(f"  fingerprint, one process      {whole:6.2f}   ratio {whole / bare:.2f}")
     headline("fingerprint of a film, against decoding it", [whole / bare for bare, whole, _ in rounds])
-    with local_executor() as pool:
-        if pool is not None:
-            run(fingerprint_image, pool)
-            parallel = min(run(fingerprint_image, pool) for _ in range(3))
-            print(f"  fingerprint, all cores        {parallel:6.2f}   ratio {parallel / bare:.2f}")
+    with Workers() as workers:
+        run(fingerprint_image, workers)  # they start
+        parallel = min(run(fingerprint_image, workers) for _ in range(3))
+    print(f"  fingerprint, all cores        {parallel:6.2f}   ratio {parallel / bare:.2f}")
 
 
 def whole_run(labels: Path) -> None:

@@ -106,9 +106,9 @@ def torchxrayvision_loop(paths: list[str], size: int) -> None:
         (pixels - pixels.mean()) / (pixels.std() + 1e-6)
 
 
-def cxr(table: LabelTable, images: Path, output: Path, recipe: Recipe, workers: Workers | int) -> None:
+def cxr(table: LabelTable, images: Path, output: Path, recipe: Recipe, workers: Workers | None) -> None:
     """Run the whole service, from table to finished store."""
-    result = preprocess(table, images, output, Options(recipe), workers=workers)
+    result = preprocess(table, images, output, Options(recipe), executor=workers)
     if result.n_done != table.n_images:
         raise SystemExit(f"{result.n_failed} images failed")
 
@@ -201,7 +201,7 @@ def contestants(
 
     found: dict[str, Callable[[], object]] = {
         UINT8: lambda: cxr(table, images, output, recipe("uint8", "area"), workers),
-        STARTED: lambda: cxr(table, images, output, recipe("uint8", "area"), workers.count),
+        STARTED: lambda: cxr(table, images, output, recipe("uint8", "area"), None),
         FLOAT32: lambda: cxr(table, images, output, recipe("float32", "area"), workers),
         NEAREST: lambda: cxr(table, images, output, recipe("float32", "nearest"), workers),
         KERAS: lambda: image_data_generator(paths, size, "grayscale"),

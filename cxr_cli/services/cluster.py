@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 
 from cxr_cli import __version__
 from cxr_cli.errors import CxrError, MissingPackageError, UsageError
-from cxr_cli.services.parallel import local_executor
+from cxr_cli.services.parallel import Workers, local_workers
 
 #: Seconds to wait for the scheduler to answer, and then for its first worker.
 PATIENCE = 15
@@ -17,7 +17,7 @@ PATIENCE = 15
 @contextlib.contextmanager
 def open_executor(
     workers: int | None = None, cluster: str | None = None, *, n_items: int | None = None
-) -> Iterator[Executor | None]:
+) -> Iterator[Executor | Workers | None]:
     """Yield what runs the per-image function: this machine's cores, or a cluster's workers.
 
     Parameters
@@ -39,8 +39,8 @@ def open_executor(
         The scheduler does not answer, has no workers, or a worker lacks this version of the package.
     """
     if cluster is None:
-        with local_executor(workers, n_items=n_items) as executor:
-            yield executor
+        with local_workers(workers, n_items=n_items) as processes:
+            yield processes
     elif workers is not None:
         raise UsageError("--workers and --cluster exclude each other", remedy="Leave one of them out.")
     else:

@@ -15,6 +15,7 @@ from cxr_cli.data.labels import Quirk
 from cxr_cli.errors import UsageError
 from cxr_cli.services.groups import Breakdown, CodedLabels, Difference, break_down, count_distinct, far_commoner, share
 from cxr_cli.services.image_survey import ImageCheck, ImageTask, survey_files
+from cxr_cli.services.parallel import Workers
 from cxr_cli.services.result import Result
 
 if TYPE_CHECKING:
@@ -409,7 +410,7 @@ def explore(
     n_images: int = 9,
     seed: int = 0,
     check_images: bool = False,
-    executor: Executor | None = None,
+    executor: Executor | Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExploreResult:
     """Describe a label table and, if there is a folder, its images.
@@ -429,7 +430,7 @@ def explore(
         Open every image, not only the sample.
     executor
         Where images are opened; None opens them here, one after the other. See
-        `cxr_cli.services.parallel.local_executor`.
+        `cxr_cli.services.parallel.Workers`.
     progress
         Called with (done, total) as images are opened.
 
@@ -629,7 +630,7 @@ def _survey(
     n_images: int,
     seed: int,
     every: bool,
-    executor: Executor | None,
+    executor: Executor | Workers | None,
     progress: Callable[[int, int], None] | None,
 ) -> ImageSurvey:
     from cxr_cli.data.folders import locate_images

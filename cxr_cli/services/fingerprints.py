@@ -24,7 +24,7 @@ from cxr_cli.data.images import GrayImage, decode_gray, read_content
 from cxr_cli.data.resize import area
 from cxr_cli.errors import ImageError, InputError
 from cxr_cli.services.descriptors import CONFIRM_SIDE, THUMBNAIL_SIDE, describe, is_blank
-from cxr_cli.services.parallel import map_in_order
+from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
 
 #: Raised when the same file would give another fingerprint; caches of another version are made anew.
 CACHE_VERSION = 1
@@ -117,10 +117,14 @@ def fingerprint_image(path: Path) -> Fingerprint | Unreadable:
     )
 
 
+def _lost(path: Path) -> Unreadable:
+    return Unreadable(KILLED_WORKER)
+
+
 def fingerprint_images(
     paths: Sequence[Path],
     *,
-    executor: Executor | None = None,
+    executor: Executor | Workers | None = None,
     cache: FingerprintCache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fingerprints:
@@ -131,7 +135,7 @@ def fingerprint_images(
     paths
         The files, each once.
     executor
-        Any `concurrent.futures.Executor`; None works here, one after the other.
+        `Workers`, or any `concurrent.futures.Executor`; None works here, one after the other.
     cache
         Fingerprints of earlier runs. A file of the same path, size and modification time is not read again. What is
         new is added, and saved if the cache is a file, even when the run is interrupted.
@@ -164,7 +168,11 @@ def fingerprint_images(
 
     try:
         results = map_in_order(
-            fingerprint_image, [paths[position] for position in todo], executor=executor, progress=advance
+            fingerprint_image,
+            [paths[position] for position in todo],
+            lost=_lost,
+            executor=executor,
+            progress=advance,
         )
         for position, result in zip(todo, results, strict=True):
             n_done += 1

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.errors import ImageError
-from cxr_cli.services.parallel import map_in_order
+from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
 from cxr_cli.services.pixels import sum_pixels
 
 if TYPE_CHECKING:
@@ -197,6 +197,10 @@ def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
     return measure(gray, task)
 
 
+def _lost(task: ImageTask) -> BrokenImage:
+    return BrokenImage(task.image, task.path, KILLED_WORKER)
+
+
 def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
     """Measure a decoded image."""
     white = gray.full_scale
@@ -296,7 +300,7 @@ def survey_files(
     seed: int = 0,
     every: bool = False,
     findings: Callable[[int], tuple[str, ...] | None] = lambda place: None,
-    executor: Executor | None = None,
+    executor: Executor | Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageCheck:
     """Open a random sample of image files, or all of them.
@@ -318,7 +322,9 @@ def survey_files(
     sampled = set(sample)
     places = range(len(tasks)) if every else sample
     gathered = _Gathered()
-    outcomes = map_in_order(inspect_image, [tasks[place] for place in places], executor=executor, progress=progress)
+    outcomes = map_in_order(
+        inspect_image, [tasks[place] for place in places], lost=_lost, executor=executor, progress=progress
+    )
     for place, outcome in zip(places, outcomes, strict=True):
         gathered.add(outcome)
         if place in sampled and isinstance(outcome, ImageFacts):

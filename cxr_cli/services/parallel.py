@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import sys
@@ -17,7 +18,9 @@ from cxr_cli.errors import CxrError
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-#: Chunks handed to the executor ahead of the one waited for: enough to keep many workers busy, and few enough
+#: Why an image was not read, when it killed every process that tried.
+KILLED_WORKER = "the process that decoded it died"
+#: Items handed to a cluster ahead of the one waited for: enough to keep many workers busy, and few enough
 #: that results waiting for their turn stay small whatever the number of items.
 AHEAD = 64
 
@@ -31,7 +34,8 @@ def map_in_order(
     function: Callable[[Item], Value],
     items: Sequence[Item],
     *,
-    executor: Executor | None = None,
+    lost: Callable[[Item], Value],
+    executor: Executor | Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
     chunk: int = 8,
 ) -> Iterator[Value]:
@@ -43,8 +47,10 @@ def map_in_order(
         Pure and defined at module level, so that it can be sent to another process or machine.
     items
         What to work through.
+    lost
+        Returns what stands in for an item that kills its worker.
     executor
-        Any `concurrent.futures.Executor` (a process pool, Dask's ``Client.get_executor()``); None works here, one
+        `Workers`, or any `concurrent.futures.Executor` (Dask's ``Client.get_executor()``); None works here, one
         after the other.
     progress
         Called with (done, total) as results arrive.
@@ -54,59 +60,28 @@ def map_in_order(
     Raises
     ------
     CxrError
-        A worker process was killed from outside, as happens when memory runs out.
+        As `map_surviving`.
     """
-    total = len(items)
     done = 0
-    for values in _chunks_done(function, items, executor, chunk):
-        for value in values:
+    chunks = (tuple(items[start : start + chunk]) for start in range(0, len(items), chunk))
+    for parts in map_surviving(
+        functools.partial(apply, function),
+        chunks,
+        split=lambda some: [(item,) for item in some],
+        lost=lambda some: [lost(item) for item in some],
+        executor=executor,
+    ):
+        for value in itertools.chain.from_iterable(parts):
             done += 1
             if progress is not None:
-                progress(done, total)
+                progress(done, len(items))
             yield value
 
 
-def _chunks_done(
-    function: Callable[[Item], Value], items: Sequence[Item], executor: Executor | None, chunk: int
-) -> Iterator[list[Value]]:
-    chunks = (items[start : start + chunk] for start in range(0, len(items), chunk))
-    if executor is None:
-        keep_freed_memory()
-        for part in chunks:
-            for item in part:
-                yield [function(item)]
-        return
-    from concurrent.futures.process import BrokenProcessPool
-
-    lost = _lost_worker_errors()
-
-    waiting: deque[Future[list[Value]]] = deque()
-    try:
-        for part in chunks:
-            waiting.append(executor.submit(apply, function, part))
-            if len(waiting) >= AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise CxrError(
-            "a worker process was killed from outside, most likely because memory ran out",
-            remedy="Use fewer processes with --workers.",
-        ) from error
-    except lost as error:
-        raise CxrError(
-            f"the cluster gave up on a task after several workers died on it: {error}",
-            remedy="Look at the workers' logs; give them more memory.",
-        ) from error
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
 def _lost_worker_errors() -> tuple[type[Exception], ...]:
-    """Return what a Dask cluster raises when it gives up, if Dask is what runs here."""
+    """Return what says that a worker died: a Dask cluster gives up in its own way, if Dask is what runs here."""
     distributed = sys.modules.get("distributed")
-    return () if distributed is None else (distributed.KilledWorker,)
+    return (BrokenExecutor,) if distributed is None else (BrokenExecutor, distributed.KilledWorker)
 
 
 def apply(function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
@@ -115,34 +90,24 @@ def apply(function: Callable[[Item], Value], items: Sequence[Item]) -> list[Valu
 
 
 @contextlib.contextmanager
-def local_executor(workers: int | None = None, *, n_items: int | None = None) -> Iterator[Executor | None]:
-    """Yield a pool of worker processes, or None where one process is all there is to gain.
+def local_workers(count: int | None = None, *, n_items: int | None = None) -> Iterator[Workers | None]:
+    """Yield worker processes on this machine, or None where one process is all there is to gain.
 
     Parameters
     ----------
-    workers
+    count
         Number of processes; None is one for every core this process may use.
     n_items
         How many items there are to work through: no more processes than that are started.
-
-    Notes
-    -----
-    Workers are started afresh and do not copy this process, which may have threads (a progress bar, TensorFlow)
-    that must not be copied. They leave Ctrl-C to the parent.
     """
-    count = available_cores() if workers is None else workers
+    count = available_cores() if count is None else count
     if n_items is not None:
         count = min(count, n_items)
     if count <= 1:
         yield None
         return
-    pool = process_pool(count)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+    with Workers(count) as workers:
+        yield workers
 
 
 def process_pool(count: int) -> Executor:
@@ -206,8 +171,7 @@ def map_surviving(
     *,
     split: Callable[[Item], Sequence[Item]],
     lost: Callable[[Item], Value],
-    workers: Workers | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Workers | None = None,
 ) -> Iterator[list[Value]]:
     """Yield ``[function(item)]`` in the order of the items, whatever becomes of the workers.
 
@@ -225,26 +189,23 @@ def map_surviving(
         Returns the smallest parts of an item, in order.
     lost
         Returns what stands in for a part that kills its worker.
-    workers
-        Local processes, which run on afterwards; without them, and without an executor, work is done here, where
-        nothing can be survived.
     executor
-        Any `concurrent.futures.Executor`, instead of local processes.
+        `Workers`, or any `concurrent.futures.Executor`; None works here, where nothing can be survived.
 
     Raises
     ------
     CxrError
         The executor that was handed in is broken.
     """
-    together = workers if executor is None else _HandedIn(executor)
-    if together is None:
+    if executor is None:
         keep_freed_memory()
         yield from ([function(item)] for item in items)
         return
-    alone = Workers(1) if executor is None else together
+    together = executor if isinstance(executor, Workers) else _HandedIn(executor)
+    alone = Workers(1) if isinstance(together, Workers) else together
     # Two items a worker: one under way and one at hand. How many workers a cluster has is not known.
     ahead = 2 * together.count + 1 if isinstance(together, Workers) else AHEAD
-    lost_worker: tuple[type[Exception], ...] = (BrokenExecutor, *_lost_worker_errors())
+    lost_worker = _lost_worker_errors()
     source = iter(items)
     waiting: deque[tuple[Item, Future[Value]]] = deque()
     try:
@@ -297,7 +258,9 @@ class _HandedIn:
 class Workers:
     """Local worker processes, started when they are first needed, and replaced when one of them dies.
 
-    They can serve several calls one after the other: starting them takes as long as preparing some hundred films.
+    They are started afresh and do not copy this process, which may have threads (a progress bar, TensorFlow) that
+    must not be copied. They can serve several calls one after the other: starting one takes as long as preparing
+    half a hundred films.
 
     Parameters
     ----------

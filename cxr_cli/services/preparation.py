@@ -17,6 +17,7 @@ from cxr_cli.data.images import read_gray
 from cxr_cli.data.resize import Interpolation, Resized, area_and_moments, resize
 from cxr_cli.data.store import RowsPart
 from cxr_cli.errors import ImageError
+from cxr_cli.services.parallel import KILLED_WORKER
 from cxr_cli.services.pixels import PixelSums, sum_pixels
 from cxr_cli.services.standardization import Standardization, Statistics, mean_and_std, standardize
 
@@ -261,7 +262,7 @@ def split(task: Task) -> list[Task]:
 
 def lost(task: Task) -> Prepared:
     """Return what stands for images that killed the process that decoded them."""
-    return Prepared(("the process that decoded it died",) * len(task.paths))
+    return Prepared((KILLED_WORKER,) * len(task.paths))
 
 
 def measure(task: Task) -> Prepared:

@@ -145,8 +145,8 @@ def preprocess(
     output: Path,
     options: Options = _DEFAULTS,
     *,
-    workers: int | Workers | None = None,
-    executor: Executor | None = None,
+    workers: int | None = None,
+    executor: Executor | Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_start: Callable[[Start], None] | None = None,
 ) -> PreprocessResult:
@@ -168,10 +168,10 @@ def preprocess(
     options
         What to make.
     workers
-        Number of local processes; None is one per core, or none for little work. `Workers` that several calls
-        share, for several tables, start only once.
+        Number of local processes; None is one per core, or none for little work.
     executor
-        Any `concurrent.futures.Executor`, instead of local processes; its workers must see `folder`.
+        Instead of `workers`: `Workers`, which several calls for several tables can share, so that they start only
+        once; or any `concurrent.futures.Executor`, whose workers must see `folder`.
     progress
         Called with (done, total).
     on_start
@@ -214,8 +214,8 @@ class _Run:
         located: LocatedImages,
         output: Path,
         options: Options,
-        workers: int | Workers | None,
-        executor: Executor | None,
+        workers: int | None,
+        executor: Executor | Workers | None,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.table = table
@@ -224,9 +224,8 @@ class _Run:
         self.recipe = options.recipe
         self.output = output
         self.partial = output / PARTIAL
-        self.workers = workers if isinstance(workers, Workers) else None
+        self.workers = workers
         self.own_workers: Workers | None = None
-        self.n_workers = workers if isinstance(workers, int) else None
         self.executor = executor
         self.progress = progress or (lambda done, total: None)
         self.outputs = Outputs(output, [table.path])
@@ -354,7 +353,7 @@ class _Run:
         self.journal.checkpoint()
 
     def _map(self, function: Callable[[Task], Prepared], tasks: Iterator[Task]) -> Iterator[list[Prepared]]:
-        values = map_surviving(function, tasks, split=split, lost=lost, workers=self._workers(), executor=self.executor)
+        values = map_surviving(function, tasks, split=split, lost=lost, executor=self._executor())
         try:
             yield from values
         except OSError as error:  # a worker could not write
@@ -362,11 +361,11 @@ class _Run:
         finally:
             values.close()  # type: ignore[attr-defined]
 
-    def _workers(self) -> Workers | None:
-        """Return the processes that are to work, or None where starting them takes longer than the work."""
-        if self.workers is not None or self.executor is not None:
-            return self.workers
-        count = self.n_workers
+    def _executor(self) -> Executor | Workers | None:
+        """Return who is to work; None is this process, where starting others takes longer than the work."""
+        if self.executor is not None:
+            return self.executor
+        count = self.workers
         if count is None:
             count = min(available_cores(), math.ceil(self.n_source_bytes / _BYTES_PER_WORKER))
             # A run that was interrupted may have been ended by an image that kills its process: keep such ones apart.
@@ -377,7 +376,8 @@ class _Run:
 
     def _tasks(self, items: Sequence[int]) -> Iterator[Task]:
         size = max(1, min(_TASK_IMAGES, _TASK_BYTES // self.recipe.row_bytes))
-        here = self.executor is None  # workers on this machine write for themselves
+        # Processes on this machine write for themselves.
+        here = self.executor is None or isinstance(self.executor, Workers)
         for start in range(0, len(items), size):
             paths = tuple(self.paths[item] for item in items[start : start + size])
             row = None if self.rows is None else self.rows.reserve(len(paths))

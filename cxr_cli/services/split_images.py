@@ -14,6 +14,7 @@ from cxr_cli.data.folders import locate_images
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.services.fingerprints import FingerprintCache, Fingerprints, fingerprint_images
 from cxr_cli.services.leakage_report import BrokenImage, ImageCheck
+from cxr_cli.services.parallel import Workers
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ def fingerprint_splits(
     splits: Mapping[str, LabelTable],
     folders: Mapping[str, Path],
     *,
-    executor: Executor | None = None,
+    executor: Executor | Workers | None = None,
     cache: FingerprintCache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SplitImages:

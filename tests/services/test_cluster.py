@@ -67,7 +67,7 @@ def test_a_killed_worker_costs_nothing_but_time(scheduler):
     expected = [slow_digest(item) for item in items]
     found = []
     with open_executor(cluster=address) as executor:
-        for value in map_in_order(slow_digest, items, executor=executor, chunk=2):
+        for value in map_in_order(slow_digest, items, lost=str, executor=executor, chunk=2):
             found.append(value)
             if len(found) == 10:
                 os.kill(victim.pid, signal.SIGKILL)
@@ -80,7 +80,7 @@ def test_an_exception_in_a_worker_comes_back(scheduler):
     address, start_worker = scheduler
     start_worker()
     with open_executor(cluster=address) as executor, pytest.raises(AttributeError):
-        list(map_in_order(slow_digest, [1], executor=executor))
+        list(map_in_order(slow_digest, [1], lost=str, executor=executor))
 
 
 def test_no_scheduler(monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,7 @@ from cxr_cli.errors import InputError
 from cxr_cli.services import fingerprints
 from cxr_cli.services.descriptors import describe
 from cxr_cli.services.fingerprints import FingerprintCache, Unreadable, fingerprint_image, fingerprint_images
+from cxr_cli.services.parallel import KILLED_WORKER, Workers
 from tests.services.films import film_pixels, save
 
 
@@ -148,3 +150,18 @@ def test_a_file_that_is_no_cache_is_refused(films, tmp_path, kind):
         path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match="no cache of fingerprints"):
         FingerprintCache.load(path)
+
+
+def kill_on_3(path):
+    if path.name == "3.png":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fingerprint_image(path)
+
+
+@pytest.mark.slow
+def test_a_film_that_kills_its_process_is_unreadable(films, monkeypatch):
+    monkeypatch.setattr(fingerprints, "fingerprint_image", kill_on_3)
+    with Workers(2) as workers:
+        found = fingerprint_images(films, executor=workers)
+    assert found.unreadable == {3: KILLED_WORKER}
+    assert found.records["readable"].sum() == 4

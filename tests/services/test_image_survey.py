@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from cxr_cli.data.images import GrayImage, read_gray
+from cxr_cli.services import image_survey
 from cxr_cli.services.image_survey import (
     INVERTED,
     BrokenImage,
@@ -24,6 +27,7 @@ from cxr_cli.services.image_survey import (
     oddities_of,
     survey_files,
 )
+from cxr_cli.services.parallel import KILLED_WORKER, Workers
 
 
 def gray(pixels) -> GrayImage:
@@ -193,3 +197,18 @@ def test_executors_and_progress_change_nothing(tasks):
 def test_no_files_no_statistics():
     check = survey_files([], every=True)
     assert (check.n_opened, check.statistics, check.sample) == (0, None, ())
+
+
+def kill_on_b(task):
+    if task.image == "b.png":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return inspect_image(task)
+
+
+@pytest.mark.slow
+def test_an_image_that_kills_its_process_is_broken(save, monkeypatch):
+    tasks = [save(name, np.eye(20, dtype=np.uint8)) for name in ("a.png", "b.png", "c.png")]
+    monkeypatch.setattr(image_survey, "inspect_image", kill_on_b)
+    with Workers(2) as workers:
+        check = survey_files(tasks, every=True, executor=workers)
+    assert (check.n_opened, check.broken) == (2, (BrokenImage("b.png", tasks[1].path, KILLED_WORKER),))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cxr_cli.errors import CxrError
 from cxr_cli.services import parallel
-from cxr_cli.services.parallel import Workers, local_executor, map_in_order, map_surviving, process_pool
+from cxr_cli.services.parallel import Workers, local_workers, map_in_order, map_surviving, process_pool
 from tests.conftest import ROOT
 from tests.robustness.harness import assert_group_gone, members
 
@@ -34,7 +34,8 @@ def test_order_and_progress_do_not_depend_on_the_workers(items, chunk, threads):
     told: list[tuple[int, int]] = []
     with ThreadPoolExecutor(threads or 1) as pool:
         executor = pool if threads else None
-        values = list(map_in_order(square, items, executor=executor, progress=lambda *at: told.append(at), chunk=chunk))
+        progress = lambda *at: told.append(at)  # noqa: E731
+        values = list(map_in_order(square, items, lost=abs, executor=executor, progress=progress, chunk=chunk))
     assert values == [item * item for item in items]
     assert told == [(index + 1, len(items)) for index in range(len(items))]
 
@@ -43,7 +44,7 @@ def test_only_a_bounded_number_of_chunks_is_handed_out_ahead(monkeypatch):
     monkeypatch.setattr(parallel, "AHEAD", 3)
     with ThreadPoolExecutor(1) as pool:
         started: list[int] = []
-        values = map_in_order(started.append, range(100), executor=pool, chunk=2)
+        values = map_in_order(started.append, range(100), lost=abs, executor=pool, chunk=2)
         next(values)
         values.close()
     assert len(started) <= 2 * 3
@@ -51,37 +52,38 @@ def test_only_a_bounded_number_of_chunks_is_handed_out_ahead(monkeypatch):
 
 @pytest.mark.slow
 def test_processes_give_what_one_process_gives():
-    with local_executor(2) as executor:
-        assert executor is not None
-        assert list(map_in_order(square, range(50), executor=executor)) == [n * n for n in range(50)]
+    with local_workers(2) as workers:
+        assert workers is not None
+        assert list(map_in_order(square, range(50), lost=abs, executor=workers)) == [n * n for n in range(50)]
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_an_error_with_a_remedy():
-    with pytest.raises(CxrError, match="fewer processes"), local_executor(2) as executor:
-        list(map_in_order(kill_worker_at_three, range(6), executor=executor, chunk=1))
+def test_only_the_item_that_kills_its_worker_is_lost():
+    with local_workers(2) as workers:
+        values = map_in_order(kill_worker_at_three, range(12), lost=lambda n: -n, executor=workers, chunk=2)
+        assert list(values) == [0, 1, 2, -3, *range(4, 12)]
 
 
 def test_no_pool_where_there_is_nothing_to_share():
-    with local_executor(1) as executor:
-        assert executor is None
-    with local_executor(8, n_items=1) as executor:
-        assert executor is None
+    with local_workers(1) as workers:
+        assert workers is None
+    with local_workers(8, n_items=1) as workers:
+        assert workers is None
     assert parallel.available_cores() >= 1
 
 
 def test_an_error_of_the_function_comes_out_as_it_is():
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
-        list(map_in_order(lambda n: 1 // n, [1, 0, 2], executor=pool, chunk=1))
+        list(map_in_order(lambda n: 1 // n, [1, 0, 2], lost=abs, executor=pool, chunk=1))
 
 
 SLEEPERS = """
 import time
-from cxr_cli.services.parallel import local_executor, map_in_order
+from cxr_cli.services.parallel import process_pool
 if __name__ == "__main__":
-    with local_executor(2) as executor:
+    with process_pool(2) as pool:
         print("started", flush=True)
-        list(map_in_order(time.sleep, [600] * 4, executor=executor, chunk=1))
+        list(pool.map(time.sleep, [600] * 4))
 """
 
 
@@ -198,9 +200,9 @@ def test_only_the_part_that_kills_its_worker_is_lost():
     expected = [2, 4, 6, 8, -13, 10, 12, 14, 16, -13, 18, 20]
     for count in (1, 2):
         with Workers(count) as workers:
-            assert survived(parts, workers=workers) == expected
+            assert survived(parts, executor=workers) == expected
             # They serve again, those that died as well.
-            assert survived([(3,), (5,)], workers=workers) == [6, 10]
+            assert survived([(3,), (5,)], executor=workers) == [6, 10]
 
 
 @pytest.mark.slow
@@ -213,7 +215,7 @@ def test_items_are_taken_only_as_workers_become_free():
             yield (number + 100,)
 
     with Workers(2) as workers:
-        values = map_surviving(doubled, items(), split=split, lost=lost, workers=workers)
+        values = map_surviving(doubled, items(), split=split, lost=lost, executor=workers)
         assert next(values) == [(200,)]
         values.close()
     assert len(taken) <= 2 * 2 + 1

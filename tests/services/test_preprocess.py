@@ -142,7 +142,7 @@ def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
         run(films, tmp_path / "threads", recipe, executor=pool)
     with Workers(2) as workers:
         for place in ("processes", "again"):
-            run(films, tmp_path / place, recipe, workers=workers)
+            run(films, tmp_path / place, recipe, executor=workers)
             assert workers.pool is not None  # it serves the next call as well
             assert contents(tmp_path / place) == alone
     assert contents(tmp_path / "threads") == alone
