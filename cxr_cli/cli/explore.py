@@ -28,7 +28,7 @@ from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
-    from cxr_cli.services.explore import ExploreResult, ImageSurvey, PatientFacts
+    from cxr_cli.services.explore_report import ExploreResult, ImageSurvey, PatientFacts
     from cxr_cli.services.groups import Breakdown
     from cxr_cli.services.image_survey import ImageCheck
 

@@ -17,7 +17,7 @@ from cxr_cli.data.images import GrayImage, read_gray
 from cxr_cli.data.resize import area
 
 if TYPE_CHECKING:
-    from cxr_cli.services.explore import AgeFacts, ExploreResult, PatientFacts
+    from cxr_cli.services.explore_report import AgeFacts, ExploreResult, PatientFacts
     from cxr_cli.services.groups import Breakdown
     from cxr_cli.services.image_survey import ImageFacts
 

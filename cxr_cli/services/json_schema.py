@@ -22,7 +22,7 @@ from cxr_cli.services.result import Result
 
 #: The result that each command prints with ``--json``.
 RESULTS: dict[str, str] = {
-    "explore": "cxr_cli.services.explore.ExploreResult",
+    "explore": "cxr_cli.services.explore_report.ExploreResult",
     "check-leakage": "cxr_cli.services.leakage_report.LeakageReport",
     "split": "cxr_cli.services.split_report.SplitResult",
     "preprocess": "cxr_cli.services.preprocess.PreprocessResult",
