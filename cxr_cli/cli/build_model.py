@@ -30,6 +30,7 @@ from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
+    from cxr_cli.data.labels import LabelTable
     from cxr_cli.services.architecture import Block, Layer, Parameters
     from cxr_cli.services.build_model import BuildModelResult
     from cxr_cli.services.model_input import Manifest, Preprocessing
@@ -185,6 +186,8 @@ def build_model(
         outputs=outputs.written,
     )
     _warn(result)
+    if table is not None and class_weights is not None:
+        _warn_of_another_table(table, class_weights)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -397,6 +400,16 @@ def _warn_of_loss(result: BuildModelResult) -> None:
         console.note(
             "the class weights are in the loss: do not pass class_weight to fit(), which takes the argmax of labels "
             "with several pathologies without a word"
+        )
+
+
+def _warn_of_another_table(table: LabelTable, class_weights: Path) -> None:
+    from cxr_cli.data.class_weights import table_of_class_weights
+
+    if table_of_class_weights(class_weights) not in (None, table.source.sha256):
+        console.warn(
+            f"{class_weights} was computed from another table than {table.path}; the weights of the training table are "
+            f"those of: cxr weights {table.path} --save {class_weights}"
         )
 
 

@@ -90,6 +90,15 @@ def read_class_weights(path: Path | str) -> ClassWeights:
     return replace(found, path=str(path))
 
 
+def table_of_class_weights(path: Path) -> str | None:
+    """Return the SHA-256 of the table that saved class weights were computed from; None where the file has none."""
+    document = None if path.suffix.lower() == ".csv" else read_json(path, remedy=_REMEDY)
+    inputs = document.get("inputs") if isinstance(document, dict) else None
+    first = inputs[0] if isinstance(inputs, list) and inputs else None
+    digest = first.get("sha256") if isinstance(first, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
 def _from_json(path: Path) -> ClassWeights:
     document = read_json(path, remedy=_REMEDY)
     result = document.get("result") if isinstance(document, dict) else None

@@ -96,7 +96,7 @@ def test_tables_on_stdout_talk_on_stderr(cxr, train, weight_file, tmp_path):
         *(f"saved {name}" for name in ("out/model.keras", "out/model.keras.json", "plots/architecture.png")),
     ):
         assert text in done.stderr and text not in done.stdout
-    assert "categorical" not in done.stderr
+    assert "categorical" not in done.stderr and "another table" not in done.stderr
     assert (tmp_path / "plots" / "depth.png").read_bytes().startswith(b"\x89PNG")
     sidecar = json.loads((tmp_path / "out" / "model.keras.json").read_text())
     weights = json.loads((tmp_path / "weights.json").read_text())["result"]["class_weights"]
@@ -176,6 +176,16 @@ def test_class_weights_of_other_pathologies(cxr, train):
     done = cxr("build-model", "--pathologies", NAMES, "--class-weights", "weights.json")
     assert done.exit_code == 2
     assert "there are class weights for" in done.stderr
+
+
+def test_class_weights_of_another_table(cxr, train, sample_data, no_building):
+    cxr("weights", sample_data / "valid-small.csv", "--save", "weights.json", "--no-plots")
+    done = cxr("build-model", "--labels", train, "--class-weights", "weights.json", "--no-plots")
+    assert done.exit_code == 0
+    assert f"weights.json was computed from another table than {train}" in done.stderr
+    cxr("weights", sample_data / "valid-small.csv", "--save", "weights.csv", "--no-plots")  # which tells no table
+    done = cxr("build-model", "--labels", train, "--class-weights", "weights.csv", "--no-plots")
+    assert done.exit_code == 0 and "another table" not in done.stderr
 
 
 def test_mistakes_do_not_wait_for_keras():
