@@ -21,8 +21,8 @@ Resized = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 _EXACT_FLOAT32 = 1 << 24
 # Output rows made by one product of a banded matrix; wider bands multiply more zeros.
 _BAND = 16
-# Pixels worked on at a time: half a megabyte as float32, which the cache of one core holds beside everything else.
-_STRIP = 1 << 17
+# Pixels worked on at a time: a megabyte as float32, about what the cache of one core holds. Measured; not critical.
+_STRIP = 1 << 18
 
 
 class Interpolation(StrEnum):
@@ -124,7 +124,7 @@ def area(pixels: Grey, size: tuple[int, int]) -> NDArray[np.float32]:
     ndarray of float32
         Shape `size`, on the source's scale, not rounded.
     """
-    return _area(pixels, size, with_squares=False)[0]
+    return _area(pixels, size, with_moments=False)[0]
 
 
 def area_and_moments(pixels: Grey, size: tuple[int, int]) -> tuple[NDArray[np.float32], tuple[int, int] | None]:
@@ -140,57 +140,49 @@ def area_and_moments(pixels: Grey, size: tuple[int, int]) -> tuple[NDArray[np.fl
     averages
         As of `area`.
     moments
-        Sum of the source's pixels and of their squares; None where they do not come for little (16 bits, or lengths
+        Sum of the source's pixels and of their squares; None where they do not come for little (16 bits, or sizes
         that have little in common).
     """
-    averages, totals, squares = _area(pixels, size, with_squares=True)
-    if squares is None:
-        return averages, None
-    # Every source pixel is in the totals as often as its parts are counted, in both directions.
-    times = math.prod(m // math.gcd(n, m) for n, m in zip(pixels.shape, size, strict=True))
-    return averages, (int(totals.sum(dtype=np.float64)) // times, squares)
+    return _area(pixels, size, with_moments=True)
 
 
 def _area(
-    pixels: Grey, size: tuple[int, int], *, with_squares: bool
-) -> tuple[NDArray[np.float32], NDArray[Any], int | None]:
-    """Return averages, the totals they are made from, and the sum of squares if asked for and had for little."""
-    full_scale = np.iinfo(pixels.dtype).max
-    units = math.prod(n // math.gcd(n, m) for n, m in zip(pixels.shape, size, strict=True))
-    exact: type[np.floating[Any]] = np.float32 if units * full_scale < _EXACT_FLOAT32 else np.float64
-    n_source, n_result = pixels.shape[0], size[0]
-    squares: int | None = None
-    if n_source == n_result or n_result // math.gcd(n_source, n_result) > _BAND:
-        rows = _add_rows(pixels.astype(exact), n_result)
-    else:
-        with_squares = with_squares and exact is np.float32 and pixels.dtype == np.uint8
-        rows, squares = _add_rows_in_strips(pixels, n_result, exact, with_squares=with_squares)
-    totals = _add_columns(rows, size[1])
-    averages: NDArray[Any] = np.divide(totals, exact(units), order="C")
-    return averages.astype(np.float32, copy=False), totals, squares
-
-
-def _add_rows_in_strips(
-    pixels: Grey, n_result: int, exact: type[np.floating[Any]], *, with_squares: bool
-) -> tuple[NDArray[Any], int | None]:
-    """Do what `_add_rows` does, strip by strip while each is in the cache; there its squares cost little."""
-    height, width = pixels.shape
-    n_blocks = math.gcd(height, n_result)
-    weights = _overlaps(height // n_blocks, n_result // n_blocks).astype(exact)
-    made, used = weights.shape
-    blocks = pixels.reshape(n_blocks, used, width)
-    n_strip = min(max(1, _STRIP // (used * width)), n_blocks)
-    strip = np.empty((n_strip, used, width), exact)
-    sums = np.empty((n_blocks, made, width), exact)
+    pixels: Grey, size: tuple[int, int], *, with_moments: bool
+) -> tuple[NDArray[np.float32], tuple[int, int] | None]:
+    (used, made), (used_columns, made_columns) = (
+        _reduced(*lengths) for lengths in zip(pixels.shape, size, strict=True)
+    )
+    units = used * used_columns
+    small = units * np.iinfo(pixels.dtype).max < _EXACT_FLOAT32
+    exact: type[np.floating[Any]] = np.float32 if small else np.float64
+    with_moments = with_moments and small and pixels.dtype == np.uint8
+    totals = np.empty(size, exact)
     squares = 0
-    for start in range(0, n_blocks, n_strip):
-        stop = min(start + n_strip, n_blocks)
-        part = strip[: stop - start]
-        np.copyto(part, blocks[start:stop])
-        np.matmul(weights, part, out=sums[start:stop])
-        if with_squares:
-            squares += sum_of_squares(part.ravel())
-    return sums.reshape(n_result, width), squares if with_squares else None
+    # Strip by strip, whole blocks each, so that all is done with a strip while it is in the cache.
+    height, width = pixels.shape
+    n_rows = used * max(1, _STRIP // (used * width))
+    strip = np.empty((min(n_rows, height), width), exact)
+    for start in range(0, height, n_rows):
+        source = pixels[start : start + n_rows]
+        values = strip[: len(source)]
+        np.copyto(values, source)
+        n_made = len(source) // used * made
+        first = start // used * made
+        totals[first : first + n_made] = _add_columns(_add_rows(values, n_made), size[1])
+        if with_moments:
+            squares += sum_of_squares(values.ravel())
+    averages: NDArray[Any] = np.divide(totals, exact(units))
+    averages = averages.astype(np.float32, copy=False)
+    if not with_moments:
+        return averages, None
+    # Every source pixel is in the totals as often as its parts are counted, in both directions.
+    return averages, (int(totals.sum(dtype=np.float64)) // (made * made_columns), squares)
+
+
+def _reduced(n_source: int, n_result: int) -> tuple[int, int]:
+    """Return the smallest numbers of source and result pixels that cover the same length."""
+    divisor = math.gcd(n_source, n_result)
+    return n_source // divisor, n_result // divisor
 
 
 def _add_rows(values: NDArray[Any], n_result: int) -> NDArray[Any]:

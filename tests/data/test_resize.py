@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -53,10 +54,7 @@ def test_moments_are_those_of_the_source(pixels, size):
     np.testing.assert_array_equal(averages, area(pixels, size))
     values = pixels.astype(np.int64)
     assert moments in (None, (values.sum(), (values**2).sum()))
-
-
-def test_moments_come_along_for_films():
-    assert area_and_moments(np.ones((1024, 1024), np.uint8), (320, 320))[1] == (1024**2, 1024**2)
+    assert moments is not None or pixels.dtype == np.uint16 or math.prod(pixels.shape) * 255 >= 1 << 24
 
 
 @given(grey(), SIZES)
