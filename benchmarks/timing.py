@@ -67,8 +67,9 @@ def functions_in_turns(
 
 def processor_time() -> float:
     """Return the seconds that this process and its children, those that ended and those that run, have used."""
+    children = multiprocessing.active_children()  # asking first: those that have ended count from then on
     total = sum(os.times()[:4])
-    for process in multiprocessing.active_children():
+    for process in children:
         with contextlib.suppress(OSError):  # it has ended meanwhile, or there is no /proc
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
             total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

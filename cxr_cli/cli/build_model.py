@@ -408,8 +408,8 @@ def _warn_of_another_table(table: LabelTable, class_weights: Path) -> None:
 
     if table_of_class_weights(class_weights) not in (None, table.source.sha256):
         console.warn(
-            f"{class_weights} was computed from another table than {table.path}; the weights of the training table are "
-            f"those of: cxr weights {table.path} --save {class_weights}"
+            f"{class_weights} was computed from another table than {table.path}; if that is what you train on, compute "
+            "the weights from it"
         )
 
 

@@ -202,7 +202,7 @@ def _run(
     from cxr_cli.services.preprocess import preprocess as run
 
     with ExitStack() as stack:
-        # Local processes are the service's own: it replaces those that die.
+        # Local processes are the service's own: it knows how many are worth starting.
         executor = None if cluster is None else stack.enter_context(open_executor(workers, cluster))
         bars: list[console.Progress] = []
 

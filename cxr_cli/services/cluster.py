@@ -80,19 +80,26 @@ def _check_workers(client: object, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=PATIENCE)  # type: ignore[attr-defined]
     except TimeoutError as error:
-        raise CxrError(
-            f"{address}: the scheduler has no workers", remedy=f"Start some with 'dask worker {address}'."
-        ) from error
-    versions = client.run(worker_version, on_error="return")  # type: ignore[attr-defined]
+        raise _no_workers(address) from error
+    from distributed.comm import CommClosedError
+
+    answers = client.run(worker_version, on_error="return")  # type: ignore[attr-defined]
+    # Where the connection is gone, the worker went with it: others do its work.
+    gone = (CommClosedError, TimeoutError)
+    versions = {worker: answer for worker, answer in answers.items() if not isinstance(answer, gone)}
+    if not versions:
+        raise _no_workers(address)
     for worker, version in sorted(versions.items()):
         if isinstance(version, ModuleNotFoundError):
             raise CxrError(f"{worker}: cxr is not installed on this worker", remedy=f"Install cxr-cli {__version__}.")
-        if isinstance(version, OSError):
-            continue  # the connection is gone, and the worker with it: others do its work
         if isinstance(version, BaseException):
             raise CxrError(f"{worker}: the worker fails: {version}") from version
         if version != __version__:
             raise CxrError(f"{worker}: has cxr {version}", expected=__version__, remedy="Install the same version.")
+
+
+def _no_workers(address: str) -> CxrError:
+    return CxrError(f"{address}: the scheduler has no workers", remedy=f"Start some with 'dask worker {address}'.")
 
 
 def worker_version() -> str:

@@ -8,10 +8,10 @@ import itertools
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cxr_cli.errors import CxrError
 
@@ -63,15 +63,16 @@ def map_in_order(
         As `map_surviving`.
     """
     done = 0
-    chunks = (tuple(items[start : start + chunk]) for start in range(0, len(items), chunk))
-    for parts in map_surviving(
+    size = 1 if executor is None else chunk
+    several = map_surviving(
         functools.partial(apply, function),
-        chunks,
+        (tuple(items[start : start + size]) for start in range(0, len(items), size)),
         split=lambda some: [(item,) for item in some],
         lost=lambda some: [lost(item) for item in some],
         executor=executor,
-    ):
-        for value in itertools.chain.from_iterable(parts):
+    )
+    with contextlib.closing(several):
+        for value in itertools.chain.from_iterable(itertools.chain.from_iterable(several)):
             done += 1
             if progress is not None:
                 progress(done, len(items))
@@ -96,17 +97,18 @@ def local_workers(count: int | None = None, *, n_items: int | None = None) -> It
     Parameters
     ----------
     count
-        Number of processes; None is one for every core this process may use.
+        Number of processes; None is one for every core this process may use. One that is asked for is started: it
+        keeps this process apart from images that kill.
     n_items
         How many items there are to work through: no more processes than that are started.
     """
-    count = available_cores() if count is None else count
+    processes = available_cores() if count is None else count
     if n_items is not None:
-        count = min(count, n_items)
-    if count <= 1:
+        processes = min(processes, n_items)
+    if processes <= 1 and count != 1:
         yield None
         return
-    with Workers(count) as workers:
+    with Workers(max(processes, 1)) as workers:
         yield workers
 
 
@@ -120,11 +122,16 @@ def process_pool(count: int) -> Executor:
     from concurrent.futures import ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
-    with _ctrl_c_held_back(), _one_thread_each(), _script_hidden():
-        # Each of the first tasks starts a process; until it ignores Ctrl-C itself, it inherits that it is held back.
-        for _ in range(count):
-            pool.submit(os.getpid)
+    for _ in range(count):
+        submit(pool, os.getpid)
     return pool
+
+
+def submit(pool: Executor, function: Callable[..., Value], *arguments: Any) -> Future[Value]:
+    """Hand a task to a pool of `process_pool`, which may start a process for it, then or later."""
+    # Until a new process ignores Ctrl-C itself, it inherits that it is held back.
+    with _ctrl_c_held_back(), _one_thread_each(), _script_hidden():
+        return pool.submit(function, *arguments)
 
 
 @contextlib.contextmanager
@@ -172,7 +179,7 @@ def map_surviving(
     split: Callable[[Item], Sequence[Item]],
     lost: Callable[[Item], Value],
     executor: Executor | Workers | None = None,
-) -> Iterator[list[Value]]:
+) -> Generator[list[Value]]:
     """Yield ``[function(item)]`` in the order of the items, whatever becomes of the workers.
 
     When a worker dies, the items under way are done again, each in parts and one part after the other in a process
@@ -214,16 +221,19 @@ def map_surviving(
                 waiting.append((item, together.submit(function, item)))
             if not waiting:
                 return
-            item, future = waiting.popleft()
+            item, future = waiting[0]
             try:
                 values = [future.result()]
             except lost_worker:
                 # One after the other: a process that dies takes along whatever else it was given.
                 values = [_alone(alone, function, part, lost, lost_worker) for part in split(item)]
+            waiting.popleft()
             yield values
     finally:
-        for _, future in waiting:
-            future.cancel()
+        under_way = [future for _, future in waiting if not future.cancel()]
+        if isinstance(together, Workers):
+            # They serve again: what these still write must not meet what comes then.
+            wait(under_way)
         if isinstance(alone, Workers):
             alone.close()
 
@@ -265,11 +275,13 @@ class Workers:
     Parameters
     ----------
     count
-        Number of processes; None is one for every core this process may use.
+        Number of processes, at least 1; None is one for every core this process may use.
     """
 
     def __init__(self, count: int | None = None) -> None:
         self.count = available_cores() if count is None else count
+        if self.count < 1:
+            raise ValueError(f"{self.count} worker processes")
         self.pool: Executor | None = None
 
     def __enter__(self) -> Workers:
@@ -290,13 +302,13 @@ class Workers:
             if self.pool is None:
                 self.pool = process_pool(self.count)
             try:
-                return self.pool.submit(function, item)
+                return submit(self.pool, function, item)
             except BrokenExecutor:
                 self.close()
         raise CxrError("worker processes die as soon as they start", remedy="Free some memory.")
 
     def close(self, *, wait: bool = True) -> None:
-        """End the processes, each after the item it is at; they start again when they are needed again."""
+        """End the processes after the few items they have at hand; they start again when they are needed again."""
         if self.pool is not None:
             self.pool.shutdown(wait, cancel_futures=True)
             self.pool = None
@@ -334,7 +346,7 @@ def _start_worker() -> None:
 
 
 def _end_with(sentinel: int) -> None:
-    from multiprocessing.connection import wait
+    from multiprocessing.connection import wait as wait_for_any
 
-    wait([sentinel])
+    wait_for_any([sentinel])
     os._exit(1)

@@ -267,10 +267,4 @@ def lost(task: Task) -> Prepared:
 
 def measure(task: Task) -> Prepared:
     """Do the same without keeping pixels: what fitting statistics needs."""
-    entries: list[list[Any] | str] = []
-    for path in task.paths:
-        try:
-            entries.append(prepare_image(path, task.recipe)[1].to_row())
-        except ImageError as error:
-            entries.append(_reason(error, path))
-    return Prepared(tuple(entries))
+    return Prepared(tuple(_prepare_each(task, lambda pixels: None)))

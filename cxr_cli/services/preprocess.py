@@ -50,7 +50,7 @@ ROWS, PICTURES, INDEX, FAILURES = "images.npy", "images", "index.csv", "failures
 #: What an unfinished run leaves: a folder, and in it the statistics once they are fitted.
 PARTIAL, STATISTICS = ".partial", "statistics.json"
 
-#: Starting a process takes as long as decoding some hundred films: below this much work for each, one is faster.
+#: Starting a process takes as long as preparing half a hundred films: below this much work for each, one is faster.
 _BYTES_PER_WORKER = 64 << 20
 #: How much a task brings back at most, and how many images it has at most.
 _TASK_BYTES, _TASK_IMAGES = 4 << 20, 8
@@ -359,7 +359,7 @@ class _Run:
         except OSError as error:  # a worker could not write
             raise unwritable(self._store(), error) from error
         finally:
-            values.close()  # type: ignore[attr-defined]
+            values.close()
 
     def _executor(self) -> Executor | Workers | None:
         """Return who is to work; None is this process, where starting others takes longer than the work."""

@@ -183,7 +183,7 @@ def write_index(
 ) -> tuple[int, tuple[Failure, ...]]:
     """Write a line for each image of the store, in its order, and one for each image that failed.
 
-    All in one pass over the records; memory does not grow with their number.
+    All in one pass over the records, which are not kept.
 
     Parameters
     ----------

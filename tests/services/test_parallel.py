@@ -64,17 +64,53 @@ def test_only_the_item_that_kills_its_worker_is_lost():
         assert list(values) == [0, 1, 2, -3, *range(4, 12)]
 
 
-def test_no_pool_where_there_is_nothing_to_share():
-    with local_workers(1) as workers:
+def test_no_pool_where_there_is_nothing_to_share(monkeypatch):
+    with local_workers(n_items=1) as workers:
         assert workers is None
-    with local_workers(8, n_items=1) as workers:
+    with local_workers(8, n_items=0) as workers:
         assert workers is None
+    monkeypatch.setattr(parallel, "available_cores", lambda: 1)
+    with local_workers() as workers:
+        assert workers is None
+    with local_workers(1) as workers:  # it was asked for
+        assert workers.count == 1
     assert parallel.available_cores() >= 1
 
 
 def test_an_error_of_the_function_comes_out_as_it_is():
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
         list(map_in_order(lambda n: 1 // n, [1, 0, 2], lost=abs, executor=pool, chunk=1))
+
+
+def test_progress_here_comes_item_by_item():
+    told: list[int] = []
+    values = map_in_order(square, range(5), lost=abs, progress=lambda done, total: told.append(done))
+    assert (next(values), told) == (0, [1])
+
+
+def test_no_workers_is_a_mistake():
+    with pytest.raises(ValueError, match="0 worker processes"):
+        Workers(0)
+
+
+def write_later(path: str) -> str:
+    time.sleep(0.05)
+    open(path, "x").close()
+    return path
+
+
+@pytest.mark.slow
+def test_workers_that_serve_again_have_done_with_what_was_before(tmp_path):
+    with Workers(2) as workers:
+        values = map_in_order(
+            write_later, [str(tmp_path / str(n)) for n in range(99)], lost=str, executor=workers, chunk=1
+        )
+        next(values)
+        values.close()
+        written = len(os.listdir(tmp_path))
+        assert 1 <= written < 20
+        time.sleep(0.3)
+        assert len(os.listdir(tmp_path)) == written
 
 
 SLEEPERS = """
@@ -159,6 +195,28 @@ def test_workers_start_with_one_thread_and_without_the_script_that_runs_here(tmp
     assert not script_loaded
     assert (variables["OPENBLAS_NUM_THREADS"], variables["OMP_NUM_THREADS"]) == ("1", "3")
     assert after == "False True True"
+
+
+SLOW_START = """
+import time
+from concurrent.futures import ProcessPoolExecutor
+from cxr_cli.services.parallel import Workers, map_in_order
+from tests.services.test_parallel import square
+print("once", flush=True)
+spawn = ProcessPoolExecutor._spawn_process
+ProcessPoolExecutor._spawn_process = lambda pool: (spawn(pool), time.sleep(1.5))
+with Workers(3) as workers:
+    print(sum(map_in_order(square, range(100), lost=abs, executor=workers, chunk=1)))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_start_late_start_without_the_script_too(tmp_path):
+    """With many cores, the first process is idle before the last is started: then that waits for more work."""
+    (tmp_path / "script.py").write_text(SLOW_START)
+    started_with = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=started_with, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("once\n328350\n", "")
 
 
 Part = tuple[int, ...]
