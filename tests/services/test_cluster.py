@@ -12,7 +12,7 @@ import pytest
 from cxr_cli.errors import CxrError, MissingPackageError, UsageError
 from cxr_cli.services import cluster as cluster_module
 from cxr_cli.services.cluster import open_executor
-from cxr_cli.services.parallel import map_in_order
+from cxr_cli.services.parallel import Workers, map_in_order
 from tests.conftest import ROOT
 from tests.services.cluster_functions import slow_digest
 
@@ -107,4 +107,6 @@ def test_missing_package(monkeypatch):
 
 def test_without_cluster_it_is_local():
     with open_executor(workers=1) as executor:
+        assert isinstance(executor, Workers)
+    with open_executor(n_items=1) as executor:
         assert executor is None
