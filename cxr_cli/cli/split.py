@@ -264,6 +264,11 @@ def _warn_of_minimum(result: SplitResult) -> None:
 def _warn(result: SplitResult) -> None:
     if result.leakage is not None and result.leakage.n_without_patient:
         console.warn("images without patient were divided one by one: films of one patient may be in several splits")
+    if result.left_over:
+        console.warn(
+            f"left from an earlier division, no part of this one: {', '.join(file.path for file in result.left_over)}; "
+            "delete them, for the new tables may have the same patients"
+        )
     _warn_of_rare(result)
     _warn_of_minimum(result)
     for summary in result.splits:

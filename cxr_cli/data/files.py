@@ -57,6 +57,11 @@ class InputFile:
     sha256: str
 
 
+@dataclass(frozen=True)
+class OutputFile(InputFile):
+    """An output as it was written."""
+
+
 def describe_input(path: Path, content: bytes | None = None) -> InputFile:
     """Describe a file by path, size and SHA-256; `content` spares reading it again.
 

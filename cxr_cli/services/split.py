@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable, read_labels
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.check_leakage import check_leakage
+from cxr_cli.services.earlier_split import MANIFEST, tables_left_over
 from cxr_cli.services.precision import auroc_half_width
 from cxr_cli.services.split_report import (
     BelowMinimum,
@@ -186,7 +188,8 @@ def split(
     """Divide a label table and write the parts: ``NAME.csv`` per split, and ``split.json`` with this result.
 
     The parts have the header of the table and its lines, byte for byte. What was written is read back and given to
-    check-leakage, whose verdict is part of the result. For the other parameters and errors see `divide`.
+    check-leakage, whose verdict is part of the result. Tables of an earlier division into the same folder that are not
+    replaced stay, and the result names them. For the other parameters and errors see `divide`.
 
     Parameters
     ----------
@@ -206,19 +209,25 @@ def split(
         seed=seed,
         allow_image_split=allow_image_split,
     )
+    left_over = tables_left_over(outputs.folder, [_file_name(summary) for summary in result.splits], table.source)
     result = _written(result, table, outputs)
-    result = replace(result, leakage=_check(result, table))
-    outputs.write_json("split.json", {"cxr_version": __version__, **result.to_dict()})
+    result = replace(result, leakage=_check(result, table), left_over=left_over)
+    outputs.write_json(MANIFEST, {"cxr_version": __version__, **result.to_dict()})
     return result
+
+
+def _file_name(summary: SplitSummary) -> str:
+    return f"{summary.name}.csv"
 
 
 def _written(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitResult:
     for summary in result.splits:
-        outputs.refuse_input(outputs.folder / f"{summary.name}.csv")
+        outputs.refuse_input(outputs.folder / _file_name(summary))
     summaries = []
     for summary, rows in zip(result.splits, result.rows, strict=True):
-        path = outputs.write_bytes(f"{summary.name}.csv", table.raw.select(rows))
-        summaries.append(replace(summary, file=str(path)))
+        content = table.raw.select(rows)
+        path = outputs.write_bytes(_file_name(summary), content)
+        summaries.append(replace(summary, path=str(path), sha256=hashlib.sha256(content).hexdigest()))
     return replace(result, splits=tuple(summaries))
 
 
@@ -226,9 +235,9 @@ def _check(result: SplitResult, table: LabelTable) -> LeakageCheck:
     """Read the written tables back and have them checked from scratch."""
     report = check_leakage(
         {
-            summary.name: read_labels(summary.file, schema=table.schema, uncertain=table.uncertain)
+            summary.name: read_labels(summary.path, schema=table.schema, uncertain=table.uncertain)
             for summary in result.splits
-            if summary.file is not None
+            if summary.path is not None
         }
     )
     return LeakageCheck(
@@ -355,7 +364,8 @@ def _summary(
     known = (~np.isnan(labels[rows])).sum(axis=0)
     return SplitSummary(
         name=name,
-        file=None,
+        path=None,
+        sha256=None,
         official=targets is None,
         n_images=len(rows),
         n_patients=n_patients,
@@ -433,6 +443,7 @@ def _result(
         ),
         official=None if official is None else _contrast(table, summaries[-1], rows),
         leakage=None,
+        left_over=(),
         rows=tuple(rows),
     )
 

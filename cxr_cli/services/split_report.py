@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from cxr_cli.data.files import InputFile
+from cxr_cli.data.files import InputFile, OutputFile
 from cxr_cli.services.result import Result
 
 
@@ -55,8 +55,10 @@ class SplitSummary:
     ----------
     name
         Its name.
-    file
+    path
         The table written for it; None if none was.
+    sha256
+        SHA-256 of that table, 64 hexadecimal digits; None if none was written.
     official
         Whether it is a published list taken as it is.
     n_images
@@ -74,7 +76,8 @@ class SplitSummary:
     """
 
     name: str
-    file: str | None
+    path: str | None
+    sha256: str | None
     official: bool
     n_images: int
     n_patients: int | None
@@ -265,6 +268,9 @@ class SplitResult(Result):
         How the official test list differs from the rest; None without one.
     leakage
         What check-leakage says of the written tables; None if none were written.
+    left_over
+        Tables of an earlier division that are still in the folder as it wrote them, and that this one did not replace.
+        They are no part of it, and have images in common with it if both divide the same images.
     rows
         For each split the rows of the table in it, counted from 0 below the header; not in the JSON.
     """
@@ -290,4 +296,5 @@ class SplitResult(Result):
     below_minimum: tuple[BelowMinimum, ...]
     official: OfficialContrast | None
     leakage: LeakageCheck | None
+    left_over: tuple[OutputFile, ...]
     rows: tuple[npt.NDArray[np.int64], ...] = field(metadata={"json": False}, repr=False, compare=False)

@@ -50,6 +50,19 @@ def test_json_is_what_the_service_returns(cxr, labels, tmp_path):
     assert (tmp_path / "out" / "train.csv").read_bytes() == (tmp_path / "again" / "train.csv").read_bytes()
 
 
+def test_tables_of_an_earlier_division_carry_a_warning(cxr, labels, tmp_path):
+    assert "earlier" not in cxr("split", labels, "--folds", 5, "--output", "folds", "--no-plots").stderr
+    done = cxr("split", labels, "--folds", 3, "--output", "folds", "--no-plots", "--json")
+    assert done.exit_code == 0
+    assert (
+        "warning: left from an earlier division, no part of this one: folds/fold-4.csv, folds/fold-5.csv;"
+        in done.stderr
+    )
+    left_over = json.loads(done.stdout)["result"]["left_over"]
+    assert [file["path"] for file in left_over] == ["folds/fold-4.csv", "folds/fold-5.csv"]
+    assert json.loads((tmp_path / "folds" / "split.json").read_text())["left_over"] == left_over
+
+
 def test_many_folds_are_shown_as_a_range(cxr, labels):
     done = cxr("split", labels, "--folds", 6, "--no-plots")
     assert done.exit_code == 0

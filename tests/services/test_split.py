@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_cli.data.files import Outputs
+from cxr_cli.data.files import OutputFile, Outputs, describe_input
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import InputError, OutputError, UsageError
 from cxr_cli.services.split import divide, fold_shares, parse_shares, split
@@ -87,14 +87,14 @@ def test_same_seed_same_bytes_whatever_the_order_of_rows(lines, shares, seed, ra
     random.shuffle(shuffled)
     with tempfile.TemporaryDirectory() as folder:
         first = split(table_of(folder, lines), shares, seed=seed, outputs=Outputs(Path(folder) / "out"))
-        files = {summary.name: Path(summary.file).read_bytes() for summary in first.splits}
+        files = {summary.name: Path(summary.path).read_bytes() for summary in first.splits}
         document = (Path(folder) / "out" / "split.json").read_bytes()
         split(table_of(folder, lines), shares, seed=seed, outputs=Outputs(Path(folder) / "out"))
         assert {name: (Path(folder) / "out" / f"{name}.csv").read_bytes() for name in files} == files
         assert (Path(folder) / "out" / "split.json").read_bytes() == document
         other = split(table_of(folder, shuffled), shares, seed=seed, outputs=Outputs(Path(folder) / "other"))
         for summary in other.splits:
-            assert sorted(Path(summary.file).read_bytes().splitlines()) == sorted(files[summary.name].splitlines())
+            assert sorted(Path(summary.path).read_bytes().splitlines()) == sorted(files[summary.name].splitlines())
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -104,7 +104,7 @@ def test_written_tables_keep_header_and_lines_byte_for_byte(tmp_path, end):
     result = split(table, outputs=Outputs(tmp_path / "out"))
     for summary, rows in zip(result.splits, result.rows, strict=True):
         expected = end.join([HEADER, *(lines[row] for row in rows)]) + end
-        assert Path(summary.file).read_bytes() == expected.encode()
+        assert Path(summary.path).read_bytes() == expected.encode()
 
 
 def test_split_json_tells_how_it_came_about(tmp_path):
@@ -118,6 +118,82 @@ def test_split_json_tells_how_it_came_about(tmp_path):
     assert document["leakage"] == {"verdict": "clean", "shared": [], "n_without_patient": 0}
     assert document["table"]["sha256"] == hashlib.sha256(table.path.read_bytes()).hexdigest()
     assert [Path(path).name for path in outputs.written] == ["train.csv", "valid.csv", "test.csv", "split.json"]
+
+
+class TestTablesOfAnEarlierDivision:
+    @pytest.fixture
+    def table(self, tmp_path):
+        return table_of(tmp_path, [f"{n:08}_000.png,{n % 2},{n},0" for n in range(40)])
+
+    @pytest.fixture
+    def again(self, table, tmp_path):
+        """Divide the table, or another one, into one and the same folder; return the names of what is left there."""
+
+        def run(shares, table=table):
+            result = split(table, shares, outputs=Outputs(tmp_path / "out"))
+            assert all(Path(file.path).parent == tmp_path / "out" for file in result.left_over)
+            return [Path(file.path).name for file in result.left_over]
+
+        return run
+
+    def test_are_named_until_they_are_gone(self, again, tmp_path):
+        assert again(fold_shares(5)) == []
+        before = (tmp_path / "out" / "fold-5.csv").read_bytes()
+        assert again(fold_shares(3)) == ["fold-4.csv", "fold-5.csv"]
+        assert again(fold_shares(3)) == ["fold-4.csv", "fold-5.csv"]
+        assert (tmp_path / "out" / "fold-5.csv").read_bytes() == before  # nothing of the user's is deleted
+        (tmp_path / "out" / "fold-5.csv").unlink()
+        assert again(fold_shares(3)) == ["fold-4.csv"]
+        assert again(fold_shares(4)) == []
+
+    def test_with_path_size_and_digest(self, table, again, tmp_path):
+        again({"train": 0.7, "valid": 0.1, "test": 0.2})
+        (file,) = split(table, {"train": 0.8, "valid": 0.2}, outputs=Outputs(tmp_path / "out")).left_over
+        assert file == OutputFile(**vars(describe_input(tmp_path / "out" / "test.csv")))
+
+    def test_are_told_after_the_folder_was_moved(self, table, again, tmp_path):
+        again(fold_shares(3))
+        (tmp_path / "out").rename(tmp_path / "moved")
+        result = split(table, fold_shares(2), outputs=Outputs(tmp_path / "moved"))
+        assert [file.path for file in result.left_over] == [str(tmp_path / "moved" / "fold-3.csv")]
+
+    def test_replaced_by_the_user_are_none_of_ours(self, again, tmp_path):
+        again(fold_shares(4))
+        (tmp_path / "out" / "fold-3.csv").write_text("mine\n")
+        (tmp_path / "out" / "fold-4.csv").unlink()
+        (tmp_path / "out" / "fold-4.csv").mkdir()
+        (tmp_path / "out" / "fold-5.csv").write_text("mine, too\n")
+        assert again(fold_shares(2)) == []
+
+    def test_divided_further_are_what_the_new_ones_belong_to(self, again, tmp_path):
+        again({"train": 0.7, "valid": 0.1, "test": 0.2})
+        train = read_labels(tmp_path / "out" / "train.csv")
+        assert again({"fit": 0.8, "calibration": 0.2}, train) == []
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"\xff",
+            b"[]",
+            b"{}",
+            b"[" * 100_000,
+            b'{"splits": [{"path": null, "sha256": ""}], "left_over": []}',
+            b'{"splits": [{"path": "..", "sha256": ""}, {"path": "", "sha256": ""}], "left_over": []}',
+            b'{"splits": [{"path": "/labels.csv", "sha256": 3}, {"path": "x\\u0000", "sha256": []}], "left_over": []}',
+        ],
+    )
+    def test_a_file_of_that_name_that_says_something_else(self, again, tmp_path, content):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "split.json").write_bytes(content)
+        assert again(fold_shares(2)) == []
+
+    def test_only_files_in_the_folder_count(self, table, again, tmp_path):
+        (tmp_path / "out").mkdir()
+        item = {"path": "../labels.csv", "sha256": "0"}
+        other = {"path": str(table.path), "sha256": describe_input(table.path).sha256[::-1]}
+        (tmp_path / "out" / "split.json").write_text(json.dumps({"splits": [item, other], "left_over": []}))
+        assert again(fold_shares(2)) == []
 
 
 def test_minimum_is_drawn_minority_first_and_its_price_told(tmp_path):
