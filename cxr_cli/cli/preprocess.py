@@ -223,6 +223,13 @@ def _run(
 
 
 def _announce(start: Start) -> None:
+    old = start.replaces
+    if old is not None:
+        made = f"{old.recipe.image_size[0]} × {old.recipe.image_size[1]}, {old.recipe.standardize}, {old.recipe.dtype}"
+        stays = f"; {start.left_over} of it stays without index: delete it" if start.left_over else ""
+        console.note(
+            f"replaces the store of {old.table.path} in {start.target.parent} ({old.n_done:,} images, {made}){stays}"
+        )
     size = f"{start.n_bytes / 1e9:,.2f} GB" if start.n_bytes >= 1e9 else f"{start.n_bytes / 1e6:,.1f} MB"
     missing = f", {start.n_missing:,} are missing" if start.n_missing else ""
     again = f", continuing after {start.n_done_before:,}" if start.n_done_before else ""

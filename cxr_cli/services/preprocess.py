@@ -26,6 +26,7 @@ from cxr_cli.data.journal import Journal
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import PicturesWriter, RowsWriter, picture_name
 from cxr_cli.errors import ImageError, OutputError
+from cxr_cli.services.finished_store import FinishedStore, finished_store, refuse_to_replace
 from cxr_cli.services.parallel import Workers, available_cores, map_surviving
 from cxr_cli.services.pixels import PixelSums
 from cxr_cli.services.preparation import (
@@ -61,13 +62,34 @@ _N_FAILURES = 20
 
 @dataclass(frozen=True)
 class Start:
-    """What is about to be written: images found and missing, size in bytes, and where an earlier run stopped."""
+    """What is about to be written.
+
+    Attributes
+    ----------
+    target
+        The array, or the folder of PNGs.
+    n_images
+        Rows of the table.
+    n_missing
+        Those of them that have no file, or none that may be opened.
+    n_bytes
+        Size of the store, uncompressed, if no image fails.
+    n_done_before
+        Images that an earlier, interrupted run had seen to.
+    replaces
+        The finished store in the folder, unless it was made of the same table in the same way.
+    left_over
+        Its array or folder of PNGs, where that is not replaced, for the new store has the other format; it loses its
+        index and manifest.
+    """
 
     target: Path
     n_images: int
     n_missing: int
     n_bytes: int
     n_done_before: int
+    replaces: FinishedStore | None
+    left_over: Path | None
 
 
 @dataclass(frozen=True)
@@ -189,7 +211,8 @@ def preprocess(
     ImageError
         No image of the table is in the folder, or, if strict, the first image that fails.
     OutputError
-        The disk is too small, or an unfinished run with other options is in the way.
+        The disk is too small, or in the way are an unfinished run with other options, an input, or, for PNGs, a
+        folder ``images`` that is not a store's.
     """
     check(options)
     located = locate_images(folder, table.images)
@@ -228,7 +251,8 @@ class _Run:
         self.own_workers: Workers | None = None
         self.executor = executor
         self.progress = progress or (lambda done, total: None)
-        self.outputs = Outputs(output, [table.path])
+        source = options.statistics_from
+        self.outputs = Outputs(output, [table.path] if source is None else [table.path, source.manifest.path])
         self.rows: RowsWriter | None = None
         self.pictures: PicturesWriter | None = None
         self.journal: Journal | None = None
@@ -261,6 +285,11 @@ class _Run:
             raise ImageError(f"{self.table.images[position]}: {self._why_not(position)}")
         for name in (ROWS, INDEX, FAILURES, MANIFEST):
             self.outputs.refuse_input(self.output / name)
+        finished = finished_store(self.output)
+        if self.recipe.format is StoreFormat.PNG:
+            unfinished = self.partial.exists() and not self.options.start_over
+            is_store = unfinished or (finished is not None and finished.name == PICTURES)
+            refuse_to_replace(self._store(), self.located, is_store=is_store)
         if self.options.start_over or self.options.engine is Engine.KERAS:
             shutil.rmtree(self.partial, ignore_errors=True)
         digest, self.n_source_bytes = _files_digest(self.paths)
@@ -272,7 +301,16 @@ class _Run:
         if on_start is not None:
             n_bytes = len(self.paths) * self.recipe.row_bytes
             n_missing = self.table.n_images - len(self.paths)
-            on_start(Start(self._store(), self.table.n_images, n_missing, n_bytes, self.n_done_before))
+            replaces, left_over = self._replaced(finished)
+            target, n_images = self._store(), self.table.n_images
+            on_start(Start(target, n_images, n_missing, n_bytes, self.n_done_before, replaces, left_over))
+
+    def _replaced(self, finished: FinishedStore | None) -> tuple[FinishedStore | None, Path | None]:
+        """Return the store that this run takes the place of, and what stays of it."""
+        if finished is None or finished.is_made_alike(self.table, self.options):
+            return None, None
+        others = [self.output / name for name in (ROWS, PICTURES) if name == finished.name != self._store().name]
+        return finished, next((old for old in others if old.exists()), None)
 
     def _identity(self, digest: str) -> dict[str, Any]:
         """Return all that determines the result; a run continues one of the same identity only."""

@@ -72,6 +72,27 @@ def test_statistics_go_from_train_to_valid(cxr, labels, tmp_path):
     assert (tmp_path / "train/images.npy").read_bytes() == (tmp_path / "valid/images.npy").read_bytes()
 
 
+def test_a_store_that_is_replaced_is_noted_before_the_work(cxr, labels):
+    options = ["--image-size", "32x48", "--no-plots", "--output", "out"]
+    assert "replaces" not in cxr("preprocess", labels, *options).stderr
+    assert "replaces" not in cxr("preprocess", labels, *options).stderr
+    done = cxr("preprocess", labels, *options, "--format", "png")
+    told, at_start = done.stderr.splitlines()[:2]
+    assert told == (
+        f"note: replaces the store of {labels} in out (10 images, 32 × 48, samplewise, float32); "
+        "out/images.npy of it stays without index: delete it"
+    )
+    assert at_start.startswith("note: 11 of 12 images")
+
+
+def test_the_source_images_are_not_replaced(cxr, labels, tmp_path):
+    before = sorted((tmp_path / "images").iterdir())
+    done = cxr("preprocess", labels, "--format", "png", "--output", ".")
+    assert done.exit_code == 2 and not done.stdout
+    assert "error: images: holds images that are to be preprocessed" in done.stderr
+    assert sorted((tmp_path / "images").iterdir()) == before
+
+
 def test_pngs_are_grey_levels_without_being_asked(cxr, labels, tmp_path):
     done = cxr("preprocess", labels, "--format", "png", "--image-size", 32, "--json")
     assert json.loads(done.stdout)["result"]["dtype"] == "uint8"

@@ -27,6 +27,7 @@ from cxr_cli.services.standardization import Standardization
 SIZE = (16, 24)
 SMALL = Recipe(image_size=SIZE)
 UINT8 = replace(SMALL, dtype=PixelType.UINT8)
+FEATUREWISE = replace(SMALL, standardize=Standardization.FEATUREWISE)
 
 
 @pytest.fixture
@@ -242,6 +243,119 @@ def test_second_run_replaces_the_first(films, tmp_path):
     assert contents(tmp_path / "out").items() >= first.items()
 
 
+PNG = replace(UINT8, format=StoreFormat.PNG)
+
+
+def starts(films, output, recipe=SMALL, **options):
+    """Run, and return what was told at the start."""
+    told = []
+    run(films, output, recipe, on_start=told.append, **options)
+    return told[0]
+
+
+def test_a_store_that_will_be_lost_is_told_at_the_start(films, tmp_path):
+    out = tmp_path / "out"
+    first = starts(films, out)
+    assert (first.replaces, first.left_over) == (None, None)
+    assert starts(films, out).replaces is None  # the same again
+    second = starts(films, out, UINT8)
+    assert (second.replaces.table, second.replaces.recipe, second.replaces.n_done) == (films[0].source, SMALL, 12)
+    assert second.left_over is None  # images.npy takes the place of images.npy
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join(films[0].path.read_text().splitlines()[:9]) + "\n")
+    third = starts((read_labels(other), films[1]), out, UINT8)
+    assert (third.replaces.table.path, third.replaces.recipe) == (str(films[0].path), UINT8)
+    read_otherwise = read_labels(other, uncertain="positive")
+    assert starts((read_otherwise, films[1]), out, UINT8).replaces.uncertain == "ignore"
+
+
+def test_the_store_of_the_other_format_stays_and_is_told(films, tmp_path):
+    out = tmp_path / "out"
+    run(films, out, UINT8)
+    before = (out / "images.npy").read_bytes()
+    assert starts(films, out, PNG).left_over == out / "images.npy"
+    assert (out / "images.npy").read_bytes() == before
+    pictures = contents(out / "images")
+    assert starts(films, out, UINT8).left_over == out / "images"
+    assert contents(out / "images") == pictures
+    run(films, tmp_path / "pngs", PNG)
+    shutil.rmtree(tmp_path / "pngs" / "images")
+    last = starts(films, tmp_path / "pngs", UINT8)
+    assert last.replaces.name == "images" and last.left_over is None
+
+
+def test_statistics_make_another_store(films, tmp_path):
+    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    assert starts(films, tmp_path / "train", FEATUREWISE, fit_statistics=True).replaces is None
+    statistics, source = read_statistics(tmp_path / "train", FEATUREWISE)
+    carried = {"recipe": replace(FEATUREWISE, statistics=statistics), "statistics_from": source}
+    run(films, tmp_path / "valid", **carried)
+    assert starts(films, tmp_path / "valid", **carried).replaces is None
+    carried["recipe"] = replace(FEATUREWISE, statistics=replace(statistics, mean=1.0))
+    assert starts(films, tmp_path / "valid", **carried).replaces.recipe.statistics == statistics
+
+
+def test_the_store_behind_the_statistics_is_not_replaced(films, tmp_path):
+    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    before = contents(tmp_path / "train")
+    statistics, source = read_statistics(tmp_path / "train", FEATUREWISE)
+    recipe = replace(FEATUREWISE, statistics=statistics)
+    with pytest.raises(OutputError, match="preprocess.json: is an input"):
+        run(films, tmp_path / "train", recipe, statistics_from=source)
+    assert contents(tmp_path / "train") == before
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"inputs": [], "store": "../labels.csv"}'],
+    ids=["empty", "no text", "list", "without anything", "deep", "without table"],
+)
+def test_a_manifest_that_makes_no_sense_is_no_store(films, tmp_path, manifest):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "preprocess.json").write_bytes(manifest)
+    assert starts(films, tmp_path / "out").replaces is None
+
+
+def test_only_a_store_is_told_to_stay(films, tmp_path):
+    run(films, tmp_path / "out")
+    path = tmp_path / "out" / "preprocess.json"
+    for place, name in enumerate(("../labels.csv", "index.csv", 3, None, ["images"])):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "store": name}))
+        start = starts(films, tmp_path / "out", SMALL if place % 2 else UINT8)
+        assert start.replaces is not None and start.left_over is None
+
+
+def test_pngs_never_take_the_place_of_the_sources(films, tmp_path):
+    table, folder = films
+    before = contents(folder)
+    with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
+        run(films, tmp_path, PNG)  # which would be tmp_path / "images"
+    nested = tmp_path / "nested"
+    shutil.copytree(folder, nested / "images" / "images_001")
+    for where in (nested, nested / "images", nested / "images" / "images_001"):
+        with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
+            run((table, where), nested, PNG)
+    (tmp_path / "link").symlink_to(nested)
+    with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
+        run((table, tmp_path / "link"), nested, PNG)
+    assert contents(folder) == before == contents(nested / "images" / "images_001")
+    assert not (tmp_path / ".partial").exists() and not (nested / ".partial").exists()
+    run((table, nested), nested)  # an array beside them does no harm
+    with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
+        run((table, nested), nested, PNG)
+
+
+def test_pngs_never_take_the_place_of_other_things(films, tmp_path):
+    mine = tmp_path / "out" / "images" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    run(films, tmp_path / "out")
+    for start_over in (False, True):
+        with pytest.raises(OutputError, match="is no store's"):
+            run(films, tmp_path / "out", PNG, start_over=start_over)
+    assert mine.read_text() == "precious"
+
+
 def test_pngs_are_the_resized_films(films, tmp_path):
     result = run(films, tmp_path / "out", replace(UINT8, format=StoreFormat.PNG))
     array = np.load(run(films, tmp_path / "npy", UINT8).store)
@@ -263,9 +377,6 @@ def test_imagenet_has_three_channels_only_where_they_differ(films, tmp_path):
     imagenet = replace(SMALL, standardize=Standardization.IMAGENET)
     assert run(films, tmp_path / "float", imagenet).shape == (12, *SIZE, 3)
     assert run(films, tmp_path / "uint8", replace(imagenet, dtype=PixelType.UINT8)).shape == (12, *SIZE)
-
-
-FEATUREWISE = replace(SMALL, standardize=Standardization.FEATUREWISE)
 
 
 @pytest.mark.parametrize("dtype", list(PixelType))
