@@ -14,6 +14,7 @@ import numpy as np
 
 from cxr_cli import __version__
 from cxr_cli.data.files import InputFile, Outputs, describe_input
+from cxr_cli.data.labels import LabelTable, UncertainPolicy
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.architecture import Architecture
 from cxr_cli.services.model_input import Preprocessing
@@ -22,8 +23,6 @@ from cxr_cli.services.result import Result, plain
 
 if TYPE_CHECKING:
     import keras
-
-    from cxr_cli.data.labels import LabelTable
 
 #: Version of the sidecar: raised when a name changes, not when one is added.
 SIDECAR_VERSION = 1
@@ -79,6 +78,10 @@ class LabelSummary(Result):
     ----------
     path
         The table as given.
+    uncertain
+        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+    n_uncertain
+        Cells of the table that hold an uncertain label.
     n_images
         Rows of the table.
     n_without_finding
@@ -92,6 +95,8 @@ class LabelSummary(Result):
     """
 
     path: str
+    uncertain: UncertainPolicy
+    n_uncertain: int
     n_images: int
     n_without_finding: int
     n_with_several: int
@@ -267,6 +272,8 @@ def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSumm
     prevalences = np.divide(positives, known, out=np.full(len(pathologies), np.nan), where=known > 0)
     return LabelSummary(
         path=str(table.path),
+        uncertain=table.uncertain,
+        n_uncertain=table.n_uncertain,
         n_images=table.n_images,
         n_without_finding=int((findings == 0).sum()),
         n_with_several=int((findings > 1).sum()),

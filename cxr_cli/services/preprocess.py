@@ -23,7 +23,7 @@ from cxr_cli import __version__
 from cxr_cli.data.files import Outputs, unwritable
 from cxr_cli.data.folders import LocatedImages, locate_images
 from cxr_cli.data.journal import Journal
-from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.labels import LabelTable, UncertainPolicy
 from cxr_cli.data.store import PicturesWriter, RowsWriter, picture_name
 from cxr_cli.errors import ImageError, OutputError
 from cxr_cli.services.finished_store import FinishedStore, finished_store, refuse_to_replace
@@ -120,6 +120,12 @@ class PreprocessResult(Result):
         Who made the pixels: ``fast``, or ``keras`` for Keras' own ImageDataGenerator.
     statistics_from
         Where featurewise statistics came from; None if they were fitted here or are not used.
+    seed
+        Of the samples, drawn at random, for fitting and for comparison.
+    uncertain
+        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+    n_uncertain
+        Cells of the table that hold an uncertain label.
     n_images
         Rows of the table.
     n_done
@@ -147,6 +153,9 @@ class PreprocessResult(Result):
     recipe: Recipe
     engine: Engine
     statistics_from: StatisticsSource | None
+    seed: int
+    uncertain: UncertainPolicy
+    n_uncertain: int
     n_images: int
     n_done: int
     n_failed: int
@@ -575,6 +584,9 @@ class _Run:
             recipe=self.recipe,
             engine=self.options.engine,
             statistics_from=self.options.statistics_from,
+            seed=self.options.seed,
+            uncertain=self.table.uncertain,
+            n_uncertain=self.table.n_uncertain,
             n_images=self.table.n_images,
             n_done=n_done,
             n_failed=self.table.n_images - n_done,

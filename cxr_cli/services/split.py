@@ -414,6 +414,8 @@ def _result(
         table=table.source,
         official_lists=() if official is None else (official[0].source, official[1].source),
         schema=table.schema,
+        uncertain=table.uncertain,
+        n_uncertain=table.n_uncertain,
         n_images=table.n_images,
         n_patients=len(table.patient_ids) if table.has_patients else None,
         n_units=len(np.unique(units)),

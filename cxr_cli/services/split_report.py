@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_cli.data.files import InputFile, OutputFile
+from cxr_cli.data.labels import UncertainPolicy
 from cxr_cli.services.result import Result
 
 
@@ -237,6 +238,10 @@ class SplitResult(Result):
         The published lists, if any.
     schema
         The schema as which the table was read.
+    uncertain
+        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+    n_uncertain
+        Cells that hold an uncertain label.
     n_images
         Rows of the table.
     n_patients
@@ -281,6 +286,8 @@ class SplitResult(Result):
     table: InputFile
     official_lists: tuple[InputFile, ...]
     schema: str
+    uncertain: UncertainPolicy
+    n_uncertain: int
     n_images: int
     n_patients: int | None
     n_units: int

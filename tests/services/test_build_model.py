@@ -238,6 +238,19 @@ def test_labels_summed_up(tmp_path):
         summarise_labels(read_labels(path), ("Edema",))
 
 
+def test_labels_tell_what_became_of_uncertain_ones(tmp_path):
+    path = tmp_path / "chexpert.csv"
+    path.write_text(
+        "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema\n"
+        "patient00001/study1/view1_frontal.jpg,Female,68,Frontal,AP,,1.0,-1.0\n"
+        "patient00002/study1/view1_frontal.jpg,Male,68,Frontal,AP,,0.0,1.0\n"
+    )
+    ignored = summarise_labels(read_labels(path), ("Edema",))
+    assert (ignored.uncertain, ignored.n_uncertain, ignored.n_unknown) == ("ignore", 1, 1)
+    taken = summarise_labels(read_labels(path, uncertain="negative"), ("Edema",))
+    assert (taken.uncertain, taken.n_uncertain, taken.n_unknown) == ("negative", 1, 0)
+
+
 def test_images_without_gradient_on_the_table_of_the_course(real_data):
     table = read_labels(real_data / "nih" / "train-small.csv")
     assert summarise_labels(table, table.pathologies).n_without_finding == 562

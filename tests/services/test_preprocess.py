@@ -543,6 +543,21 @@ def test_result_is_plain(films, tmp_path):
     assert document["recipe"]["image_size"] == [16, 24]
 
 
+def test_seed_and_what_became_of_uncertain_labels_are_told(tmp_path):
+    image = tmp_path / "images" / "patient00001" / "study1" / "view1_frontal.png"
+    image.parent.mkdir(parents=True)
+    Image.new("L", (9, 9), 7).save(image)
+    path = tmp_path / "chexpert.csv"
+    path.write_text(
+        "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema\n"
+        "patient00001/study1/view1_frontal.png,Female,68,Frontal,AP,,1.0,-1.0\n"
+    )
+    table = read_labels(path, uncertain="positive")
+    result = run((table, tmp_path / "images"), tmp_path / "out", seed=5)
+    assert (result.seed, result.uncertain, result.n_uncertain) == (5, "positive", 1)
+    assert pd.read_csv(result.index)["Edema"].tolist() == [1]
+
+
 def test_interpolations_are_measured_against_the_mean():
     # A chequerboard: every mean is 127.5, every picked pixel is black or white.
     board = (np.indices((8, 8)).sum(axis=0) % 2 * 255).astype(np.float32)

@@ -243,6 +243,17 @@ def test_unknown_labels_are_balanced_too(tmp_path):
     ]
 
 
+def test_what_became_of_uncertain_labels_is_told(tmp_path):
+    header = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema"
+    lines = [f"patient{n:05}/study1/view1_frontal.jpg,Male,60,Frontal,AP,,{-(n < 3)}.0" for n in range(12)]
+    path = table_of(tmp_path, lines, header=header).path
+    told = [divide(read_labels(path, uncertain=policy)) for policy in ("ignore", "positive")]
+    assert [(item.uncertain, item.n_uncertain, item.n_positive) for item in told] == [
+        ("ignore", 3, (0,)),
+        ("positive", 3, (3,)),
+    ]
+
+
 class TestOfficial:
     @pytest.fixture
     def lists(self, tmp_path):
