@@ -46,6 +46,10 @@ class LocatedImages:
         """How many of the names have a file."""
         return sum(path is not None for path in self.paths)
 
+    def as_given(self, path: Path | str) -> Path:
+        """Return one of the paths with the folder as it was given, which may be relative."""
+        return self.folder / os.path.relpath(path, os.path.abspath(self.folder))
+
 
 def find_image_folder(table: Path, images: Path | None = None) -> Path | None:
     """Return the image folder: the given one, or one beside the table by a name that data sets use.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,11 @@ from cxr_cli.services.explore_report import (
     TableFacts,
 )
 from cxr_cli.services.groups import CodedLabels, break_down, count_distinct, far_commoner, share
-from cxr_cli.services.image_survey import ImageTask, survey_files
+from cxr_cli.services.image_survey import ImageCheck, ImageTask, survey_files
 from cxr_cli.services.parallel import Workers
 
 if TYPE_CHECKING:
+    from cxr_cli.data.folders import LocatedImages
     from cxr_cli.data.labels import LabelTable
 
 #: Age groups in years, each from its bound up to the next: children, then bands of twenty years.
@@ -296,5 +298,14 @@ def _survey(
         refused=tuple(names[position] for position in located.refused[:N_LISTED]),
         n_not_named=located.n_unnamed,
         n_ambiguous=len(located.ambiguous),
-        check=check,
+        check=_with_paths_as_given(check, located),
+    )
+
+
+def _with_paths_as_given(check: ImageCheck, located: LocatedImages) -> ImageCheck:
+    """Name files as the user named their folder: where it lies on this machine is no part of the result."""
+    return replace(
+        check,
+        broken=tuple(replace(item, path=str(located.as_given(item.path))) for item in check.broken),
+        sample=tuple(replace(item, path=str(located.as_given(item.path))) for item in check.sample),
     )

@@ -37,7 +37,7 @@ class ImageFacts:
     image
         Its name in the table.
     path
-        The file.
+        The file, in the folder as given.
     format
         As Pillow names it: "PNG", …
     mode
@@ -78,7 +78,7 @@ class BrokenImage:
     image
         Its name in the table.
     path
-        The file.
+        The file, in the folder as given.
     reason
         What is wrong with it.
     """

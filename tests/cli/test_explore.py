@@ -113,6 +113,20 @@ def test_the_number_of_workers_changes_no_byte(cxr, train):
     assert one.stdout == two.stdout
 
 
+def test_paths_of_images_are_as_the_folder_was_given(cxr, copied, tmp_path):
+    _, images = copied
+    images[0].write_text("text")
+    names = [path.name for path in images]
+    for given, shown in (("images", "images"), ("./images/", "images"), (tmp_path / "images", tmp_path / "images")):
+        done = cxr("explore", "t.csv", "--images", given, "--check-images", "--json")  # the plots open these paths
+        check = json.loads(done.stdout)["result"]["images"]["check"]
+        assert {item["path"] for item in check["broken"]} == {f"{shown}/{names[0]}"}
+        assert {item["path"] for item in check["sample"]} == {f"{shown}/{name}" for name in names[1:]}
+    (tmp_path / "images").rename(tmp_path / "images_001")
+    check = json.loads(cxr("explore", "t.csv", "--json", "--no-plots").stdout)["result"]["images"]["check"]
+    assert {item["path"] for item in check["sample"]} <= {f"images_001/{name}" for name in names}
+
+
 def test_same_seed_same_bytes_other_seed_other_images(cxr, train, tmp_path):
     outputs = []
     for folder in ("one", "two"):
