@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cxr_cli import __version__
-from cxr_cli.data.files import InputFile, Outputs, describe_input
+from cxr_cli.data.files import InputFile, OutputFile, Outputs, describe_input
 from cxr_cli.data.labels import LabelTable, UncertainPolicy
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.architecture import Architecture
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import keras
 
 #: Version of the sidecar: raised when a name changes, not when one is added.
-SIDECAR_VERSION = 1
+SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class WeightsOrigin(Result):
         Its format, in words; None for random weights.
     matched_by
         "name" or "order": how its arrays were assigned to layers; None for random weights. See
-        :func:`cxr_cli.models.pretrained.load_pretrained`.
+        `cxr_cli.models.pretrained.load_pretrained`.
     n_arrays
         Arrays loaded into the base; 0 for random weights.
     n_parameters
@@ -90,7 +90,7 @@ class LabelSummary(Result):
         Rows with more than one 1.
     n_unknown
         Label cells that are not known (NaN): all losses but weighted-bce become NaN on them.
-    prevalences
+    prevalence
         Pathologies, and positives as a share of the known, 0 to 1; NaN where nothing is known.
     """
 
@@ -101,7 +101,7 @@ class LabelSummary(Result):
     n_without_finding: int
     n_with_several: int
     n_unknown: int
-    prevalences: dict[str, float]
+    prevalence: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class BuildModelResult(Result):
     versions
         Of cxr, Python, Keras, its backend and NumPy.
     saved
-        The model as a file, None if it was not saved.
+        The model's file; None if it was not saved.
     sidecar
         Path of the description beside it; None if the model was not saved.
     """
@@ -158,7 +158,7 @@ class BuildModelResult(Result):
     seed: int
     architecture: Architecture
     versions: dict[str, str]
-    saved: InputFile | None = None
+    saved: OutputFile | None = None
     sidecar: str | None = None
 
 
@@ -269,7 +269,7 @@ def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSumm
     findings = (labels == 1).sum(axis=1)
     known = (~np.isnan(labels)).sum(axis=0)
     positives = (labels == 1).sum(axis=0)
-    prevalences = np.divide(positives, known, out=np.full(len(pathologies), np.nan), where=known > 0)
+    prevalence = np.divide(positives, known, out=np.full(len(pathologies), np.nan), where=known > 0)
     return LabelSummary(
         path=str(table.path),
         uncertain=table.uncertain,
@@ -278,7 +278,7 @@ def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSumm
         n_without_finding=int((findings == 0).sum()),
         n_with_several=int((findings > 1).sum()),
         n_unknown=int(np.isnan(labels).sum()),
-        prevalences=dict(zip(pathologies, prevalences.tolist(), strict=True)),
+        prevalence=dict(zip(pathologies, prevalence.tolist(), strict=True)),
     )
 
 
@@ -344,7 +344,8 @@ def _save(model: keras.Model, result: BuildModelResult, save: Path, outputs: Out
         outputs.refuse_input(target)
     with outputs.path(save) as temporary:
         save_model(model, temporary)
-        saved = replace(describe_input(temporary), path=str(save))
+        written = describe_input(temporary)
+    saved = OutputFile(str(save), written.size, written.sha256)
     done = replace(result, saved=saved, sidecar=str(sidecar))
     outputs.write_json(sidecar, sidecar_document(done))
     return done
@@ -353,7 +354,9 @@ def _save(model: keras.Model, result: BuildModelResult, save: Path, outputs: Out
 def sidecar_document(result: BuildModelResult) -> dict[str, Any]:
     """Return what the sidecar of a saved model says: all that is needed to use, judge and rebuild it."""
     whole = {
-        "sidecar_version": SIDECAR_VERSION,
+        "schema_version": SCHEMA_VERSION,
+        "command": "build-model",
+        "cxr_version": __version__,
         "model": result.saved,
         "pathologies": result.pathologies,
         "image_size": result.image_size,

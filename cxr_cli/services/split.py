@@ -34,6 +34,8 @@ from cxr_cli.services.stratify import assign_units, count_per_unit, plan_targets
 
 Ints = npt.NDArray[np.int64]
 
+#: Version of split.json: raised when a name changes, not when one is added.
+SCHEMA_VERSION = 1
 #: 70 % to learn from, 10 % to choose with, 20 % to judge by, as in Wang et al., CVPR 2017.
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
 #: The area for which confidence intervals are foretold: about the mean over the 14 findings in the literature.
@@ -212,7 +214,8 @@ def split(
     left_over = tables_left_over(outputs.folder, [_file_name(summary) for summary in result.splits], table.source)
     result = _written(result, table, outputs)
     result = replace(result, leakage=_check(result, table), left_over=left_over)
-    outputs.write_json(MANIFEST, {"cxr_version": __version__, **result.to_dict()})
+    head = {"schema_version": SCHEMA_VERSION, "command": "split", "cxr_version": __version__}
+    outputs.write_json(MANIFEST, {**head, **result.to_dict()})
     return result
 
 

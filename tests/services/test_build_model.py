@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr_cli import __version__
 from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.data.files import Outputs, describe_input
 from cxr_cli.data.labels import read_labels
@@ -74,6 +75,7 @@ def test_sidecar_has_what_is_needed_to_use_and_rebuild(saved, weight_file):
         "size": model.stat().st_size,
         "sha256": describe_input(model).sha256,
     }
+    assert (sidecar["schema_version"], sidecar["command"], sidecar["cxr_version"]) == (1, "build-model", __version__)
     assert sidecar["pathologies"] == list(PATHOLOGIES)
     assert sidecar["image_size"] == [64, 64]
     assert sidecar["preprocessing"]["standardize"] == "samplewise"
@@ -232,7 +234,7 @@ def test_labels_summed_up(tmp_path):
     path.write_text("Image,Mass,Hernia,PatientId\na.png,1,1,1\nb.png,0,0,2\nc.png,,0,3\nd.png,1,0,4\n")
     found = summarise_labels(read_labels(path), ("Hernia", "Mass"))
     assert (found.n_images, found.n_without_finding, found.n_with_several, found.n_unknown) == (4, 2, 1, 1)
-    assert found.prevalences == {"Hernia": 0.25, "Mass": pytest.approx(2 / 3)}
+    assert found.prevalence == {"Hernia": 0.25, "Mass": pytest.approx(2 / 3)}
     assert summarise_labels(read_labels(path), ("Hernia",)).n_without_finding == 3
     with pytest.raises(UsageError, match="has no pathology Edema"):
         summarise_labels(read_labels(path), ("Edema",))

@@ -91,3 +91,6 @@ def test_every_field_is_explained(command):
     for name, definition in json_schema.document_schema(command)["$defs"].items():
         missing = [field for field, schema in definition["properties"].items() if "description" not in schema]
         assert not missing, f"{name}: fields without description: {missing}"
+        # Pages and schemas are read as they are: marks of the docstrings' own language mean nothing there.
+        marked = [field for field, schema in definition["properties"].items() if ":`" in schema["description"]]
+        assert not marked, f"{name}: fields with marks of reStructuredText: {marked}"

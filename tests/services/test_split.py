@@ -112,6 +112,7 @@ def test_split_json_tells_how_it_came_about(tmp_path):
     outputs = Outputs(tmp_path / "out", [table.path])
     result = split(table, seed=3, min_positives=1, outputs=outputs)
     document = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert (document.pop("schema_version"), document.pop("command")) == (1, "split")
     assert document.pop("cxr_version")
     assert document == json.loads(json.dumps(result.to_dict()))
     assert (document["seed"], document["min_positives"]) == (3, 1)
