@@ -57,6 +57,10 @@ def _exceptions_become_exit_codes() -> Iterator[None]:
     except CxrError as error:
         console.error(str(error))
         raise typer.Exit(COULD_NOT) from None
+    except typer.BadParameter as error:
+        # Pydantic's, which Typer checks values with and whose wording it passes on.
+        error.message = error.message.removeprefix("Value error, ")
+        raise
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
     except SystemExit:

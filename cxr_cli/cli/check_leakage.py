@@ -23,6 +23,7 @@ from cxr_cli.cli.options import (
     UncertainOption,
     WorkersOption,
     output_folder,
+    refuse_useless,
 )
 
 if TYPE_CHECKING:
@@ -84,9 +85,13 @@ def check_leakage(
         ),
     ] = None,
     remove: Annotated[
-        Level,
-        typer.Option("--remove", help="What to remove; each includes those before it. Patients are removed whole."),
-    ] = Level.EXACT_DUPLICATES,
+        Level | None,
+        typer.Option(
+            "--remove",
+            help="What to remove; each includes those before it. Patients are removed whole. "
+            "Default: exact-duplicates.",
+        ),
+    ] = None,
     near_distance: Annotated[
         int,
         typer.Option(
@@ -140,6 +145,10 @@ def check_leakage(
     from cxr_cli.services.check_leakage import check_leakage as check
     from cxr_cli.services.leakage_report import Thresholds
 
+    if not images:
+        refuse_useless("without --images", cache=cache, cluster=cluster)
+    if remove_from is None:
+        refuse_useless("without --remove-from", remove=remove)
     limits = Thresholds(near_distance, near_correlation, look_distance, look_correlation)
     tables = _read(splits, schema, uncertain)
     folders = _folders(tables, images)
@@ -154,7 +163,8 @@ def check_leakage(
         def again(cleaned: Mapping[str, LabelTable]) -> LeakageReport:
             return check(cleaned, _fingerprints(cleaned, folders, known, workers, cluster), limits)
 
-        report = remove_leakage(tables, report, order, outputs, again, RemovalLevel(remove.value))
+        level = RemovalLevel((remove or Level.EXACT_DUPLICATES).value)
+        report = remove_leakage(tables, report, order, outputs, again, level)
     if not no_plots:
         _save_plots(report, tables, pictures, outputs, hide_ids)
     if hide_ids:

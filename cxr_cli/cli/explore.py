@@ -23,6 +23,7 @@ from cxr_cli.cli.options import (
     UncertainOption,
     WorkersOption,
     output_folder,
+    refuse_useless,
 )
 from cxr_cli.errors import UsageError
 
@@ -65,6 +66,8 @@ def explore(
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services import explore as service
 
+    if not check_images:
+        refuse_useless("without --check-images", cluster=cluster)
     table = read_labels(labels, schema=schema, uncertain=uncertain.value)
     folder = find_image_folder(labels, images)
     if check_images and folder is None:

@@ -96,6 +96,16 @@ def output_folder(output: Path | None, command: str) -> Path:
     return folder
 
 
+def refuse_useless(why: str, **options: object) -> None:
+    """Raise UsageError for the first of the options that is given, for `why` ("without --images") it would do nothing.
+
+    Only for options that promise something: --workers and the like stand in aliases, where they may come to nothing.
+    """
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise UsageError(f"--{name.replace('_', '-')} is of no use {why}")
+
+
 def image_size(text: str) -> tuple[int, int]:
     """Read (height, width) in pixels from ``--image-size``: one number for both, or HEIGHTxWIDTH."""
     match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())

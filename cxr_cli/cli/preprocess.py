@@ -28,6 +28,7 @@ from cxr_cli.cli.options import (
     UncertainOption,
     WorkersOption,
     output_folder,
+    refuse_useless,
 )
 from cxr_cli.cli.options import image_size as read_image_size
 from cxr_cli.errors import ImageError
@@ -149,6 +150,8 @@ def preprocess(
     from cxr_cli.services.preparation import PixelType, Recipe, StoreFormat
     from cxr_cli.services.standardization import Standardization
 
+    if no_plots:
+        refuse_useless("with --no-plots", augment=augment)
     chosen_dtype = dtype or (Dtype.UINT8 if format is Format.PNG else Dtype.FLOAT32)
     recipe = Recipe(
         image_size=read_image_size(image_size),

@@ -90,7 +90,9 @@ def weights(
     ] = 1e-7,
     save: Annotated[
         Path | None,
-        typer.Option("--save", metavar="FILE", help="Save the weights for build-model: a .json or a .csv."),
+        typer.Option(
+            "--save", metavar="FILE", help="Save the weights for build-model, in a file ending in .json or .csv."
+        ),
     ] = None,
     code: Annotated[
         Format | None,
@@ -147,7 +149,7 @@ def _check_options(save: Path | None, code: Format | None, as_json: bool) -> Non
     if code is not None and as_json:
         raise UsageError("--format and --json both print to stdout", remedy="Drop one of them; --save writes the JSON.")
     if save is not None and save.suffix.lower() not in (".json", ".csv"):
-        raise UsageError(f"--save {save}: no known kind of file", expected="a name that ends in .json or .csv")
+        raise UsageError(f"--save {save}", expected="a file ending in .json or .csv")
 
 
 def _draw(result: WeightsResult, outputs: Outputs) -> None:

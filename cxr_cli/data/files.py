@@ -68,7 +68,7 @@ def describe_input(path: Path, content: bytes | None = None) -> InputFile:
     Raises
     ------
     InputError
-        The file is missing, is a directory, or cannot be read.
+        The file is missing, is a folder, or cannot be read.
     """
     if content is not None:
         return InputFile(str(path), len(content), hashlib.sha256(content).hexdigest())
@@ -86,7 +86,7 @@ def read_input(path: Path, *, remedy: str | None = None) -> bytes:
     Raises
     ------
     InputError
-        The file is missing, is a directory, or cannot be read.
+        The file is missing, is a folder, or cannot be read.
     MissingPackageError
         The path is an address, and fsspec or its package for that protocol is not installed.
     """
@@ -132,7 +132,7 @@ def unreadable(path: Path, error: OSError, *, remedy: str | None = None) -> Inpu
     """Say why a file could not be read."""
     reason = {
         errno.ENOENT: "no such file",
-        errno.EISDIR: "is a directory, not a file",
+        errno.EISDIR: "is a folder, not a file",
         errno.EACCES: "no permission to read it",
         errno.ENOTDIR: "a part of the path is not a folder",
     }.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))

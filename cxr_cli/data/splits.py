@@ -42,7 +42,7 @@ def find_split(argument: Path | str) -> Path:
         )
     tables = sorted(item.name for item in _files(path.parent) if item.name.lower().endswith(_PLAIN))
     held = ", ".join(tables[:20]) + (", …" if len(tables) > 20 else "") if tables else "none"
-    what = "is a directory; " if path.is_dir() else ""
+    what = "is a folder; " if path.is_dir() else ""
     raise InputError(
         f"{path}: {what}no {path.name}.csv and no {path.name}-*.csv; tables in {path.parent}: {held}",
         remedy="Name the file itself.",

@@ -192,7 +192,7 @@ def build_model(
         The model cannot be written.
     """
     if save is not None and save.suffix != ".keras":
-        raise UsageError(f"cannot save the model as {save}", expected="a name that ends in .keras")
+        raise UsageError(f"--save {save}", expected="a file ending in .keras")
     labels = None if table is None else summarise_labels(table, options.pathologies)
     model, origin = assemble(options)
     from cxr_cli.models.architecture import describe_model

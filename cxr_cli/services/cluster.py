@@ -61,7 +61,7 @@ def _cluster_executor(address: str) -> Iterator[Executor]:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
         raise CxrError(
-            f"{address}: no Dask scheduler answers",
+            f"--cluster {address}: no Dask scheduler answers",
             expected="an address such as tcp://host:8786",
             remedy="Start one with 'dask scheduler', and workers with 'dask worker ADDRESS'.",
         ) from error
@@ -99,7 +99,7 @@ def _check_workers(client: object, address: str) -> None:
 
 
 def _no_workers(address: str) -> CxrError:
-    return CxrError(f"{address}: the scheduler has no workers", remedy=f"Start some with 'dask worker {address}'.")
+    return CxrError(f"--cluster {address}: the scheduler has no workers", remedy=f"Start some with 'dask worker {address}'.")
 
 
 def worker_version() -> str:

@@ -81,7 +81,7 @@ def explore(
         The image folder cannot be read. (A single image that cannot be opened is no error; it is counted.)
     """
     if n_images < 0 or seed < 0:
-        raise UsageError(f"n_images {n_images}, seed {seed}", expected="0 or more")
+        raise UsageError(f"--n-images {n_images}, --seed {seed}", expected="0 or more")
     columns = [table.frame[name].to_numpy() for name in table.pathologies]
     data = CodedLabels.of(table.pathologies, columns, table.patient_codes)
     groups = _groups(table)

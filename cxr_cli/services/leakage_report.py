@@ -51,12 +51,12 @@ class Thresholds(Result):
     def __post_init__(self) -> None:
         if not 0 <= self.near_distance <= self.look_distance <= 126:
             raise UsageError(
-                f"near distance {self.near_distance}, look distance {self.look_distance}",
+                f"--near-distance {self.near_distance}, --look-distance {self.look_distance}",
                 expected="0 <= near distance <= look distance <= 126 bits",
             )
         if not 0 < self.look_correlation <= self.near_correlation <= 1:
             raise UsageError(
-                f"near correlation {self.near_correlation:g}, look correlation {self.look_correlation:g}",
+                f"--near-correlation {self.near_correlation:g}, --look-correlation {self.look_correlation:g}",
                 expected="0 < look correlation <= near correlation <= 1",
             )
 

@@ -58,7 +58,7 @@ class Preprocessing(Result):
                 raise UsageError(f"cannot standardize with {shown(repr(value))}", expected="a finite number")
         if self.standardize == "featurewise" and (self.mean is None or self.std is None):
             raise UsageError(
-                "featurewise standardization needs the mean and standard deviation of the training images",
+                "--standardize featurewise needs the mean and standard deviation of the training images",
                 remedy="Run 'cxr preprocess … --standardize featurewise --fit-stats' and pass its preprocess.json with "
                 "--preprocess-manifest.",
             )

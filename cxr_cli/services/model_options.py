@@ -81,7 +81,7 @@ class ModelOptions(Result):
         first_trainable_block(self.freeze)
         choose_loss(self)
         if self.keep_head and self.weights == "none":
-            raise UsageError("random weights have no head to keep", remedy="Drop --keep-head, or give --weights FILE.")
+            raise UsageError("--keep-head is of no use with --weights none", remedy="Drop it, or give --weights FILE.")
 
 
 @dataclass(frozen=True)
@@ -141,15 +141,15 @@ def choose_loss(options: ModelOptions) -> LossChoice:
     weights = options.class_weights
     name = options.loss or ("categorical-crossentropy" if weights is None else "weighted-bce")
     if name not in LOSSES:
-        raise UsageError(f"loss {name!r} is not known", expected=f"one of {', '.join(LOSSES)}")
+        raise UsageError(f"--loss {name}", expected=f"one of {', '.join(LOSSES)}")
     if name == "weighted-bce" and weights is None:
         raise UsageError(
-            "loss weighted-bce needs class weights",
+            "--loss weighted-bce needs class weights",
             remedy="Run 'cxr weights LABELS --save weights.json' and pass --class-weights weights.json.",
         )
     if name != "weighted-bce" and weights is not None:
         raise UsageError(
-            f"class weights have no effect with loss {name}", remedy="Use --loss weighted-bce, or drop --class-weights."
+            f"--class-weights is of no use with --loss {name}", remedy="Drop one of them, or use --loss weighted-bce."
         )
     return LossChoice(name, None if weights is None else weights.in_order(options.pathologies))
 
@@ -169,15 +169,15 @@ def check_image_size(image_size: tuple[int, int]) -> None:
     """Raise UsageError if a side of an image is too small for DenseNet121."""
     if min(image_size) < SMALLEST_IMAGE:
         raise UsageError(
-            f"image size {image_size[0]}x{image_size[1]} is too small for DenseNet121",
-            expected=f"at least {SMALLEST_IMAGE} pixels each way",
+            f"--image-size {image_size[0]}x{image_size[1]}",
+            expected=f"at least {SMALLEST_IMAGE} pixels each way, for DenseNet121",
         )
 
 
 def check_learning_rate(learning_rate: float) -> None:
     """Raise UsageError unless a learning rate is a finite number above 0."""
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise UsageError(f"learning rate is {learning_rate}", expected="a finite number above 0")
+        raise UsageError(f"--learning-rate {learning_rate}", expected="a finite number above 0")
 
 
 def first_trainable_block(scheme: str) -> int:
@@ -202,7 +202,5 @@ def first_trainable_block(scheme: str) -> int:
         return 0 if scheme == "none" else N_DENSE_BLOCKS + 3
     match = re.fullmatch(r"all-but-last-([1-9])-blocks?", scheme)
     if match is None or int(match[1]) > N_DENSE_BLOCKS:
-        raise UsageError(
-            f"cannot freeze {scheme!r}", expected="base, none, or all-but-last-N-blocks with N from 1 to 4"
-        )
+        raise UsageError(f"--freeze {scheme}", expected="base, none, or all-but-last-N-blocks with N from 1 to 4")
     return N_DENSE_BLOCKS + 2 - int(match[1])

@@ -85,7 +85,8 @@ def check(options: Options) -> None:
     recipe = options.recipe
     featurewise = recipe.standardize is Standardization.FEATUREWISE
     if min(recipe.image_size) < 1:
-        raise UsageError("the image size is not positive", remedy="Give --image-size 320, for example.")
+        height, width = recipe.image_size
+        raise UsageError(f"--image-size {height}x{width}", expected="at least 1 pixel each way")
     if options.fit_statistics and recipe.statistics is not None:
         raise UsageError(
             "--fit-stats and --stats exclude each other",
@@ -93,28 +94,28 @@ def check(options: Options) -> None:
         )
     if not featurewise and (options.fit_statistics or recipe.statistics is not None):
         raise UsageError(
-            f"{recipe.standardize} standardization uses no statistics of a table",
+            f"--standardize {recipe.standardize} uses no statistics of a table",
             remedy="Add --standardize featurewise, or leave out --fit-stats and --stats.",
         )
     if featurewise and not options.fit_statistics and recipe.statistics is None:
         raise UsageError(
-            "featurewise standardization needs the statistics of the training table",
+            "--standardize featurewise needs the statistics of the training table",
             remedy="Fit them on the training table with --fit-stats, or give the file with --stats.",
         )
     if options.fit_sample is not None and not options.fit_statistics:
         raise UsageError("--fit-sample is of no use without --fit-stats")
     if recipe.format is StoreFormat.PNG and recipe.dtype is not PixelType.UINT8:
-        raise UsageError("PNGs hold grey levels, not standardized values", remedy="Add --dtype uint8.")
+        raise UsageError("--format png: PNGs hold grey levels, not standardized values", remedy="Add --dtype uint8.")
     if options.engine is Engine.KERAS:
         _check_keras(recipe)
 
 
 def _check_keras(recipe: Recipe) -> None:
     if recipe.dtype is not PixelType.FLOAT32 or recipe.format is not StoreFormat.NPY:
-        raise UsageError("the Keras engine gives standardized float32 values", remedy="Leave out --dtype and --format.")
+        raise UsageError("--engine keras gives standardized float32 values", remedy="Leave out --dtype and --format.")
     if recipe.interpolation is Interpolation.AREA:
         raise UsageError(
-            "Keras has no area interpolation", remedy="Add --interpolation nearest (its default), or bilinear."
+            "--engine keras has no area interpolation", remedy="Add --interpolation nearest (its default), or bilinear."
         )
 
 
@@ -134,9 +135,10 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
         The file is no manifest, holds no statistics, or was made by another recipe.
     """
     path = path / MANIFEST if path.is_dir() else path
-    remedy = "Give the preprocess.json that 'cxr preprocess TRAIN --standardize featurewise --fit-stats' wrote."
+    made = "cxr preprocess TRAIN --standardize featurewise --fit-stats"
+    remedy = f"Give the preprocess.json that '{made}' wrote, or its folder."
     try:
-        document = read_json(path)
+        document = read_json(path, remedy=remedy)
         found = document["recipe"]["statistics"]
         statistics = Statistics(**found)
         fitted_on = InputFile(**document["statistics_fitted_on"])

@@ -68,7 +68,7 @@ def rows_to_remove(
         `order` names a split twice or one that does not exist.
     """
     if len(set(order)) != len(order) or not set(order) <= set(splits):
-        raise UsageError(f"removal from {', '.join(order)}", expected=f"some of {', '.join(splits)}, each once")
+        raise UsageError(f"--remove-from {','.join(order)}", expected=f"some of {', '.join(splits)}, each once")
     gone = {name: np.zeros(splits[name].n_images, dtype=bool) for name in order}
     for pair in report.pairs:
         loser = next((name for name in order if name in (pair.first, pair.second)), None)

@@ -113,7 +113,7 @@ def mean_and_std(scheme: Standardization, sums: PixelSums, statistics: Statistic
     if scheme is Standardization.FEATUREWISE:
         if statistics is None:
             raise UsageError(
-                "featurewise standardization needs the statistics of the training table",
+                "--standardize featurewise needs the statistics of the training table",
                 remedy="Fit them on the training table with --fit-stats, or give the file with --stats.",
             )
         return statistics.mean, statistics.std

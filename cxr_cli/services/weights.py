@@ -218,7 +218,7 @@ def compute_weights(
     if not table.pathologies:
         raise LabelTableError(f"{table.path}: has no pathologies", remedy="Give a table with labels.")
     if not epsilon >= 0:
-        raise UsageError(f"epsilon is {epsilon:g}", expected="a number that is not negative")
+        raise UsageError(f"--epsilon {epsilon:g}", expected="a number that is not negative")
     n_positive, n_negative = (table.labels == 1).sum(axis=0), (table.labels == 0).sum(axis=0)
     positive, negative = scheme_weights(n_positive, n_negative, scheme, beta=beta, max_ratio=max_ratio)
     regular = _predictor_parts(table, n_positive, n_negative, predictions, epsilon, reduction)
@@ -295,13 +295,13 @@ def scheme_weights(
     (array([0.25]), array([0.75]))
     """
     if scheme not in SCHEMES:
-        raise UsageError(f"scheme {scheme!r} is not known", expected=f"one of {', '.join(SCHEMES)}")
+        raise UsageError(f"--scheme {scheme}", expected=f"one of {', '.join(SCHEMES)}")
     if beta is not None and scheme != "effective-number":
-        raise UsageError(f"beta does not belong to scheme {scheme}", remedy="Leave it out, or use effective-number.")
+        raise UsageError(f"--beta is of no use with --scheme {scheme}", remedy="Leave it out, or use effective-number.")
     if beta is not None and not 0 <= beta < 1:
-        raise UsageError(f"beta is {beta:g}", expected="a number from 0 to below 1")
+        raise UsageError(f"--beta {beta:g}", expected="a number from 0 to below 1")
     if max_ratio is not None and not 1 <= max_ratio < np.inf:
-        raise UsageError(f"max ratio is {max_ratio:g}", expected="a number that is at least 1")
+        raise UsageError(f"--max-ratio {max_ratio:g}", expected="a number that is at least 1")
     positives, negatives = np.asarray(n_positive, np.float64), np.asarray(n_negative, np.float64)
     both = (positives > 0) & (negatives > 0)
     # Where there is nothing to balance any counts will do: what comes of them is thrown away.

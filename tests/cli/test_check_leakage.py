@@ -190,11 +190,19 @@ def test_the_number_of_workers_changes_nothing(cxr, sample, sample_data):
         (["train.csv", "valid.csv", "--remove-from", "valid,valid"], "named twice"),
         (["train.csv", "valid.csv", "--images", "nowhere"], "nowhere: no such image folder"),
         (["train.csv", "valid.csv", *["--images", "."] * 3], "--images given 3 times"),
-        (["train.csv", "valid.csv", "--near-distance", "70"], "expected 0 <= near"),
-        (["train.csv", "valid.csv", "--look-correlation", "0.9"], "expected 0 < look correlation"),
+        (
+            ["train.csv", "valid.csv", "--near-distance", "70"],
+            "--near-distance 70, --look-distance 60; expected",
+        ),
+        (
+            ["train.csv", "valid.csv", "--look-correlation", "0.9"],
+            "--look-correlation 0.9; expected 0 < look",
+        ),
         (["train.csv", "valid.csv", "--schema", "other"], "no such schema"),
         (["train.csv", "valid.csv", "--images", ".", "--cache", "train.csv"], "no cache of fingerprints"),
-        (["train.csv", "valid.csv", "--images", ".", "--cache", "train.csv"], "no cache of fingerprints"),
+        (["train.csv", "valid.csv", "--cache", "cache.npz"], "--cache is of no use without --images"),
+        (["train.csv", "valid.csv", "--cluster", "tcp://127.0.0.1:1"], "--cluster is of no use without --images"),
+        (["train.csv", "valid.csv", "--remove", "patients"], "--remove is of no use without --remove-from"),
         (["train.csv", "valid.csv", "--remove-from", "valid", "--output", "."], "is an input"),
     ],
 )
@@ -207,6 +215,11 @@ def test_what_cannot_be_done_exits_2_with_one_reason(cxr, tmp_path, arguments, m
     assert message in done.stderr and "Traceback" not in done.stderr
     assert done.stdout == ""
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_may_stand_in_an_alias_does_no_harm_without_images(cxr, sample):
+    options = ["--workers", 2, "--near-distance", 30, "--look-correlation", 0.7, "--json", "--no-plots"]
+    assert cxr("check-leakage", *sample, *options).stdout == cxr("check-leakage", *sample, *options[-2:]).stdout
 
 
 def test_the_plots_option_saves_nothing_else(cxr, sample, tmp_path):

@@ -194,6 +194,13 @@ def test_images_that_should_be_checked_and_are_nowhere(cxr, train, tmp_path):
     assert done.exit_code == 2 and "Name it with --images" in done.stderr and done.stdout == ""
 
 
+def test_a_cluster_with_nothing_to_do(cxr, train):
+    done = cxr("explore", train, "--no-plots", "--cluster", "tcp://127.0.0.1:1")
+    assert done.exit_code == 2 and done.stdout == ""
+    assert done.stderr == "error: --cluster is of no use without --check-images\n"
+    assert cxr("explore", train, "--no-plots", "--workers", 1).exit_code == 0
+
+
 def test_mac_side_files_are_never_opened(cxr, copied):
     table, images = copied
     (images[0].parent / f"._{images[0].name}").write_bytes(b"Mac OS X")

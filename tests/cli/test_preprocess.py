@@ -103,13 +103,18 @@ def test_pngs_are_grey_levels_without_being_asked(cxr, labels, tmp_path):
     ("arguments", "word"),
     [
         (["--image-size", "big"], "HEIGHTxWIDTH"),
-        (["--image-size", "0"], "not positive"),
+        (["--image-size", "0"], "--image-size 0x0; expected at least 1 pixel"),
         (["--standardize", "featurewise"], "--fit-stats"),
         (["--format", "png", "--dtype", "float32"], "--dtype uint8"),
         (["--engine", "keras"], "--interpolation nearest"),
         (["--images", "nowhere"], "no such image folder"),
         (["--strict"], "no such file in the image folder"),
-        (["--stats", "nowhere.json", "--standardize", "featurewise"], "no such file"),
+        (["--stats", "nowhere.json", "--standardize", "featurewise"], "no such file\nGive the preprocess.json that"),
+        (
+            ["--stats", ".", "--standardize", "featurewise"],
+            "preprocess.json: no such file\nGive the preprocess.json that",
+        ),
+        (["--augment", "--no-plots"], "--augment is of no use with --no-plots"),
         (["--workers", "2", "--cluster", "tcp://127.0.0.1:1"], "exclude each other"),
     ],
 )

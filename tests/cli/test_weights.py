@@ -133,14 +133,14 @@ def test_uncertain_labels_are_said(cxr, tmp_path):
     ("arguments", "message"),
     [
         (["missing.csv"], "missing.csv: no such file"),
-        (["good.csv", "--save", "weights.txt"], "--save weights.txt: no known kind of file"),
+        (["good.csv", "--save", "weights.txt"], "--save weights.txt; expected a file ending in .json or .csv"),
         (["good.csv", "--save", "good.csv"], "good.csv: is an input"),
         (["good.csv", "--predictions", "bad.csv"], "bad.csv: line 3: column Mass: probability 1.5"),
         (["good.csv", "--predictions", "none.csv"], "none.csv: no such file"),
         (["good.csv", "--format", "keras", "--json"], "--format and --json"),
-        (["good.csv", "--beta", "0.9"], "beta does not belong to scheme frequency"),
-        (["good.csv", "--max-ratio", "0.5"], "max ratio is 0.5"),
-        (["good.csv", "--epsilon", "-1"], "epsilon is -1"),
+        (["good.csv", "--beta", "0.9"], "--beta is of no use with --scheme frequency"),
+        (["good.csv", "--max-ratio", "0.5"], "--max-ratio 0.5; expected"),
+        (["good.csv", "--epsilon", "-1"], "--epsilon -1; expected"),
         (["good.csv", "--scheme", "nope"], "nope"),
     ],
 )

@@ -58,7 +58,7 @@ def test_no_match_lists_what_is_there(folder):
     with pytest.raises(InputError, match=r"no train.csv and no train-\*.csv; tables in .: valid.csv"):
         find_split("train")
     (folder / "folder").mkdir()
-    with pytest.raises(InputError, match="folder: is a directory; no folder.csv"):
+    with pytest.raises(InputError, match="folder: is a folder; no folder.csv"):
         find_split("folder")
     with pytest.raises(InputError, match="tables in nowhere: none"):
         find_split("nowhere/train")

@@ -102,10 +102,10 @@ def test_bad_content_is_one_clear_error(tmp_path, content, says):
     assert caught.value.remedy
 
 
-def test_missing_file_and_directory(tmp_path):
+def test_missing_file_and_folder(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_table(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="is a directory"):
+    with pytest.raises(InputError, match="is a folder"):
         read_table(tmp_path)
 
 

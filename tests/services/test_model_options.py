@@ -24,13 +24,16 @@ def test_default_loss_follows_class_weights():
         ({"pathologies": ()}, "no pathologies"),
         ({"pathologies": ("Mass", " ")}, "without a name"),
         ({"pathologies": ("Mass", "Hernia", "Mass")}, "Mass is given twice"),
-        ({"image_size": (320, 31)}, "320x31 is too small"),
-        ({"learning_rate": 0}, "learning rate is 0"),
-        ({"freeze": "head"}, "cannot freeze 'head'"),
-        ({"loss": "mse"}, "loss 'mse' is not known"),
-        ({"loss": "weighted-bce"}, "needs class weights"),
-        ({"loss": "binary-crossentropy", "class_weights": WEIGHTS}, "no effect with loss binary-crossentropy"),
-        ({"keep_head": True}, "random weights have no head"),
+        ({"image_size": (320, 31)}, "--image-size 320x31; expected at least 32 pixels"),
+        ({"learning_rate": 0}, "--learning-rate 0; expected"),
+        ({"freeze": "head"}, "--freeze head; expected"),
+        ({"loss": "mse"}, "--loss mse; expected one of"),
+        ({"loss": "weighted-bce"}, "--loss weighted-bce needs class weights"),
+        (
+            {"loss": "binary-crossentropy", "class_weights": WEIGHTS},
+            "--class-weights is of no use with --loss binary",
+        ),
+        ({"keep_head": True}, "--keep-head is of no use with --weights none"),
     ],
 )
 def test_mistakes_are_found_before_keras_is_loaded(options, text):

@@ -455,7 +455,7 @@ STATISTICS = {"statistics": object()}
         (replace(SMALL, **STATISTICS), {}, "uses no statistics"),
         (SMALL, {"fit_sample": 3}, "--fit-sample"),
         (replace(SMALL, format=StoreFormat.PNG), {}, "grey levels"),
-        (replace(SMALL, image_size=(0, 5)), {}, "not positive"),
+        (replace(SMALL, image_size=(0, 5)), {}, "--image-size 0x5; expected at least 1 pixel"),
         (SMALL, {"engine": Engine.KERAS}, "no area interpolation"),
         (UINT8, {"engine": Engine.KERAS}, "float32"),
     ],
