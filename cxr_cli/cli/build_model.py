@@ -21,6 +21,7 @@ from cxr_cli.cli.options import (
     Standardize,
     Uncertain,
     UncertainOption,
+    image_size_option,
     output_folder,
 )
 from cxr_cli.cli.options import (
@@ -100,12 +101,7 @@ def build_model(
         ),
     ] = "base",
     image_size: Annotated[
-        str | None,
-        typer.Option(
-            "--image-size",
-            metavar="SIZE",
-            help="Size of the input in pixels: 320, or HEIGHTxWIDTH, at least 32. Default: 320.",
-        ),
+        str | None, image_size_option("input", ", at least 32. Default: that of --preprocess-manifest, else 320")
     ] = None,
     learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="R", help="Step size of Adam.")] = 1e-3,
     standardize: Annotated[
@@ -120,7 +116,8 @@ def build_model(
         typer.Option(
             "--preprocess-manifest",
             metavar="FILE",
-            help="preprocess.json of 'cxr preprocess': takes image size, standardization and pathologies from there.",
+            help="preprocess.json of 'cxr preprocess', or its folder: takes image size, standardization and "
+            "pathologies from there.",
         ),
     ] = None,
     mixed_precision: Annotated[
@@ -129,7 +126,9 @@ def build_model(
     summary: Annotated[Summary, typer.Option("--summary", help="How much of the network to print.")] = Summary.BLOCKS,
     save: Annotated[
         Path | None,
-        typer.Option("--save", metavar="FILE", help="Save the model as FILE.keras and its description beside it."),
+        typer.Option(
+            "--save", metavar="FILE", help="Save the model, in a file ending in .keras, and its description beside it."
+        ),
     ] = None,
     seed: SeedOption = 0,
     schema: SchemaOption = None,

@@ -72,7 +72,8 @@ def check_leakage(
         typer.Option(
             "--images",
             metavar="DIR",
-            help="Compare the images too: one folder for all, or the option once per split.",
+            help="Compare the images too, which is not done without it: one folder for all, or the option once per "
+            "split.",
         ),
     ] = None,
     remove_from: Annotated[
@@ -95,7 +96,9 @@ def check_leakage(
     near_distance: Annotated[
         int,
         typer.Option(
-            "--near-distance", metavar="BITS", help="Near duplicate: at most so many of 256 bits of the hashes differ."
+            "--near-distance",
+            metavar="BITS",
+            help="Near duplicate: at most so many of the hashes' 256 bits differ; 126 or fewer.",
         ),
     ] = 40,
     near_correlation: Annotated[
@@ -106,7 +109,11 @@ def check_leakage(
     ] = 0.85,
     look_distance: Annotated[
         int,
-        typer.Option("--look-distance", metavar="BITS", help="To be looked at: at most so many of 256 bits differ."),
+        typer.Option(
+            "--look-distance",
+            metavar="BITS",
+            help="To be looked at: at most so many of the hashes' 256 bits differ; 126 or fewer.",
+        ),
     ] = 60,
     look_correlation: Annotated[
         float,

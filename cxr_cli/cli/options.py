@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from cxr_cli.data.schemas import SCHEMAS
 from cxr_cli.errors import OutputError, UsageError
 
 
@@ -29,12 +31,17 @@ class Standardize(StrEnum):
     NONE = "none"
 
 
+def _any_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
 # Path options are checked where the file is read, so that the library gives the same error as the command line.
 LabelsArgument = Annotated[
     Path,
     typer.Argument(
         metavar="LABELS",
-        help="Label table: course form, NIH Data_Entry_2017, Kaggle sample_labels or CheXpert; .csv, .csv.gz or .zip.",
+        help=f"Label table: {_any_of(schema.title.partition(' (')[0] for schema in SCHEMAS)}; .csv, .csv.gz or .zip.",
     ),
 ]
 ImagesOption = Annotated[
@@ -51,7 +58,7 @@ OutputOption = Annotated[
     typer.Option("--output", metavar="DIR", help="Where files are written. Default: cxr-output/COMMAND/."),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="Seed of everything random: the same seed, the same result.")
+    int, typer.Option("--seed", min=0, metavar="N", help="Seed of everything random: the same seed, the same result.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 NoPlotsOption = Annotated[bool, typer.Option("--no-plots", help="Save no plots.")]
@@ -60,7 +67,7 @@ SchemaOption = Annotated[
     typer.Option(
         "--schema",
         metavar="NAME",
-        help="Read the table as course, nih, nih-sample or chexpert instead of recognising it.",
+        help=f"Read the table as {_any_of(schema.name for schema in SCHEMAS)} instead of recognising it.",
     ),
 ]
 UncertainOption = Annotated[
@@ -104,6 +111,11 @@ def refuse_useless(why: str, **options: object) -> None:
     for name, value in options.items():
         if value is not None and value is not False:
             raise UsageError(f"--{name.replace('_', '-')} is of no use {why}")
+
+
+def image_size_option(what: str, more: str = "") -> Any:
+    """Return the declaration of ``--image-size``: the size of what, and what else there is to say."""
+    return typer.Option("--image-size", metavar="N|HxW", help=f"Height and width of the {what} in pixels{more}.")
 
 
 def image_size(text: str) -> tuple[int, int]:

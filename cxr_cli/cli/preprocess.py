@@ -27,6 +27,7 @@ from cxr_cli.cli.options import (
     Uncertain,
     UncertainOption,
     WorkersOption,
+    image_size_option,
     output_folder,
     refuse_useless,
 )
@@ -75,9 +76,7 @@ class Engine(StrEnum):
 def preprocess(
     labels: LabelsArgument,
     images: ImagesOption = None,
-    image_size: Annotated[
-        str, typer.Option("--image-size", metavar="N|HxW", help="Height and width of the result in pixels.")
-    ] = "320",
+    image_size: Annotated[str, image_size_option("result")] = "320",
     standardize: Annotated[
         Standardize,
         typer.Option(
@@ -107,7 +106,8 @@ def preprocess(
     stats: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Use the statistics in the preprocess.json (or its folder) of the training table."
+            metavar="FILE",
+            help="preprocess.json of the training table, or its folder: takes the statistics from there.",
         ),
     ] = None,
     engine: Annotated[
