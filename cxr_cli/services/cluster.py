@@ -99,7 +99,9 @@ def _check_workers(client: object, address: str) -> None:
 
 
 def _no_workers(address: str) -> CxrError:
-    return CxrError(f"--cluster {address}: the scheduler has no workers", remedy=f"Start some with 'dask worker {address}'.")
+    return CxrError(
+        f"--cluster {address}: the scheduler has no workers", remedy=f"Start some with 'dask worker {address}'."
+    )
 
 
 def worker_version() -> str:
