@@ -244,8 +244,23 @@ def cell(value: object) -> Text:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Format a share between 0 and 1 as a percentage."""
+    """Format a share between 0 and 1 as a percentage: one digit; two for prevalences and shares of a loss.
+
+    These can be so small that one digit would not tell them apart.
+    """
     return "–" if share is None or share != share else f"{100 * share:.{digits}f} %"
+
+
+def counted(n: int, noun: str) -> str:
+    """Say how many there are: "1 patient", "2 patients"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def size(n_bytes: int) -> str:
+    """Format a number of bytes in the unit that suits it."""
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:,.2f} GB"
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.1f} kB"
 
 
 def _say(mark: str, style: str, text: str) -> None:

@@ -110,7 +110,8 @@ def _say(result: ExploreResult, check_images: bool) -> None:
         console.note("no image folder beside the table, so no image was looked at; name one with --images")
         return
     if survey.n_missing:
-        console.note(f"{survey.n_missing:,} of {survey.n_named:,} images named in the table are not in {survey.folder}")
+        say = console.note if survey.n_found else console.warn
+        say(f"{survey.n_missing:,} of {survey.n_named:,} images named in the table are not in {survey.folder}")
     if survey.check.n_broken:
         console.warn(f"{survey.check.n_broken:,} of the images opened are broken")
     if not check_images and survey.n_found > survey.check.n_opened + survey.check.n_broken:
@@ -193,7 +194,7 @@ def _pathologies(result: ExploreResult) -> RenderableType:
         row += [f"{item.negatives_per_positive:,.1f}" if item.n_positive else None]
         row += [item.n_unknown] if with_unknown else []
         rows.append(row)
-    columns = ["pathology", "images", "prevalence", *(["patients"] if with_patients else [])]
+    columns = ["pathology", "positives", "prevalence", *(["patients"] if with_patients else [])]
     columns += ["negatives per positive", *(["not known"] if with_unknown else [])]
     nothing = result.labels.n_without_finding
     share = console.percent(nothing / result.table.n_rows)
@@ -248,8 +249,8 @@ def _groups(result: ExploreResult) -> Iterator[RenderableType]:
                 (
                     item.pathology,
                     f"{item.attribute} {item.group}",
-                    console.percent(item.prevalence),
-                    console.percent(item.prevalence_elsewhere),
+                    console.percent(item.prevalence, 2),
+                    console.percent(item.prevalence_elsewhere, 2),
                     f"{item.ratio:.1f} ×",
                 )
                 for item in result.differences
@@ -268,7 +269,7 @@ def _prevalences(result: ExploreResult, parts: Mapping[str, Breakdown]) -> Rende
         [
             ("(images)", *(group.n_images for group in groups)),
             *(
-                (item.pathology, *(console.percent(group.prevalence[item.pathology]) for group in groups))
+                (item.pathology, *(console.percent(group.prevalence[item.pathology], 2) for group in groups))
                 for item in sorted(result.pathologies, key=lambda item: -item.n_positive)
             ),
         ],

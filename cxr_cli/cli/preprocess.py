@@ -211,7 +211,7 @@ def _run(
 
         def start(what: Start) -> None:
             _announce(what)
-            bars.append(stack.enter_context(console.progress_bar("preprocessing")))
+            bars.append(stack.enter_context(console.progress_bar("Preprocessing images")))
 
         return run(
             table,
@@ -233,12 +233,11 @@ def _announce(start: Start) -> None:
         console.note(
             f"replaces the store of {old.table.path} in {start.target.parent} ({old.n_done:,} images, {made}){stays}"
         )
-    size = f"{start.n_bytes / 1e9:,.2f} GB" if start.n_bytes >= 1e9 else f"{start.n_bytes / 1e6:,.1f} MB"
     missing = f", {start.n_missing:,} are missing" if start.n_missing else ""
     again = f", continuing after {start.n_done_before:,}" if start.n_done_before else ""
     console.note(
-        f"{start.n_images - start.n_missing:,} of {start.n_images:,} images{missing}; up to {size} go to "
-        f"{start.target}{again}"
+        f"{start.n_images - start.n_missing:,} of {start.n_images:,} images{missing}; up to "
+        f"{console.size(start.n_bytes)} go to {start.target}{again}"
     )
 
 
@@ -267,7 +266,7 @@ def _tables(result: PreprocessResult) -> Iterator[RenderableType]:
     recipe = result.recipe
     size = " × ".join(f"{side:,}" for side in result.shape)
     yield Text(
-        f"{result.store}: {size}, {result.dtype}, {result.n_bytes / 1e6:,.1f} MB; {recipe.standardize.value}, "
+        f"{result.store}: {size}, {result.dtype}, {console.size(result.n_bytes)}; {recipe.standardize.value}, "
         f"{recipe.interpolation.value}" + (" (Keras engine)" if result.engine.value == "keras" else "")
     )
     if recipe.statistics is not None:

@@ -139,8 +139,8 @@ def _sizes(result: SplitResult) -> RenderableType:
             (
                 summary.name + (" (official)" if summary.official else ""),
                 summary.n_images,
-                console.percent(summary.share, 2),
-                console.percent(summary.target_share, 2),
+                console.percent(summary.share),
+                console.percent(summary.target_share),
                 summary.n_patients,
                 None if summary.images_per_patient is None else f"{summary.images_per_patient:.2f}",
             )
@@ -152,7 +152,7 @@ def _sizes(result: SplitResult) -> RenderableType:
 def _positives(result: SplitResult) -> RenderableType:
     splits, judged = result.splits, _judged(result)
     wide = len(splits) > _MAX_COLUMNS
-    columns = ["pathology", "all", *(["fewest", "most"] if wide else [summary.name for summary in splits])]
+    columns = ["pathology", "positives", *(["fewest", "most"] if wide else [summary.name for summary in splits])]
     columns += ["off by", *(["± at worst"] if wide else [f"± {item.name}" for item in judged])]
     rows = []
     for place, (pathology, total) in enumerate(zip(result.pathologies, result.n_positive, strict=True)):
@@ -243,7 +243,8 @@ def _verdict(leakage: LeakageCheck) -> str:
 def _warn_of_rare(result: SplitResult) -> None:
     without: dict[tuple[str, ...], list[str]] = {}
     for rare in result.too_rare:
-        held = f"{rare.n_positive:,} in {rare.n_units:,} {result.unit}s" if rare.n_positive else "none at all"
+        units = console.counted(rare.n_units, result.unit)
+        held = f"{rare.n_positive:,} in {units}" if rare.n_positive else "none at all"
         without.setdefault(rare.splits_without, []).append(f"{rare.pathology} ({held})")
     for splits, pathologies in without.items():
         console.warn(f"no positives in {', '.join(splits)} of {', '.join(pathologies)}")

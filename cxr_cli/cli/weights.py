@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,7 +138,8 @@ def weights(
     if save is not None:
         _save(saved, save, result, inputs, written)
     if code is None:
-        console.show("weights", result, _tables, as_json=as_json, inputs=inputs, outputs=written)
+        render = partial(_tables, labels=labels)
+        console.show("weights", result, render, as_json=as_json, inputs=inputs, outputs=written)
     else:
         typer.echo(_code(code, result, table, save), nl=False)
         for path in written:
@@ -185,14 +187,14 @@ def _code(code: Format, result: WeightsResult, table: LabelTable, save: Path | N
     return keras_code(result, title, save) if code is Format.KERAS else torch_code(result, title)
 
 
-def _tables(result: WeightsResult) -> Iterator[RenderableType]:
-    yield _weights_table(result)
+def _tables(result: WeightsResult, labels: Path) -> Iterator[RenderableType]:
+    yield _weights_table(result, labels)
     yield _balance_table(result)
     yield _predictor_table(result)
     yield from _parts_tables(result)
 
 
-def _weights_table(result: WeightsResult) -> RenderableType:
+def _weights_table(result: WeightsResult, labels: Path) -> RenderableType:
     unknown = bool(result.n_unknown)
     columns = ["pathology", "positives", "negatives", *(["not known"] if unknown else []), "prevalence"]
     columns += ["positive weight", "negative weight", "ratio"]
@@ -208,7 +210,7 @@ def _weights_table(result: WeightsResult) -> RenderableType:
         options.append(f"beta {result.beta:g}")
     if result.max_ratio is not None:
         options.append(f"ratio at most {result.max_ratio:g}")
-    title = f"Class weights of {result.n_images:,} images, {', '.join(options)}"
+    title = f"{labels}: class weights of {result.n_images:,} images, {', '.join(options)}"
     return console.table(title, columns, [cells(row) for row in result.pathologies])
 
 
@@ -274,17 +276,24 @@ def _notes(result: WeightsResult) -> None:
         uncertain = f" ({result.n_uncertain:,} of them uncertain)" if ignored else ""
         labels = result.n_known + result.n_unknown
         console.note(f"{result.n_unknown:,} of {labels:,} labels are not known{uncertain} and left out")
-    for row in result.pathologies:
-        if not row.weighted:
-            console.warn(
-                f"{row.pathology} has no {_lacking(row)}: left unweighted (weights 1), which gives it "
-                f"{console.percent(row.weighted_loss_share)} of the weighted loss; leave it out of training"
-            )
+    _warn_of_unweighted(result)
     _note_shares(result)
-    console.warn(
+    console.note(
         "these weights belong in the loss (--format keras or torch shows how): Keras' fit(class_weight=...) "
         "silently takes the argmax of labels with many pathologies"
     )
+
+
+def _warn_of_unweighted(result: WeightsResult) -> None:
+    unweighted: dict[str, list[str]] = {}
+    for row in result.pathologies:
+        if not row.weighted:
+            share = console.percent(row.weighted_loss_share, 2)
+            unweighted.setdefault(_lacking(row), []).append(f"{row.pathology} ({share} of the weighted loss)")
+    for what, pathologies in unweighted.items():
+        console.warn(
+            f"no {what} of {', '.join(pathologies)}: left unweighted (weights 1); better left out of training, too"
+        )
 
 
 def _lacking(row: PathologyWeights) -> str:

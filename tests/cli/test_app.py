@@ -91,6 +91,11 @@ def test_table_cells_keep_brackets_and_width(capsys):
     assert "1,234,567" in text
 
 
+def test_sizes_have_the_unit_that_suits_them():
+    found = [console.size(n) for n in (0, 73_728, 99_999, 100_000, 999_900_000, 1_000_000_000)]
+    assert found == ["0.0 kB", "73.7 kB", "100.0 kB", "0.1 MB", "999.9 MB", "1.00 GB"]
+
+
 def test_what_a_file_holds_does_not_steer_the_terminal(capsys):
     console.stdout().print(console.table(None, ["name"], [["a\x1b[2Jb\u202ec\x07"]]))
     console.warn("x\x1b[31my")

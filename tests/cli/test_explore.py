@@ -85,7 +85,7 @@ def test_missing_images_are_reported_and_no_error(cxr, tmp_path, sample_data, tr
     (tmp_path / "empty").mkdir()
     done = cxr("explore", train, "--images", "empty", "--check-images", "--no-plots")
     assert done.exit_code == 0
-    assert "200 of 200 images named in the table are not in empty" in done.stderr
+    assert "warning: 200 of 200 images named in the table are not in empty" in done.stderr
 
 
 def test_broken_images_are_bad_news(cxr, copied):

@@ -27,11 +27,11 @@ def labels(tmp_path, sample_data):
 def test_tables_on_stdout_talk_on_stderr(cxr, labels, tmp_path):
     done = cxr("preprocess", labels, "--image-size", "32x48", "--augment")
     assert done.exit_code == 1
-    assert "10 × 32 × 48, float32" in done.stdout
+    assert "10 × 32 × 48, float32, 61.6 kB" in done.stdout
     assert "Before and after" in done.stdout and "all 10" in done.stdout
     assert "2 images failed, 1 of them are missing" in done.stdout
     assert "not an image" in done.stdout
-    assert "note: 11 of 12 images, 1 are missing; up to 0.1 MB go to cxr-output/preprocess/images.npy" in done.stderr
+    assert "note: 11 of 12 images, 1 are missing; up to 67.6 kB go to cxr-output/preprocess/images.npy" in done.stderr
     assert "warning: 2 of 12 images are not in the store: cxr-output/preprocess/failures.csv" in done.stderr
     folder = tmp_path / "cxr-output" / "preprocess"
     for name in ("images.npy", "index.csv", "failures.csv", "preprocess.json"):

@@ -88,6 +88,12 @@ def test_shares_that_a_minimum_bends_are_said(cxr, labels):
     assert "instead of" not in cxr("split", labels).stderr
 
 
+def test_a_pathology_of_one_patient(cxr, tmp_path):
+    rows = "".join(f"{n}.png,{n % 2},{int(n == 0)},{n}\n" for n in range(30))
+    (tmp_path / "labels.csv").write_text("Image,Mass,Hernia,PatientId\n" + rows)
+    assert "of Hernia (1 in 1 patient)\n" in cxr("split", "labels.csv", "--no-plots").stderr
+
+
 def test_official_lists(cxr, labels, tmp_path):
     names = [line.split(",")[0] for line in labels.read_text().splitlines()[1:]]
     (tmp_path / "tv.txt").write_text("\n".join(names[60:]))

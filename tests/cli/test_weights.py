@@ -34,10 +34,11 @@ def test_json_is_what_the_service_returns(cxr, train):
 def test_tables_on_stdout_and_the_rest_on_stderr(cxr, train, tmp_path):
     done = cxr("weights", train)
     assert done.exit_code == 0
-    for text in ("Class weights of 200 images, scheme frequency", "Pleural_Thickening", "always the prevalence"):
+    assert done.stdout.startswith(f"{train}: class weights of 200 images, scheme frequency\n")
+    for text in ("Pleural_Thickening", "always the prevalence"):
         assert text in done.stdout
     assert "q n / (q n + (1 - q) w)" in done.stdout
-    for text in ("Infiltration takes", "fit(class_weight=...) silently takes the argmax"):
+    for text in ("Infiltration takes", "note: these weights belong", "fit(class_weight=...) silently takes the argmax"):
         assert text in done.stderr and text not in done.stdout
     for name in PLOTS:
         assert f"saved {name}" in done.stderr
@@ -107,12 +108,14 @@ def test_code_to_paste(cxr, train):
 
 
 def test_unknown_and_one_sided_pathologies_are_named(cxr, tmp_path):
-    (tmp_path / "t.csv").write_text("Image,Mass,Edema,Hernia\na.png,1,0,1\nb.png,0,0,\n")
+    (tmp_path / "t.csv").write_text("Image,Mass,Edema,Hernia,Fibrosis\na.png,1,0,1,0\nb.png,0,0,,0\n")
     done = cxr("weights", "t.csv", "--no-plots")
     assert done.exit_code == 0
-    assert "note: 1 of 6 labels are not known and left out" in done.stderr
-    assert "warning: Edema has no positives: left unweighted (weights 1), which gives it 40.0 %" in done.stderr
-    assert "warning: Hernia has no negatives" in done.stderr
+    assert "note: 1 of 8 labels are not known and left out" in done.stderr
+    share = "28.57 % of the weighted loss"
+    without = f"warning: no positives of Edema ({share}), Fibrosis ({share}): left unweighted"
+    assert without in done.stderr
+    assert f"warning: no negatives of Hernia ({share})" in done.stderr
     assert "not known" in done.stdout
 
 
