@@ -29,24 +29,25 @@ def tables_left_over(folder: Path, replaced: Collection[str], divided: InputFile
     -------
     tuple of OutputFile
         Files named in the ``split.json`` of the folder that lie in it and still have the bytes they were written with:
-        what a user has put in their place is not ours to judge. None of them if the new division divides one of
-        them, for then it goes on where the earlier one stopped.
+        what a user has put in their place is not ours to judge. Tables of a division that the new one goes on with,
+        for it divides one of them, are not left over.
     """
     earlier = _tables_of(folder / MANIFEST)
-    if divided.sha256 in earlier.values():
-        return ()
-    found = (_unchanged(folder / name, digest) for name, digest in earlier.items() if name not in replaced)
-    return tuple(file for file in found if file is not None)
+    going_on = divided.sha256 in earlier["splits"].values()
+    candidates = earlier["left_over"] if going_on else earlier["splits"] | earlier["left_over"]
+    found = (_unchanged(folder / name, digest) for name, digest in candidates.items() if name not in replaced)
+    return tuple(file for file in found if file is not None and file.sha256 != divided.sha256)
 
 
-def _tables_of(manifest: Path) -> dict[str, str]:
-    """Return file name and SHA-256 of the tables that a division wrote or found left over; empty if none is told."""
+def _tables_of(manifest: Path) -> dict[str, dict[str, str]]:
+    """Return file name and SHA-256 of the tables that a division wrote, and of those that it found left over."""
+    kinds = ("splits", "left_over")
     try:
         document = json.loads(manifest.read_bytes())
         # A name without its folder, which the user may have moved.
-        return {Path(item["path"]).name: item["sha256"] for item in [*document["splits"], *document["left_over"]]}
+        return {kind: {Path(item["path"]).name: item["sha256"] for item in document[kind]} for kind in kinds}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return {}
+        return {kind: {} for kind in kinds}
 
 
 def _unchanged(path: Path, digest: str) -> OutputFile | None:

@@ -171,6 +171,14 @@ class TestTablesOfAnEarlierDivision:
         train = read_labels(tmp_path / "out" / "train.csv")
         assert again({"fit": 0.8, "calibration": 0.2}, train) == []
 
+    def test_stay_known_when_another_one_is_divided_further(self, again, tmp_path):
+        again(fold_shares(5))
+        again(fold_shares(3))
+        fold = read_labels(tmp_path / "out" / "fold-1.csv")
+        assert again({"fit": 0.5, "calibration": 0.5}, fold) == ["fold-4.csv", "fold-5.csv"]
+        stale = read_labels(tmp_path / "out" / "fold-4.csv")
+        assert again({"a": 0.5, "b": 0.5}, stale) == ["fit.csv", "calibration.csv", "fold-5.csv"]
+
     @pytest.mark.parametrize(
         "content",
         [
