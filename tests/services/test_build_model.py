@@ -189,7 +189,7 @@ def test_inputs_are_never_overwritten(no_building, tmp_path, saved):
 
 
 def test_other_endings_than_keras_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="ends in .keras"):
+    with pytest.raises(UsageError, match="ending in .keras"):
         build_model(ModelOptions(PATHOLOGIES), save=tmp_path / "model.h5")
 
 
