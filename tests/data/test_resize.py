@@ -57,6 +57,11 @@ def test_moments_are_those_of_the_source(pixels, size):
     assert moments is not None or pixels.dtype == np.uint16 or math.prod(pixels.shape) * 255 >= 1 << 24
 
 
+def test_moments_come_along_for_films():
+    for size in ((320, 320), (224, 224), (512, 256)):
+        assert area_and_moments(np.ones((1024, 1024), np.uint8), size)[1] == (1024**2, 1024**2)
+
+
 @given(grey(), SIZES)
 def test_area_keeps_the_mean_and_the_range(pixels, size):
     made = area(pixels, size)
