@@ -56,7 +56,7 @@ class GrayImage:
     @property
     def full_scale(self) -> int:
         """White: 255 or 65535."""
-        return int(np.iinfo(self.pixels.dtype).max)
+        return int(256**self.pixels.itemsize - 1)
 
     @property
     def height(self) -> int:
@@ -140,7 +140,7 @@ def read_content(path: Path | str) -> bytes:
             raise ImageError(f"{path}: is not a file", expected="an image file")
         if status.st_size > MAX_FILE_BYTES:
             raise ImageError(f"{path}: is {status.st_size:,} bytes", expected=f"at most {MAX_FILE_BYTES:,}")
-        with open(path, "rb") as stream:
+        with open(path, "rb", buffering=0) as stream:
             return stream.read()
     except OSError as error:
         reason = unreadable(Path(path), error)

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxr_cli.data.exact_sums import sum_of_squares
+from cxr_cli.data.exact_sums import EXACT_IN_FLOAT32, sum_of_squares, sum_of_values
 
 #: Grey values in: one 8- or 16-bit number a pixel.
 Grey = NDArray[np.uint8] | NDArray[np.uint16]
 Resized = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
-# Integers up to here are exact in float32, whatever the order in which they are added.
-_EXACT_FLOAT32 = 1 << 24
 # Output rows made by one product of a banded matrix; wider bands multiply more zeros.
 _BAND = 16
 # Pixels worked on at a time: a megabyte as float32, about what the cache of one core holds. Measured; not critical.
@@ -153,7 +151,8 @@ def _area(
         _reduced(*lengths) for lengths in zip(pixels.shape, size, strict=True)
     )
     units = used * used_columns
-    small = units * np.iinfo(pixels.dtype).max < _EXACT_FLOAT32
+    white = 256**pixels.itemsize - 1
+    small = units * white < EXACT_IN_FLOAT32
     exact: type[np.floating[Any]] = np.float32 if small else np.float64
     with_moments = with_moments and small and pixels.dtype == np.uint8
     totals = np.empty(size, exact)
@@ -168,15 +167,16 @@ def _area(
         np.copyto(values, source)
         n_made = len(source) // used * made
         first = start // used * made
-        totals[first : first + n_made] = _add_columns(_add_rows(values, n_made), size[1])
+        _add_columns(_add_rows(values, n_made), totals[first : first + n_made])
         if with_moments:
             squares += sum_of_squares(values.ravel())
-    averages: NDArray[Any] = np.divide(totals, exact(units))
-    averages = averages.astype(np.float32, copy=False)
-    if not with_moments:
-        return averages, None
-    # Every source pixel is in the totals as often as its parts are counted, in both directions.
-    return averages, (int(totals.sum(dtype=np.float64)) // (made * made_columns), squares)
+    moments = None
+    if with_moments:
+        # Every source pixel is in the totals as often as its parts are counted, in both directions.
+        total = sum_of_values(totals.ravel(), largest=units * white)
+        moments = total // (made * made_columns), squares
+    np.divide(totals, exact(units), out=totals)
+    return totals.astype(np.float32, copy=False), moments
 
 
 def _reduced(n_source: int, n_result: int) -> tuple[int, int]:
@@ -191,7 +191,7 @@ def _add_rows(values: NDArray[Any], n_result: int) -> NDArray[Any]:
     if n_source == n_result:
         return values
     n_blocks = math.gcd(n_source, n_result)
-    weights = _overlaps(n_source // n_blocks, n_result // n_blocks).astype(values.dtype)
+    weights = _overlaps(n_source // n_blocks, n_result // n_blocks, values.dtype)
     made, used = weights.shape
     blocks = values.reshape(n_blocks, used, width)
     if made <= _BAND:
@@ -205,24 +205,37 @@ def _add_rows(values: NDArray[Any], n_result: int) -> NDArray[Any]:
     return result.reshape(n_result, width)
 
 
-def _add_columns(values: NDArray[Any], n_result: int) -> NDArray[Any]:
+def _add_columns(values: NDArray[Any], result: NDArray[Any]) -> None:
+    """Add up the columns under each column of `result`, weighted by their integer overlap, into `result`."""
     height, n_source = values.shape
+    n_result = result.shape[1]
     n_blocks = math.gcd(n_source, n_result)
     if n_source == n_result or n_result // n_blocks > _BAND:
-        return _add_rows(values.T, n_result).T
-    weights = _overlaps(n_source // n_blocks, n_result // n_blocks).astype(values.dtype)
+        result[...] = _add_rows(values.T, n_result).T
+        return
+    weights = _overlaps_of_columns(n_source // n_blocks, n_result // n_blocks, values.dtype)
     # One tall product is faster than many small ones on a transposed array.
-    sums: NDArray[Any] = np.matmul(values.reshape(height * n_blocks, -1), weights.T)
-    return sums.reshape(height, n_result)
+    n_products = height * n_blocks
+    np.matmul(values.reshape(n_products, -1), weights, out=result.reshape(n_products, -1))
 
 
 @functools.lru_cache(maxsize=64)
-def _overlaps(n_source: int, n_result: int) -> NDArray[np.int64]:
+def _overlaps(n_source: int, n_result: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return how much of each source interval lies in each result interval, in units 1/n_result of a source pixel.
 
     Each of the `n_result` rows adds up to `n_source`.
     """
     source = np.arange(n_source) * n_result
     result = np.arange(n_result)[:, None] * n_source
-    covered: NDArray[np.int64] = np.minimum(source + n_result, result + n_source) - np.maximum(source, result)
-    return np.maximum(covered, 0)
+    covered = np.minimum(source + n_result, result + n_source) - np.maximum(source, result)
+    overlaps: NDArray[Any] = np.maximum(covered, 0).astype(dtype)
+    overlaps.setflags(write=False)
+    return overlaps
+
+
+@functools.lru_cache(maxsize=64)
+def _overlaps_of_columns(n_source: int, n_result: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the same with a column for each result interval, laid out as a product from the right is fastest."""
+    overlaps = np.ascontiguousarray(_overlaps(n_source, n_result, dtype).T)
+    overlaps.setflags(write=False)
+    return overlaps
