@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import zlib
@@ -16,6 +17,8 @@ from cxr_cli.errors import OutputError, shown
 
 #: Seconds of work that a kill or a power failure may cost.
 CHECKPOINT_SECONDS = 2.0
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Journal:
@@ -97,7 +100,7 @@ class Journal:
 
     def add(self, entries: Sequence[Any]) -> None:
         """Take note of finished work; written at the next checkpoint, which may be now."""
-        texts = (json.dumps(entry, separators=(",", ":")).encode() for entry in entries)
+        texts = (_ENCODER.encode(entry).encode() for entry in entries)
         self._pending += [_with_checksum(number, text) for number, text in enumerate(texts, start=self.n_entries)]
         self.n_entries += len(entries)
         if monotonic() - self._checkpointed > CHECKPOINT_SECONDS:
@@ -118,11 +121,12 @@ class Journal:
         self._checkpointed = monotonic()
 
     def entries(self) -> Iterator[Any]:
-        """Read all entries back, one at a time."""
-        self.checkpoint()
+        """Return all entries there are now, read back one at a time; what is added or written later is no matter."""
+        return self._read_back(self.n_entries - len(self._pending), self._pending.copy())
+
+    def _read_back(self, n_written: int, pending: list[bytes]) -> Iterator[Any]:
         with open(self.path, "rb") as stream:
-            next(stream)
-            for line in stream:
+            for line in itertools.chain(itertools.islice(stream, 1, n_written + 1), pending):
                 yield json.loads(_entry_of(line))
 
     def close(self) -> None:

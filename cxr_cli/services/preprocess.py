@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -53,8 +53,10 @@ PARTIAL, STATISTICS = ".partial", "statistics.json"
 
 #: Starting a process takes as long as preparing half a hundred films: below this much work for each, one is faster.
 _BYTES_PER_WORKER = 64 << 20
-#: How much a task brings back at most, and how many images it has at most.
-_TASK_BYTES, _TASK_IMAGES = 4 << 20, 8
+#: How much a task brings back at most, and how many images it has at most: each wakes this process several times.
+_TASK_BYTES, _TASK_IMAGES = 4 << 20, 16
+#: How many it has at least, while there are so many.
+_LEAST_IMAGES = 2
 _DEFAULTS = Options()
 #: Failures that a result names; the file has all.
 _N_FAILURES = 20
@@ -397,7 +399,6 @@ class _Run:
             self.progress(self.journal.n_entries, len(self.paths))
         if self.own_workers is not None:
             self.own_workers.close(wait=False)  # nothing is left to do, so they end while this process goes on
-        self.journal.checkpoint()
 
     def _map(self, function: Callable[[Task], Prepared], tasks: Iterator[Task]) -> Iterator[list[Prepared]]:
         values = map_surviving(function, tasks, split=split, lost=lost, executor=self._executor())
@@ -422,11 +423,14 @@ class _Run:
         return self.own_workers
 
     def _tasks(self, items: Sequence[int]) -> Iterator[Task]:
-        size = max(1, min(_TASK_IMAGES, _TASK_BYTES // self.recipe.row_bytes))
+        largest = max(1, min(_TASK_IMAGES, _TASK_BYTES // self.recipe.row_bytes))
+        workers = self._executor()
         # Processes on this machine write for themselves.
-        here = self.executor is None or isinstance(self.executor, Workers)
-        for start in range(0, len(items), size):
+        here = workers is None or isinstance(workers, Workers)
+        start = 0
+        for size in _task_sizes(len(items), largest, workers.count if isinstance(workers, Workers) else 0):
             paths = tuple(self.paths[item] for item in items[start : start + size])
+            start += size
             row = None if self.rows is None else self.rows.reserve(len(paths))
             yield Task(paths, self.recipe, self.rows.path if self.rows and here else None, row)
 
@@ -519,9 +523,13 @@ class _Run:
         # Everything is made in the hidden folder first: what a kill leaves of it is not seen, and goes in the end.
         hidden = Outputs(self.partial)
         comparer = Comparer(self.table.images, self.options.n_sample, self.options.seed)
-        n_done, failures = write_index(
-            hidden, self.table, self.recipe, self._records(), self._why_not, comparer, index=INDEX, failures=FAILURES
-        )
+        records = self._records()
+        with ThreadPoolExecutor(1) as thread:  # the disk works while the index is made
+            checkpoint = thread.submit(self.journal.checkpoint)
+            n_done, failures = write_index(
+                hidden, self.table, self.recipe, records, self._why_not, comparer, index=INDEX, failures=FAILURES
+            )
+            checkpoint.result()
         self._finish_store()
         result = self._result(n_done, failures, comparer.comparison())
         hidden.write_json(MANIFEST, self._manifest(result))
@@ -539,10 +547,12 @@ class _Run:
             raise unwritable(target, error) from error
 
     def _records(self) -> Iterator[tuple[int, ImageRecord | str]]:
-        """Yield (position in the table, record or reason) of every image that has a file."""
+        """Return (position in the table, record or reason) of every image that has a file."""
         assert self.journal is not None
-        for position, entry in zip(self.positions, self.journal.entries(), strict=True):
-            yield position, entry if isinstance(entry, str) else ImageRecord.from_row(entry)
+        return (
+            (position, entry if isinstance(entry, str) else ImageRecord.from_row(entry))
+            for position, entry in zip(self.positions, self.journal.entries(), strict=True)
+        )
 
     def _why_not(self, position: int) -> str:
         if position in self.refused:
@@ -625,6 +635,20 @@ class _Run:
             "n_failed": result.n_failed,
             "comparison": plain(result.comparison),
         }
+
+
+def _task_sizes(n_items: int, largest: int, n_workers: int) -> Iterator[int]:
+    """Divide items into tasks: the last ones are small, so that no worker is still busy long after the others.
+
+    References
+    ----------
+    Hummel, Schonberg & Flynn (1992), "Factoring: a method for scheduling parallel loops".
+    """
+    while n_items > 0:
+        share = math.ceil(n_items / (2 * n_workers)) if n_workers else largest
+        size = min(max(share, _LEAST_IMAGES), largest, n_items)
+        yield size
+        n_items -= size
 
 
 def _damaged(partial: Path) -> OutputError:

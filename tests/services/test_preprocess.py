@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from cxr_cli.data.images import read_gray
@@ -147,6 +149,16 @@ def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
             assert workers.pool is not None  # it serves the next call as well
             assert contents(tmp_path / place) == alone
     assert contents(tmp_path / "threads") == alone
+
+
+@given(st.integers(0, 500), st.integers(1, 20), st.integers(0, 9))
+def test_tasks_are_all_the_items_and_end_small(n_items, largest, n_workers):
+    sizes = list(module._task_sizes(n_items, largest, n_workers))
+    assert sum(sizes) == n_items
+    assert all(0 < size <= largest for size in sizes)
+    if n_workers:
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes == [] or sizes[-1] <= 2
 
 
 def test_progress_and_start(films, tmp_path):
