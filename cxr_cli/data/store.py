@@ -8,6 +8,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from cxr_cli.data.files import unwritable
 
 #: Long enough for the header of any array of up to four dimensions, so that it can be written last.
 HEADER_BYTES = 128
+
+# The disk gets its work in portions of this size, so that little is left at the end.
+_FLUSHED_BYTES = 8 << 20
 
 
 def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
@@ -99,6 +103,9 @@ class RowsWriter:
         self.n_rows = n_rows
         self.row_bytes = math.prod(row_shape) * dtype.itemsize
         self._reserved: deque[tuple[int, int | None]] = deque()
+        self._n_flushed = n_rows
+        self._thread = ThreadPoolExecutor(1)
+        self._flushing: Future[None] | None = None
         size = HEADER_BYTES + n_rows * self.row_bytes
         try:
             path.touch()
@@ -132,9 +139,24 @@ class RowsWriter:
                 self._write(self.n_rows, pixels)
             elif row is not None and row != self.n_rows:
                 self._write(self.n_rows, self._read(row, n))
+            self.n_rows += n
+            self._flush_now_and_then()
         except OSError as error:
             raise unwritable(self.path, error) from error
-        self.n_rows += n
+
+    def _flush_now_and_then(self) -> None:
+        """Let the disk work while the next images are made."""
+        if (self.n_rows - self._n_flushed) * self.row_bytes < _FLUSHED_BYTES:
+            return
+        if self._flushing is None or self._flushing.done():
+            self._wait_for_flush()
+            self._n_flushed = self.n_rows
+            self._flushing = self._thread.submit(os.fsync, self._stream.fileno())
+
+    def _wait_for_flush(self) -> None:
+        # The system tells of an error once only, so it is kept: from then on every call fails.
+        if self._flushing is not None:
+            self._flushing.result()
 
     def _write(self, row: int, pixels: NDArray[Any]) -> None:
         self._stream.seek(HEADER_BYTES + row * self.row_bytes)
@@ -147,6 +169,7 @@ class RowsWriter:
     def sync(self) -> None:
         """Bring everything written so far to the disk; nothing to do once it is finished."""
         if not self._stream.closed:
+            self._wait_for_flush()
             os.fsync(self._stream.fileno())
 
     def finish(self, target: Path) -> None:
@@ -163,6 +186,7 @@ class RowsWriter:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._thread.shutdown()
         with contextlib.suppress(OSError):
             self._stream.close()
 

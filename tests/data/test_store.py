@@ -1,8 +1,13 @@
+import contextlib
+import errno
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxr_cli.data import store as module
 from cxr_cli.data.store import HEADER_BYTES, PicturesWriter, RowsPart, RowsWriter, npy_header, picture_name
 from cxr_cli.errors import OutputError
 
@@ -98,6 +103,32 @@ def test_rows_that_are_gone_are_noticed(tmp_path):
     writer = rows_writer(path, n_rows=1)
     assert not writer.holds_what_it_should
     assert path.stat().st_size == HEADER_BYTES
+
+
+def test_an_error_of_the_disk_behind_our_back_is_not_forgotten(tmp_path, monkeypatch):
+    told = []
+
+    def fsync(handle):  # as Linux does: of each error it tells once
+        if not told:
+            told.append(handle)
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(module, "_FLUSHED_BYTES", 24)
+    writer = rows_writer(tmp_path / "rows.npy")
+    monkeypatch.setattr(os, "fsync", fsync)
+    writer.reserve(1)
+    writer.commit(1, rows(0))
+    writer.reserve(1)
+    with contextlib.suppress(OutputError):  # it may be told already, or not yet
+        writer.commit(1, rows(1))
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output"):
+            writer.sync()
+    with pytest.raises(OutputError, match="cannot write"):
+        writer.finish(tmp_path / "done.npy")
+    writer.close()
+    assert len(told) == 1
+    assert not (tmp_path / "done.npy").exists()
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
