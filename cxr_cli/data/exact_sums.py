@@ -16,13 +16,15 @@ def sum_of_values(values: NDArray[np.float32], *, largest: int = 255) -> int:
     """Return the sum of integers from 0 to `largest`, `EXACT_IN_FLOAT32` at most; shape (n,)."""
     run = min(_RUN, EXACT_IN_FLOAT32 // largest)
     runs, rest = _in_runs(values, run)
-    return int((runs @ _ONES[:run]).sum(dtype=np.float64)) + int(rest.sum(dtype=np.float64))
+    total = int((runs @ _ONES[:run]).sum(dtype=np.float64))
+    return total + int(rest.sum(dtype=np.float64)) if rest.size else total
 
 
 def sum_of_squares(values: NDArray[np.float32]) -> int:
     """Return the sum of the squares of integers from 0 to 255, shape (n,)."""
     runs, rest = _in_runs(values, _RUN)
-    return int(np.vecdot(runs, runs).sum(dtype=np.float64)) + int(np.vecdot(rest, rest))
+    total = int(np.vecdot(runs, runs).sum(dtype=np.float64))
+    return total + int(np.vecdot(rest, rest)) if rest.size else total
 
 
 def _in_runs(values: NDArray[np.float32], run: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
