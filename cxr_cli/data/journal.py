@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import zlib
@@ -121,12 +120,11 @@ class Journal:
         self._checkpointed = monotonic()
 
     def entries(self) -> Iterator[Any]:
-        """Return all entries there are now, read back one at a time; what is added or written later is no matter."""
-        return self._read_back(self.n_entries - len(self._pending), self._pending.copy())
-
-    def _read_back(self, n_written: int, pending: list[bytes]) -> Iterator[Any]:
+        """Read all entries back, one at a time."""
+        self.checkpoint()
         with open(self.path, "rb") as stream:
-            for line in itertools.chain(itertools.islice(stream, 1, n_written + 1), pending):
+            next(stream)
+            for line in stream:
                 yield json.loads(_entry_of(line))
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -41,7 +41,7 @@ from cxr_cli.services.preparation import (
     prepare,
     split,
 )
-from cxr_cli.services.preprocess_index import Comparer, Comparison, Failure, write_index
+from cxr_cli.services.preprocess_index import Comparer, Comparison, Failure, IndexWriter
 from cxr_cli.services.preprocess_options import MANIFEST, SCHEMA_VERSION, Engine, Options, StatisticsSource, check
 from cxr_cli.services.result import Result, plain
 from cxr_cli.services.standardization import EPSILON, Standardization, Statistics
@@ -267,6 +267,8 @@ class _Run:
         self.rows: RowsWriter | None = None
         self.pictures: PicturesWriter | None = None
         self.journal: Journal | None = None
+        self.index: IndexWriter | None = None
+        self.comparer = Comparer(table.images, options.n_sample, options.seed)
         self.n_done_before = 0
         self.refused = frozenset(located.refused)
         # What the work is about: positions in the table of the images that have a file.
@@ -284,6 +286,8 @@ class _Run:
             self.journal.close()
         if self.rows is not None:
             self.rows.close()
+        if self.index is not None:
+            self.index.close()
         if self.own_workers is not None:
             self.own_workers.close()
 
@@ -387,6 +391,8 @@ class _Run:
             return
         assert self.journal is not None
         self.progress(self.n_done_before, len(self.paths))
+        if not self._fits_last():
+            self._begin_index()
         tasks = self._tasks(range(self.n_done_before, len(self.paths)))
         for values in self._map(prepare, tasks):
             entries = [entry for value in values for entry in value.entries]
@@ -394,11 +400,24 @@ class _Run:
                 self._store_pixels(values, entries)
             except OSError as error:
                 raise unwritable(self._store(), error) from error
+            first = self.journal.n_entries
             self.journal.add(entries)
             self._stop_if_strict(entries)
+            if self.index is not None:
+                for number, entry in enumerate(entries, start=first):
+                    self.index.add(self.positions[number], _record(entry))
             self.progress(self.journal.n_entries, len(self.paths))
         if self.own_workers is not None:
             self.own_workers.close(wait=False)  # nothing is left to do, so they end while this process goes on
+        self.journal.checkpoint()
+
+    def _begin_index(self) -> IndexWriter:
+        """Begin the index with all images that the journal has."""
+        index = IndexWriter(self.partial / INDEX, self.partial / FAILURES, self.table, self.recipe, self.comparer)
+        self.index = index
+        for position, record in self._records():
+            index.add(position, record)
+        return index
 
     def _map(self, function: Callable[[Task], Prepared], tasks: Iterator[Task]) -> Iterator[list[Prepared]]:
         values = map_surviving(function, tasks, split=split, lost=lost, executor=self._executor())
@@ -460,6 +479,10 @@ class _Run:
         options = self.options
         return options.fit_statistics and (self.recipe.dtype is PixelType.FLOAT32 or options.fit_sample is not None)
 
+    def _fits_last(self) -> bool:
+        """Whether statistics are known only when all images are: standardized values cannot be described before."""
+        return self.options.fit_statistics and self.recipe.statistics is None
+
     def _fit(self) -> None:
         """Fit statistics on all images or a sample, once for however often the run is interrupted."""
         kept = self.partial / STATISTICS
@@ -518,22 +541,16 @@ class _Run:
         # While there is no manifest, nothing here looks finished.
         with contextlib.suppress(FileNotFoundError):
             (self.output / MANIFEST).unlink()
-        if self.options.fit_statistics and self.recipe.statistics is None:
+        if self._fits_last():
             self.recipe = replace(self.recipe, statistics=self._statistics_of_journal())
         # Everything is made in the hidden folder first: what a kill leaves of it is not seen, and goes in the end.
-        hidden = Outputs(self.partial)
-        comparer = Comparer(self.table.images, self.options.n_sample, self.options.seed)
-        records = self._records()
-        with ThreadPoolExecutor(1) as thread:  # the disk works while the index is made
-            checkpoint = thread.submit(self.journal.checkpoint)
-            n_done, failures = write_index(
-                hidden, self.table, self.recipe, records, self._why_not, comparer, index=INDEX, failures=FAILURES
-            )
-            checkpoint.result()
+        index = self.index or self._begin_index()
+        failures = index.finish(self._why_not)
         self._finish_store()
-        result = self._result(n_done, failures, comparer.comparison())
+        result = self._result(index.n_done, failures, self.comparer.comparison())
+        hidden = Outputs(self.partial)
         hidden.write_json(MANIFEST, self._manifest(result))
-        for path in hidden.written:
+        for path in (index.index, index.failures, *hidden.written):
             self._give_final_name(path)
         self.journal.remove()
         shutil.rmtree(self.partial, ignore_errors=True)
@@ -547,12 +564,10 @@ class _Run:
             raise unwritable(target, error) from error
 
     def _records(self) -> Iterator[tuple[int, ImageRecord | str]]:
-        """Return (position in the table, record or reason) of every image that has a file."""
+        """Yield (position in the table, record or reason) of every image that the journal has."""
         assert self.journal is not None
-        return (
-            (position, entry if isinstance(entry, str) else ImageRecord.from_row(entry))
-            for position, entry in zip(self.positions, self.journal.entries(), strict=True)
-        )
+        for position, entry in zip(self.positions, self.journal.entries(), strict=False):
+            yield position, _record(entry)
 
     def _why_not(self, position: int) -> str:
         if position in self.refused:
@@ -649,6 +664,10 @@ def _task_sizes(n_items: int, largest: int, n_workers: int) -> Iterator[int]:
         size = min(max(share, _LEAST_IMAGES), largest, n_items)
         yield size
         n_items -= size
+
+
+def _record(entry: list[Any] | str) -> ImageRecord | str:
+    return entry if isinstance(entry, str) else ImageRecord.from_row(entry)
 
 
 def _damaged(partial: Path) -> OutputError:

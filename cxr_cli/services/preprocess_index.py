@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 
-from cxr_cli.data.files import Outputs
+from cxr_cli.data.files import unwritable
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import picture_name
 from cxr_cli.services.preparation import ImageRecord, Recipe, StoreFormat
 from cxr_cli.services.standardization import PixelValues, values_after
-
-#: Position in the table, and the record of the image or the reason why there is none.
-Records = Iterable[tuple[int, ImageRecord | str]]
 
 
 @dataclass(frozen=True)
@@ -170,70 +170,106 @@ def pixels_after(record: ImageRecord, recipe: Recipe) -> Pixels:
     return Pixels(values.minimum, values.maximum, values.mean, values.std, record.resized.saturated)
 
 
-def write_index(
-    outputs: Outputs,
-    table: LabelTable,
-    recipe: Recipe,
-    records: Records,
-    why_not: Callable[[int], str],
-    comparer: Comparer,
-    *,
-    index: str,
-    failures: str,
-) -> tuple[int, tuple[Failure, ...]]:
-    """Write a line for each image of the store, in its order, and one for each image that failed.
+class IndexWriter:
+    """The index and the list of failures in the making, a line for each image as soon as it is known.
 
-    All in one pass over the records, which are not kept.
+    Neither is kept in memory, nor are the records.
 
     Parameters
     ----------
-    outputs
-        Where to write.
+    index, failures
+        The files.
     table, recipe
-        What was preprocessed, and how.
-    records
-        Of the images that have a file.
-    why_not
-        Says why the image at a position of the table has none.
+        What is preprocessed, and how.
     comparer
         Is told of each image of the store.
-    index, failures
-        Names of the files.
 
-    Returns
-    -------
-    int
-        Number of images in the store.
-    tuple of Failure
-        All images that failed, in the order of the table.
+    Raises
+    ------
+    OutputError
+        The files cannot be written.
     """
-    failed: dict[int, str] = {}
-    n_done, done = 0, set()
-    labels = table.labels
-    patients = table.frame["patient_id"].tolist()
-    pictures = ("file",) if recipe.format is StoreFormat.PNG else ()
-    with outputs.path(index) as path, open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image", "patient_id", *pictures, *table.pathologies, *VALUE_COLUMNS])
-        for position, record in records:
-            done.add(position)
-            if isinstance(record, str):
-                failed[position] = record
-                continue
-            n_done += 1
-            before, after = pixels_before(record), pixels_after(record, recipe)
-            comparer.add(position, record, before, after)
-            image = table.images[position]
-            file = [f"images/{picture_name(image)}"] if pictures else []
-            row = [_label(value) for value in labels[position].tolist()]
-            writer.writerow([image, _text(patients[position]), *file, *row, *_values(record, before, after)])
-    failed |= {position: why_not(position) for position in range(table.n_images) if position not in done}
-    with outputs.path(failures) as path, open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image", "patient_id", "reason"])
-        for position in sorted(failed):
-            writer.writerow([table.images[position], _text(patients[position]), failed[position]])
-    return n_done, tuple(Failure(table.images[position], failed[position]) for position in sorted(failed))
+
+    def __init__(self, index: Path, failures: Path, table: LabelTable, recipe: Recipe, comparer: Comparer) -> None:
+        self.index, self.failures = index, failures
+        self.n_done = 0
+        self._failed: dict[int, str] = {}
+        self._table, self._recipe, self._comparer = table, recipe, comparer
+        self._labels, self._patients = table.labels, table.frame["patient_id"].tolist()
+        self._pictures = recipe.format is StoreFormat.PNG
+        self._seen: set[int] = set()
+        pictures = ["file"] if self._pictures else []
+        try:
+            self._stream = open(index, "w", newline="", encoding="utf-8")
+            self._rows = csv.writer(self._stream, lineterminator="\n")
+            self._rows.writerow(["image", "patient_id", *pictures, *table.pathologies, *VALUE_COLUMNS])
+        except OSError as error:
+            raise unwritable(index, error) from error
+
+    def add(self, position: int, record: ImageRecord | str) -> None:
+        """Add the image at a position of the table: its record, or the reason why there is none.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or fails.
+        """
+        self._seen.add(position)
+        if isinstance(record, str):
+            self._failed[position] = record
+            return
+        self.n_done += 1
+        before, after = pixels_before(record), pixels_after(record, self._recipe)
+        self._comparer.add(position, record, before, after)
+        image = self._table.images[position]
+        file = [f"images/{picture_name(image)}"] if self._pictures else []
+        labels = [_label(value) for value in self._labels[position].tolist()]
+        row = [image, _text(self._patients[position]), *file, *labels, *_values(record, before, after)]
+        try:
+            self._rows.writerow(row)
+        except OSError as error:
+            raise unwritable(self.index, error) from error
+
+    def finish(self, why_not: Callable[[int], str]) -> tuple[Failure, ...]:
+        """Bring both files to the disk; return all images that failed, in the order of the table.
+
+        Parameters
+        ----------
+        why_not
+            Says why the image at a position of the table that was not added has no file.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or fails.
+        """
+        table = self._table
+        failed = self._failed | {
+            position: why_not(position) for position in range(table.n_images) if position not in self._seen
+        }
+        failures = tuple(Failure(table.images[position], failed[position]) for position in sorted(failed))
+        try:
+            _to_disk(self._stream)
+            with open(self.failures, "w", newline="", encoding="utf-8") as stream:
+                rows = csv.writer(stream, lineterminator="\n")
+                rows.writerow(["image", "patient_id", "reason"])
+                for position in sorted(failed):
+                    rows.writerow([table.images[position], _text(self._patients[position]), failed[position]])
+                _to_disk(stream)
+        except OSError as error:
+            raise unwritable(self.index, error) from error
+        self.close()
+        return failures
+
+    def close(self) -> None:
+        """Let go of the files; what is not finished is of no use."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
+
+def _to_disk(stream: TextIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _values(record: ImageRecord, before: Pixels, after: Pixels) -> list[Any]:

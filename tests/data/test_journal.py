@@ -20,26 +20,12 @@ def test_entries_come_back_in_order(tmp_path):
     journal.add([])
     journal.add([{"c": 3}])
     assert list(journal.entries()) == [[1, "a"], "b", {"c": 3}]
-    journal.checkpoint()
-    assert list(journal.entries()) == [[1, "a"], "b", {"c": 3}]
     journal.close()
     again = opened(path)
     assert again.n_entries == 3
     assert list(again.entries()) == [[1, "a"], "b", {"c": 3}]
     again.remove()
     assert not path.exists()
-
-
-def test_entries_are_read_back_while_they_are_being_written(tmp_path):
-    journal = opened(tmp_path / "j")
-    journal.add([1])
-    journal.checkpoint()
-    journal.add([2, 3])
-    entries = journal.entries()
-    journal.add([4])
-    journal.checkpoint()
-    assert list(entries) == [1, 2, 3]
-    assert list(journal.entries()) == [1, 2, 3, 4]
 
 
 def test_data_reach_the_disk_before_the_entries_that_speak_of_them(tmp_path):

@@ -199,18 +199,14 @@ def test_a_run_interrupted_anywhere_continues_to_the_same_bytes(films, tmp_path,
 def test_interrupted_among_the_last_steps(films, tmp_path, monkeypatch, recipe):
     run(films, tmp_path / "out", recipe)
     whole = contents(tmp_path / "out")
-    steps = ["unlink", "write_index", "_finish_store", "_manifest"]
-    for step in steps:
+    last = ("_finish_store", "_manifest", "_give_final_name")
+    for owner, step in ((module.IndexWriter, "finish"), *((module._Run, name) for name in last)):
         with monkeypatch.context() as patch:
 
             def stop(*arguments, **options):
                 raise Killed
 
-            target = module if step == "write_index" else module._Run
-            if step == "unlink":
-                patch.setattr(module._Run, "_records", stop)
-            else:
-                patch.setattr(target, step, stop)
+            patch.setattr(owner, step, stop)
             with pytest.raises(Killed):
                 run(films, tmp_path / "out", recipe)
         assert not (tmp_path / "out" / "preprocess.json").exists(), step
