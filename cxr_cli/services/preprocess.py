@@ -53,9 +53,13 @@ PARTIAL, STATISTICS = ".partial", "statistics.json"
 
 #: Starting a process takes as long as preparing half a hundred films: below this much work for each, one is faster.
 _BYTES_PER_WORKER = 64 << 20
-#: How much a task brings back at most, and how many images it has at most: each wakes this process several times.
-_TASK_BYTES, _TASK_IMAGES = 4 << 20, 16
-#: How many it has at least, while there are so many.
+#: How many images a task has at most, and how much it brings back at most. Here large tasks are best, for each wakes
+#: this process several times; of a cluster it is not known how many workers wait for their share.
+_TASK_IMAGES, _TASK_BYTES = 32, 8 << 20
+_CLUSTER_TASK_IMAGES, _CLUSTER_TASK_BYTES = 8, 4 << 20
+#: How large its files are at most: an interrupted run waits for the tasks under way.
+_TASK_SOURCE_BYTES = 16 << 20
+#: How many images it has at least, while there are so many.
 _LEAST_IMAGES = 2
 _DEFAULTS = Options()
 #: Failures that a result names; the file has all.
@@ -442,16 +446,24 @@ class _Run:
         return self.own_workers
 
     def _tasks(self, items: Sequence[int]) -> Iterator[Task]:
-        largest = max(1, min(_TASK_IMAGES, _TASK_BYTES // self.recipe.row_bytes))
-        workers = self._executor()
         # Processes on this machine write for themselves.
-        here = workers is None or isinstance(workers, Workers)
-        start = 0
+        file = self.rows.path if self.rows and self._works_here() else None
+        for paths in self._shares(items):
+            yield Task(paths, self.recipe, file, None if self.rows is None else self.rows.reserve(len(paths)))
+
+    def _shares(self, items: Sequence[int]) -> Iterator[tuple[str, ...]]:
+        """Divide images into tasks; yield the files of each."""
+        here = self._works_here()
+        n_images, n_bytes = (_TASK_IMAGES, _TASK_BYTES) if here else (_CLUSTER_TASK_IMAGES, _CLUSTER_TASK_BYTES)
+        of_files = _TASK_SOURCE_BYTES * len(self.paths) // max(self.n_source_bytes, 1)
+        largest = max(1, min(n_images, n_bytes // self.recipe.row_bytes, of_files))
+        workers, start = self._executor(), 0
         for size in _task_sizes(len(items), largest, workers.count if isinstance(workers, Workers) else 0):
-            paths = tuple(self.paths[item] for item in items[start : start + size])
+            yield tuple(self.paths[item] for item in items[start : start + size])
             start += size
-            row = None if self.rows is None else self.rows.reserve(len(paths))
-            yield Task(paths, self.recipe, self.rows.path if self.rows and here else None, row)
+
+    def _works_here(self) -> bool:
+        return self.executor is None or isinstance(self.executor, Workers)
 
     def _store_pixels(self, values: list[Prepared], entries: list[Any]) -> None:
         assert self.journal is not None
@@ -500,11 +512,7 @@ class _Run:
             chosen = np.random.default_rng(self.options.seed).choice(len(items), n, replace=False)
             items = sorted(chosen.tolist())
         plain_recipe = replace(self.recipe, standardize=Standardization.NONE)
-        size = _TASK_IMAGES
-        tasks = (
-            Task(tuple(self.paths[item] for item in items[start : start + size]), plain_recipe)
-            for start in range(0, len(items), size)
-        )
+        tasks = (Task(paths, plain_recipe) for paths in self._shares(items))
         joined, n_read, n_seen = None, 0, 0
         for values in self._map(measure, tasks):
             entries = [entry for value in values for entry in value.entries]

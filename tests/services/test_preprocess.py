@@ -141,6 +141,7 @@ def test_comparison(films, tmp_path):
 def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
     alone = contents((run(films, tmp_path / "alone", recipe), tmp_path / "alone")[1])
     monkeypatch.setattr(module, "_TASK_IMAGES", 2)
+    monkeypatch.setattr(module, "_CLUSTER_TASK_IMAGES", 2)
     with ThreadPoolExecutor(3) as pool:
         run(films, tmp_path / "threads", recipe, executor=pool)
     with Workers(2) as workers:
