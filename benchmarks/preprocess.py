@@ -1,6 +1,6 @@
 """Time `cxr preprocess` beside the loaders that people use, and beside the least that one core must do.
 
-    python benchmarks/preprocess.py [--images 400] [--rounds 5] [--size 320]
+    python benchmarks/preprocess.py [--images 400] [--rounds 9] [--size 320]
 
 Films are the real ones in the folder that CXR_REAL_DATA names, or else the sample data's scaled up to 1024 × 1024,
 repeated under other names until there are as many as asked for. Every contestant reads, decodes, resizes and
@@ -254,7 +254,7 @@ def main() -> None:
     """Print a table of contestants and one of decoders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--size", type=int, default=320)
     options = parser.parse_args()
     cores = available_cores()
