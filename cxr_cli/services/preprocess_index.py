@@ -9,11 +9,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from cxr_cli.data.files import unwritable
+from cxr_cli.data.files import atomic_path, unwritable
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import picture_name
 from cxr_cli.services.preparation import ImageRecord, Recipe, StoreFormat
@@ -171,9 +171,9 @@ def pixels_after(record: ImageRecord, recipe: Recipe) -> Pixels:
 
 
 class IndexWriter:
-    """The index and the list of failures in the making, a line for each image as soon as it is known.
+    """The index in the making, a line for each image as soon as it is known; in the end the list of failures, too.
 
-    Neither is kept in memory, nor are the records.
+    Of the images in the store nothing is kept in memory but their positions.
 
     Parameters
     ----------
@@ -249,27 +249,22 @@ class IndexWriter:
         }
         failures = tuple(Failure(table.images[position], failed[position]) for position in sorted(failed))
         try:
-            _to_disk(self._stream)
-            with open(self.failures, "w", newline="", encoding="utf-8") as stream:
-                rows = csv.writer(stream, lineterminator="\n")
-                rows.writerow(["image", "patient_id", "reason"])
-                for position in sorted(failed):
-                    rows.writerow([table.images[position], _text(self._patients[position]), failed[position]])
-                _to_disk(stream)
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
         except OSError as error:
             raise unwritable(self.index, error) from error
         self.close()
+        with atomic_path(self.failures) as path, open(path, "w", newline="", encoding="utf-8") as stream:
+            rows = csv.writer(stream, lineterminator="\n")
+            rows.writerow(["image", "patient_id", "reason"])
+            for position in sorted(failed):
+                rows.writerow([table.images[position], _text(self._patients[position]), failed[position]])
         return failures
 
     def close(self) -> None:
-        """Let go of the files; what is not finished is of no use."""
+        """Let go of the index; unless it is finished it is of no use."""
         with contextlib.suppress(OSError):
             self._stream.close()
-
-
-def _to_disk(stream: TextIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
 
 
 def _values(record: ImageRecord, before: Pixels, after: Pixels) -> list[Any]:

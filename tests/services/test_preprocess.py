@@ -162,6 +162,28 @@ def test_tasks_are_all_the_items_and_end_small(n_items, largest, n_workers):
         assert sizes == [] or sizes[-1] <= 2
 
 
+def test_tasks_read_and_bring_back_no_more_than_they_may(films, tmp_path, monkeypatch):
+    def first_told(place, executor=None):
+        told = []
+        run(films, tmp_path / place, executor=executor, progress=lambda done, total: told.append(done))
+        return told[1]
+
+    assert first_told("all at once") == 14
+    with ThreadPoolExecutor(2) as pool:
+        assert first_told("cluster", pool) == 8
+    for number, limit in enumerate(("_TASK_SOURCE_BYTES", "_TASK_BYTES")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, limit, 1)
+            assert first_told(str(number)) == 1
+
+
+@pytest.mark.parametrize("name", ["index.csv", "failures.csv"])
+def test_a_file_that_cannot_be_written_is_named(films, tmp_path, name):
+    (tmp_path / ".partial" / name).mkdir(parents=True)
+    with pytest.raises(OutputError, match=f"{name}: cannot write: Is a directory"):
+        run(films, tmp_path)
+
+
 def test_progress_and_start(films, tmp_path):
     told, starts = [], []
     run(films, tmp_path / "out", progress=lambda *at: told.append(at), on_start=starts.append)
