@@ -34,7 +34,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 HASHES = """
 import sys
 import numpy as np
-from cxr_cli.services.hamming import near_pairs
+from cxr_cli.services.check_leakage.hamming import near_pairs
 n = int(sys.argv[1])
 hashes = np.random.default_rng(0).integers(0, 2**64, (n, 4), dtype=np.uint64)
 print(sum(len(pairs.first) for pairs in near_pairs(hashes[: n // 5], hashes[n // 5 :], 60, complements=True)))

@@ -24,8 +24,8 @@ from timing import headline
 
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.fingerprints import fingerprint_image
-from cxr_cli.services.hamming import near_pairs
+from cxr_cli.services.check_leakage.fingerprints import fingerprint_image
+from cxr_cli.services.check_leakage.hamming import near_pairs
 from cxr_cli.services.parallel import Workers, map_in_order
 
 ROOT = Path(__file__).parent.parent

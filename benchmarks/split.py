@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.stratify import assign_units, count_per_unit
+from cxr_cli.services.split.stratify import assign_units, count_per_unit
 
 Ints = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.float32]

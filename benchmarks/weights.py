@@ -23,7 +23,7 @@ import pandas as pd
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.plots import weights as plots
-from cxr_cli.services.weights import compute_weights
+from cxr_cli.services.weights.weights import compute_weights
 
 
 def median_seconds(function: Callable[[], Any], repeats: int) -> float:
@@ -75,7 +75,7 @@ def compare_with_sklearn(labels: np.ndarray[Any, Any], repeats: int, reading: fl
     """Time scikit-learn's weights, column by column, and hold them against scheme "balanced"."""
     from sklearn.utils.class_weight import compute_class_weight
 
-    from cxr_cli.services.weights import scheme_weights
+    from cxr_cli.services.weights.weights import scheme_weights
 
     def sklearn_weights() -> list[Any]:
         classes = np.array([0.0, 1.0])

@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import LabelTable, read_labels
-from cxr_cli.services.precision import auroc_half_width
-from cxr_cli.services.split import divide
+from cxr_cli.services.metrics.auroc_interval import auroc_half_width
+from cxr_cli.services.split.split import divide
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.preparation import PixelType, Recipe
-from cxr_cli.services.preprocess import Options, preprocess
+from cxr_cli.services.images.prepare import PixelType, Recipe
+from cxr_cli.services.preprocess.preprocess import Options, preprocess
 from tests.conftest import ROOT
 
 

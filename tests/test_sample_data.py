@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_cli.services.descriptors import MIRROR_MASK, correlation, describe
+from cxr_cli.services.check_leakage.descriptors import MIRROR_MASK, correlation, describe
 
 COURSE_HEADER = (
     "Image,Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,Infiltration,Mass,Nodule,"

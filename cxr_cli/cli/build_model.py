@@ -32,9 +32,9 @@ from cxr_cli.errors import UsageError
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import LabelTable
-    from cxr_cli.services.architecture import Block, Layer, Parameters
-    from cxr_cli.services.build_model import BuildModelResult
-    from cxr_cli.services.model_input import Manifest, Preprocessing
+    from cxr_cli.services.build_model.architecture import Block, Layer, Parameters
+    from cxr_cli.services.build_model.build_model import BuildModelResult
+    from cxr_cli.services.store.manifest import Manifest, Preprocessing
 
 
 class Loss(StrEnum):
@@ -145,9 +145,9 @@ def build_model(
     from cxr_cli.data.class_weights import read_class_weights
     from cxr_cli.data.files import Outputs, describe_input
     from cxr_cli.data.labels import read_labels
-    from cxr_cli.services import build_model as service
-    from cxr_cli.services.model_input import read_manifest
-    from cxr_cli.services.model_options import ModelOptions, choose_pathologies
+    from cxr_cli.services.build_model import build_model as service
+    from cxr_cli.services.build_model.options import ModelOptions, choose_pathologies
+    from cxr_cli.services.store.manifest import read_manifest
 
     table = None if labels is None else read_labels(labels, schema=schema, uncertain=uncertain.value)
     weighting = None if class_weights is None else read_class_weights(class_weights)
@@ -206,7 +206,7 @@ def _image_size(text: str | None, manifest: Manifest | None) -> tuple[int, int]:
 
 
 def _preprocessing(standardize: Standardize | None, manifest: Manifest | None) -> Preprocessing:
-    from cxr_cli.services.model_input import Preprocessing
+    from cxr_cli.services.store.manifest import Preprocessing
 
     if manifest is None:
         return Preprocessing((standardize or Standardize.SAMPLEWISE).value)

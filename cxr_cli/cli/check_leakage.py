@@ -29,8 +29,8 @@ from cxr_cli.cli.options import (
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import LabelTable
-    from cxr_cli.services.fingerprints import FingerprintCache
-    from cxr_cli.services.leakage_report import (
+    from cxr_cli.services.check_leakage.fingerprints import FingerprintCache
+    from cxr_cli.services.check_leakage.result import (
         ExactDuplicates,
         Involved,
         LeakageReport,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         Removal,
         Thresholds,
     )
-    from cxr_cli.services.split_images import SplitImages
+    from cxr_cli.services.check_leakage.split_images import SplitImages
 
 #: Lines of a list in the tables; the JSON has all of them.
 _N_LISTED = 20
@@ -149,8 +149,8 @@ def check_leakage(
     nothing and could not check everything.
     """
     from cxr_cli.data.files import Outputs
-    from cxr_cli.services.check_leakage import check_leakage as check
-    from cxr_cli.services.leakage_report import Thresholds
+    from cxr_cli.services.check_leakage.check_leakage import check_leakage as check
+    from cxr_cli.services.check_leakage.result import Thresholds
 
     if not images:
         refuse_useless("without --images", cache=cache, cluster=cluster)
@@ -165,7 +165,7 @@ def check_leakage(
     outputs = Outputs(output_folder(output, "check-leakage"), [table.path for table in tables.values()])
     report = check(tables, pictures, limits)
     if order:
-        from cxr_cli.services.remove_leakage import RemovalLevel, remove_leakage
+        from cxr_cli.services.check_leakage.remove import RemovalLevel, remove_leakage
 
         def again(cleaned: Mapping[str, LabelTable]) -> LeakageReport:
             return check(cleaned, _fingerprints(cleaned, folders, known, workers, cluster), limits)
@@ -175,8 +175,8 @@ def check_leakage(
     if not no_plots:
         _save_plots(report, tables, pictures, outputs, hide_ids)
     if hide_ids:
-        from cxr_cli.services.hide_ids import hide_ids as hidden
-        from cxr_cli.services.hide_ids import salt_of
+        from cxr_cli.services.check_leakage.hide_ids import hide_ids as hidden
+        from cxr_cli.services.check_leakage.hide_ids import salt_of
 
         report = hidden(report, salt_of(tables))
     console.show(
@@ -193,8 +193,8 @@ def check_leakage(
 
 
 def _read(arguments: Sequence[Path], schema: str | None, uncertain: Uncertain) -> dict[str, LabelTable]:
+    from cxr_cli.cli.arguments import find_split, refuse_same_file, split_names
     from cxr_cli.data.labels import read_labels
-    from cxr_cli.data.splits import find_split, refuse_same_file, split_names
     from cxr_cli.errors import UsageError
 
     if len(arguments) < 2:
@@ -227,14 +227,14 @@ def _folders(tables: Mapping[str, LabelTable], images: Sequence[Path] | None) ->
 
 
 def _cache(path: Path | None) -> FingerprintCache:
-    from cxr_cli.services.fingerprints import FingerprintCache
+    from cxr_cli.services.check_leakage.fingerprints import FingerprintCache
 
     # In memory at least: removal checks the same images a second time.
     return FingerprintCache() if path is None else FingerprintCache.load(path)
 
 
 def _order(remove_from: str | None, names: list[str]) -> list[str]:
-    from cxr_cli.data.splits import match_split
+    from cxr_cli.cli.arguments import match_split
     from cxr_cli.errors import UsageError
 
     if remove_from is None:
@@ -254,8 +254,8 @@ def _fingerprints(
 ) -> SplitImages | None:
     if not folders:
         return None
+    from cxr_cli.services.check_leakage.split_images import fingerprint_splits
     from cxr_cli.services.cluster import open_executor
-    from cxr_cli.services.split_images import fingerprint_splits
 
     most = 1 + sum(table.n_images for table in tables.values()) // _IMAGES_PER_PROCESS
     with ExitStack() as stack:
@@ -276,13 +276,13 @@ def _save_plots(
     outputs.write_figure("split-sizes.png", split_sizes(report))
     if images is None:
         return
-    from cxr_cli.services.duplicate_pictures import pair_pictures
+    from cxr_cli.services.check_leakage.pair_images import pair_pictures
 
     pairs = pair_pictures(report, tables, images)
     if hide:
         from dataclasses import replace
 
-        from cxr_cli.services.hide_ids import hide_ids, salt_of
+        from cxr_cli.services.check_leakage.hide_ids import hide_ids, salt_of
 
         salt = salt_of(tables)
         pairs = [replace(item, pair=hide_ids(item.pair, salt)) for item in pairs]

@@ -21,7 +21,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cxr_cli import __version__
-from cxr_cli.cli.fitting import FittingTable
+from cxr_cli.cli.table_layout import FittingTable
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import InputFile

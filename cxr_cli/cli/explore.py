@@ -29,9 +29,9 @@ from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
-    from cxr_cli.services.explore_report import ExploreResult, ImageSurvey, PatientFacts
-    from cxr_cli.services.groups import Breakdown
-    from cxr_cli.services.image_survey import ImageCheck
+    from cxr_cli.services.explore.images import ImageCheck
+    from cxr_cli.services.explore.result import ExploreResult, ImageSurvey, PatientFacts
+    from cxr_cli.services.explore.subgroups import Breakdown
 
 #: How many columns with missing cells, pairs, broken and odd images the tables show; the JSON has all of them.
 _N_COLUMNS, _N_PAIRS, _N_FILES = 3, 10, 20
@@ -64,7 +64,7 @@ def explore(
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.data.labels import read_labels
-    from cxr_cli.services import explore as service
+    from cxr_cli.services.explore import explore as service
 
     if not check_images:
         refuse_useless("without --check-images", cluster=cluster)

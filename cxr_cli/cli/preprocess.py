@@ -37,9 +37,9 @@ from cxr_cli.errors import ImageError
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import LabelTable
-    from cxr_cli.services.preprocess import PreprocessResult, Start
-    from cxr_cli.services.preprocess_index import Pixels
-    from cxr_cli.services.preprocess_options import Options
+    from cxr_cli.services.preprocess.index import Pixels
+    from cxr_cli.services.preprocess.options import Options
+    from cxr_cli.services.preprocess.preprocess import PreprocessResult, Start
 
 
 class Resize(StrEnum):
@@ -145,10 +145,10 @@ def preprocess(
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.data.labels import read_labels
-    from cxr_cli.data.resize import Interpolation
-    from cxr_cli.services import preprocess_options
-    from cxr_cli.services.preparation import PixelType, Recipe, StoreFormat
-    from cxr_cli.services.standardization import Standardization
+    from cxr_cli.services.images.prepare import PixelType, Recipe, StoreFormat
+    from cxr_cli.services.images.resize import Interpolation
+    from cxr_cli.services.preprocess import options as preprocess_options
+    from cxr_cli.services.store.standardization import Standardization
 
     if no_plots:
         refuse_useless("with --no-plots", augment=augment)
@@ -202,7 +202,7 @@ def _run(
     from contextlib import ExitStack
 
     from cxr_cli.services.cluster import open_executor
-    from cxr_cli.services.preprocess import preprocess as run
+    from cxr_cli.services.preprocess.preprocess import preprocess as run
 
     with ExitStack() as stack:
         # Local processes are the service's own: it knows how many are worth starting.
@@ -243,7 +243,7 @@ def _announce(start: Start) -> None:
 
 def _plot(outputs: Outputs, result: PreprocessResult, folder: Path, seed: int, augment: bool) -> None:
     from cxr_cli.plots import preprocess as plots
-    from cxr_cli.services.preprocess_films import compare_interpolations, read_films
+    from cxr_cli.services.preprocess.samples import compare_interpolations, read_films
 
     outputs.write_figure("distributions.png", plots.plot_distributions(result.index, result.recipe))
     films = read_films(folder, [image.image for image in result.comparison.sample], result.recipe)

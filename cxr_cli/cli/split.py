@@ -25,7 +25,7 @@ from cxr_cli.cli.options import (
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxr_cli.services.split_report import LabelShare, LeakageCheck, SplitResult, SplitSummary
+    from cxr_cli.services.split.result import LabelShare, LeakageCheck, SplitResult, SplitSummary
 
 #: With more splits than this, tables show the range over splits instead of one column each.
 _MAX_COLUMNS = 5
@@ -83,7 +83,7 @@ def split(
     """
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import read_labels
-    from cxr_cli.services import split as service
+    from cxr_cli.services.split import split as service
 
     if fractions is not None and folds is not None:
         raise UsageError("--fractions and --folds exclude each other", remedy="Drop one of them.")

@@ -27,7 +27,7 @@ from cxr_cli.errors import UsageError
 if TYPE_CHECKING:
     from cxr_cli.data.files import InputFile, Outputs
     from cxr_cli.data.labels import LabelTable
-    from cxr_cli.services.weights import PathologyWeights, PredictorLoss, WeightsResult
+    from cxr_cli.services.weights.weights import PathologyWeights, PredictorLoss, WeightsResult
 
 
 class Scheme(StrEnum):
@@ -113,7 +113,7 @@ def weights(
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import read_labels
     from cxr_cli.data.predictions import read_predictions
-    from cxr_cli.services.weights import compute_weights
+    from cxr_cli.services.weights.weights import compute_weights
 
     _check_options(save, code, as_json)
     table = read_labels(labels, schema=schema, uncertain=uncertain.value)
@@ -181,7 +181,7 @@ def _save(saved: Outputs, path: Path, result: WeightsResult, inputs: list[InputF
 
 
 def _code(code: Format, result: WeightsResult, table: LabelTable, save: Path | None) -> str:
-    from cxr_cli.services.weights_code import keras_code, torch_code
+    from cxr_cli.services.weights.code import keras_code, torch_code
 
     title = f"Class weights of {table.path.name} (SHA-256 {table.source.sha256[:12]}…), scheme {result.scheme}."
     return keras_code(result, title, save) if code is Format.KERAS else torch_code(result, title)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from cxr_cli.models.densenet import HEAD_LAYER, LAST_BASE_LAYER, POOLING_LAYER
-from cxr_cli.services.architecture import FINAL, HEAD, STEM, Architecture, Layer, summarise
+from cxr_cli.services.build_model.architecture import FINAL, HEAD, STEM, Architecture, Layer, summarise
 
 
 def describe_model(model: keras.Model) -> Architecture:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cxr_cli.errors import UsageError
-from cxr_cli.services.store_reader import Store
+from cxr_cli.services.store.reader import Store
 
 
 def as_three_channels(images: NDArray[np.float32]) -> NDArray[np.float32]:

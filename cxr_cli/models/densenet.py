@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from cxr_cli.services.model_options import (
+from cxr_cli.services.build_model.options import (
     N_DENSE_BLOCKS,
     check_image_size,
     check_learning_rate,

@@ -12,8 +12,8 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cxr_cli.services.preparation import Recipe
-from cxr_cli.services.standardization import Standardization
+from cxr_cli.services.images.prepare import Recipe
+from cxr_cli.services.store.standardization import Standardization
 
 #: Images per batch: Keras' own default.
 BATCH_SIZE = 32

@@ -22,7 +22,7 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):  # type: ignore[misc]
     For one image the loss is the sum over the known pathologies k of
     ``-positive[k] * y[k] * log(p[k]) - negative[k] * (1 - y[k]) * log(1 - p[k])``; over a batch Keras' reduction
     applies (mean over images by default, so that the value is that of
-    :func:`cxr_cli.services.losses.multi_label_loss` with ``reduction="mean"`` where every label is known).
+    :func:`cxr_cli.services.metrics.losses.multi_label_loss` with ``reduction="mean"`` where every label is known).
 
     A NaN label adds neither to the loss nor to the gradient. The divisor stays the number of images, so that the
     gradient of a batch estimates that of the whole table without bias, however the unknown labels fall into batches.

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from cxr_cli.services.architecture import FINAL, HEAD, STEM, Block, Layer, dense_layers
-from cxr_cli.services.build_model import BuildModelResult
+from cxr_cli.services.build_model.architecture import FINAL, HEAD, STEM, Block, Layer, dense_layers
+from cxr_cli.services.build_model.build_model import BuildModelResult
 
 #: Okabe and Ito's colours, which colour-blind readers can tell apart.
 _TRAINABLE, _FROZEN, _INK = "#E69F00", "#C9D3DB", "#333333"

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 if TYPE_CHECKING:
-    from cxr_cli.services.duplicate_pictures import PairPictures
-    from cxr_cli.services.leakage_report import LeakageReport
+    from cxr_cli.services.check_leakage.pair_images import PairPictures
+    from cxr_cli.services.check_leakage.result import LeakageReport
 
 #: Colours that colour-blind people tell apart (Okabe and Ito); the hatch serves black-and-white prints.
 _OWN, _SHARED, _HATCH = "#56B4E9", "#D55E00", "////"
@@ -26,7 +26,7 @@ def split_sizes(report: LeakageReport) -> Figure:
     Parameters
     ----------
     report
-        From `cxr_cli.services.check_leakage.check_leakage`, with or without a removal.
+        From `cxr_cli.services.check_leakage.check_leakage.check_leakage`, with or without a removal.
     """
     rows = _rows(report)
     labels = [label for label, _, _ in rows]
@@ -46,7 +46,7 @@ def near_duplicate_sheet(pairs: Sequence[PairPictures]) -> Figure:
     Parameters
     ----------
     pairs
-        From `cxr_cli.services.duplicate_pictures.pair_pictures`; at least one.
+        From `cxr_cli.services.check_leakage.pair_images.pair_pictures`; at least one.
     """
     across = min(_PAIRS_ACROSS, len(pairs))
     down = -(-len(pairs) // across)

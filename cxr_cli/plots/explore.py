@@ -14,12 +14,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullF
 from numpy.typing import NDArray
 
 from cxr_cli.data.images import GrayImage, read_gray
-from cxr_cli.data.resize import area
+from cxr_cli.services.images.resize import area
 
 if TYPE_CHECKING:
-    from cxr_cli.services.explore_report import AgeFacts, ExploreResult, PatientFacts
-    from cxr_cli.services.groups import Breakdown
-    from cxr_cli.services.image_survey import ImageFacts
+    from cxr_cli.services.explore.images import ImageFacts
+    from cxr_cli.services.explore.result import AgeFacts, ExploreResult, PatientFacts
+    from cxr_cli.services.explore.subgroups import Breakdown
 
 #: Colours that colour-blind people tell apart (Okabe and Ito), and markers that a black-and-white print does.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
@@ -45,7 +45,7 @@ def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
     Parameters
     ----------
     result
-        What `cxr_cli.services.explore.explore` returned. The films of its sample are read again from their files.
+        Result of `explore`. The images of its sample are read again from their files.
 
     Raises
     ------

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from cxr_cli.services.preparation import Recipe
-from cxr_cli.services.preprocess_films import Film, Interpolated
-from cxr_cli.services.standardization import Standardization
+from cxr_cli.services.images.prepare import Recipe
+from cxr_cli.services.preprocess.samples import Film, Interpolated
+from cxr_cli.services.store.standardization import Standardization
 
 # Okabe and Ito: colours that colour-blind people tell apart.
 _BEFORE, _AFTER = "#E69F00", "#0072B2"
@@ -32,7 +32,7 @@ def plot_films(films: Sequence[Film], recipe: Recipe) -> Figure:
     Parameters
     ----------
     films
-        What `cxr_cli.services.preprocess_films.read_films` returned; at least one.
+        What `cxr_cli.services.preprocess.samples.read_films` returned; at least one.
     recipe
         How they were preprocessed.
 
@@ -126,7 +126,7 @@ def plot_interpolations(film: Film, made: Sequence[Interpolated]) -> Figure:
     film
         The film before preprocessing.
     made
-        What `cxr_cli.services.preprocess_films.compare_interpolations` made of it.
+        What `cxr_cli.services.preprocess.samples.compare_interpolations` made of it.
     """
     figure = Figure(figsize=(2.6 * (1 + len(made)), 3.3), layout="constrained")
     panels = figure.subplots(1, 1 + len(made))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 if TYPE_CHECKING:
-    from cxr_cli.services.split_report import SplitResult, SplitSummary
+    from cxr_cli.services.split.result import SplitResult, SplitSummary
 
 #: Colours that colour-blind people tell apart (Okabe and Ito), and markers that a black-and-white print does.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -24,7 +24,7 @@ def plot_split(result: SplitResult) -> Figure:
     Parameters
     ----------
     result
-        What `cxr_cli.services.split.divide` or `split` returned.
+        What `cxr_cli.services.split.split.divide` or `split` returned.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 if TYPE_CHECKING:
-    from cxr_cli.services.weights import PathologyWeights, WeightsResult
+    from cxr_cli.services.weights.weights import PathologyWeights, WeightsResult
 
 #: Colours that colour-blind people tell apart (Okabe and Ito).
 _POSITIVE, _NEGATIVE, _UNKNOWN = "#D55E00", "#0072B2", "#BBBBBB"
@@ -24,7 +24,7 @@ def class_distribution(result: WeightsResult) -> Figure:
     Parameters
     ----------
     result
-        What `cxr_cli.services.weights.compute_weights` returned.
+        What `cxr_cli.services.weights.weights.compute_weights` returned.
     """
     rows = sorted(result.pathologies, key=lambda row: row.n_positive)
     figure, axes = _figure(len(rows), width=9)
@@ -61,7 +61,7 @@ def contributions(result: WeightsResult) -> Figure:
     Parameters
     ----------
     result
-        What `cxr_cli.services.weights.compute_weights` returned.
+        What `cxr_cli.services.weights.weights.compute_weights` returned.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def loss_shares(result: WeightsResult) -> Figure:
     Parameters
     ----------
     result
-        What `cxr_cli.services.weights.compute_weights` returned.
+        What `cxr_cli.services.weights.weights.compute_weights` returned.
     """
     rows = sorted(result.pathologies, key=lambda row: (_number(row.weighted_loss_share), row.n_positive))
     figure, axes = _figure(len(rows), width=9, row_height=0.4)

@@ -22,12 +22,12 @@ from cxr_cli.services.result import Result
 
 #: The result that each command prints with ``--json``.
 RESULTS: dict[str, str] = {
-    "explore": "cxr_cli.services.explore_report.ExploreResult",
-    "check-leakage": "cxr_cli.services.leakage_report.LeakageReport",
-    "split": "cxr_cli.services.split_report.SplitResult",
-    "preprocess": "cxr_cli.services.preprocess.PreprocessResult",
-    "weights": "cxr_cli.services.weights.WeightsResult",
-    "build-model": "cxr_cli.services.build_model.BuildModelResult",
+    "explore": "cxr_cli.services.explore.result.ExploreResult",
+    "check-leakage": "cxr_cli.services.check_leakage.result.LeakageReport",
+    "split": "cxr_cli.services.split.result.SplitResult",
+    "preprocess": "cxr_cli.services.preprocess.preprocess.PreprocessResult",
+    "weights": "cxr_cli.services.weights.weights.WeightsResult",
+    "build-model": "cxr_cli.services.build_model.build_model.BuildModelResult",
 }
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.build_model import build_model
-from cxr_cli.services.model_options import ModelOptions
+from cxr_cli.services.build_model.build_model import build_model
+from cxr_cli.services.build_model.options import ModelOptions
 from tests.models.legacy_files import base_arrays, write_legacy
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def test_json_is_what_the_service_returns(cxr, train):
     document = json.loads(done.stdout)
     assert (document["command"], done.exit_code) == ("build-model", 0)
     assert document["outputs"] == [f"cxr-output/build-model/{name}.png" for name in ("architecture", "depth")]
-    from cxr_cli.services.model_input import Preprocessing
+    from cxr_cli.services.store.manifest import Preprocessing
 
     options = ModelOptions(
         ("Mass", "Hernia"),

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.check_leakage import check_leakage
-from cxr_cli.services.split_images import fingerprint_splits
-from tests.services.films import film_pixels, save
-from tests.services.test_check_leakage import COURSE
+from cxr_cli.services.check_leakage.check_leakage import check_leakage
+from cxr_cli.services.check_leakage.split_images import fingerprint_splits
+from tests.films import film_pixels, save
+from tests.services.check_leakage.test_check_leakage import COURSE
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_second_run_uses_the_cache(cxr, sample, sample_data, tmp_path, monkeyp
     def refuse(path):
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr("cxr_cli.services.fingerprints.read_content", refuse)
+    monkeypatch.setattr("cxr_cli.services.check_leakage.fingerprints.read_content", refuse)
     second = cxr(*arguments)
     assert first.stdout == second.stdout
 

@@ -38,7 +38,7 @@ def test_check_leakage(cxr, sample_data, on_cluster):
 
 
 def test_preprocess_with_a_worker_killed(cxr, sample_data, on_cluster, monkeypatch, tmp_path):
-    from cxr_cli.services import preprocess as service
+    from cxr_cli.services.preprocess import preprocess as service
 
     options, victim = on_cluster
     original = service.map_surviving

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.explore import explore
+from cxr_cli.services.explore.explore import explore
 
 NIH_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"

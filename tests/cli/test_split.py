@@ -7,7 +7,7 @@ import pytest
 
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.split import fold_shares, split
+from cxr_cli.services.split.split import fold_shares, split
 
 
 @pytest.fixture

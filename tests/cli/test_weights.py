@@ -4,7 +4,7 @@ import pytest
 
 from cxr_cli.data.class_weights import read_class_weights
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.weights import compute_weights
+from cxr_cli.services.weights.weights import compute_weights
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples" / "weights"

@@ -7,7 +7,7 @@ import pytest
 
 from cxr_cli.models.architecture import describe_model, section_of
 from cxr_cli.models.densenet import build_densenet, freeze
-from cxr_cli.services.architecture import dense_layers
+from cxr_cli.services.build_model.architecture import dense_layers
 
 pytestmark = pytest.mark.slow
 

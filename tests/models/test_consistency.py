@@ -16,7 +16,7 @@ def trained(network, sample_data):
     import keras
 
     from cxr_cli.data.images import read_gray
-    from cxr_cli.data.resize import resize
+    from cxr_cli.services.images.resize import resize
 
     paths = sorted((sample_data / "images-small").glob("*.png"))[:12]
     films = np.stack([resize(read_gray(path).pixels, (128, 128)) for path in paths]).astype(np.float32)

@@ -6,9 +6,9 @@ import pytest
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import UsageError
 from cxr_cli.models.datasets import StoreDataset, tf_dataset
-from cxr_cli.services.preparation import PixelType, Recipe
-from cxr_cli.services.preprocess import Options, preprocess
-from cxr_cli.services.store_reader import open_store
+from cxr_cli.services.images.prepare import PixelType, Recipe
+from cxr_cli.services.preprocess.preprocess import Options, preprocess
+from cxr_cli.services.store.reader import open_store
 
 pytestmark = pytest.mark.slow
 

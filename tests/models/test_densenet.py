@@ -3,7 +3,7 @@ import pytest
 
 from cxr_cli.errors import UsageError
 from cxr_cli.models.densenet import base_layers, build_densenet, compile_densenet, freeze
-from cxr_cli.services.model_options import first_trainable_block
+from cxr_cli.services.build_model.options import first_trainable_block
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,12 @@ import tensorflow as tf
 from PIL import Image
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.data.resize import Interpolation
-from cxr_cli.services.preparation import Recipe
-from cxr_cli.services.preprocess import preprocess
-from cxr_cli.services.preprocess_options import Engine, Options
-from cxr_cli.services.standardization import Standardization
-from cxr_cli.services.store_reader import open_store
+from cxr_cli.services.images.prepare import Recipe
+from cxr_cli.services.images.resize import Interpolation
+from cxr_cli.services.preprocess.options import Engine, Options
+from cxr_cli.services.preprocess.preprocess import preprocess
+from cxr_cli.services.store.reader import open_store
+from cxr_cli.services.store.standardization import Standardization
 
 pytestmark = pytest.mark.slow
 KERAS_INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "lanczos"]

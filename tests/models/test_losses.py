@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from cxr_cli.services import losses as reference
+from cxr_cli.services.metrics import losses as reference
 
 pytestmark = pytest.mark.slow
 

@@ -8,12 +8,12 @@ from PIL import Image
 
 from cxr_cli.data.files import Outputs
 from cxr_cli.plots.check_leakage import near_duplicate_sheet, split_sizes
-from cxr_cli.services.check_leakage import check_leakage
-from cxr_cli.services.duplicate_pictures import pair_pictures
-from cxr_cli.services.remove_leakage import remove_leakage
-from cxr_cli.services.split_images import fingerprint_splits
-from tests.services.films import film_pixels, save
-from tests.services.test_check_leakage import course, of_patients
+from cxr_cli.services.check_leakage.check_leakage import check_leakage
+from cxr_cli.services.check_leakage.pair_images import pair_pictures
+from cxr_cli.services.check_leakage.remove import remove_leakage
+from cxr_cli.services.check_leakage.split_images import fingerprint_splits
+from tests.films import film_pixels, save
+from tests.services.check_leakage.test_check_leakage import course, of_patients
 
 
 def texts(axes):

@@ -13,7 +13,7 @@ from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import ImageError
 from cxr_cli.plots import explore as plots
-from cxr_cli.services.explore import explore
+from cxr_cli.services.explore.explore import explore
 
 NIH_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"

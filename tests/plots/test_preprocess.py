@@ -4,9 +4,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cxr_cli.plots.preprocess import plot_distributions, plot_films, plot_interpolations
-from cxr_cli.services.preparation import Recipe
-from cxr_cli.services.preprocess_films import Film, compare_interpolations
-from cxr_cli.services.standardization import Standardization, standardize
+from cxr_cli.services.images.prepare import Recipe
+from cxr_cli.services.preprocess.samples import Film, compare_interpolations
+from cxr_cli.services.store.standardization import Standardization, standardize
 
 
 def film(image="a.png", scheme=Standardization.SAMPLEWISE):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.plots.split import plot_split
-from cxr_cli.services.split import divide, fold_shares
+from cxr_cli.services.split.split import divide, fold_shares
 
 
 @pytest.fixture(scope="module")

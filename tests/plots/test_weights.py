@@ -6,7 +6,7 @@ import pytest
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.plots import weights as plots
-from cxr_cli.services.weights import compute_weights
+from cxr_cli.services.weights.weights import compute_weights
 
 DRAWINGS = [plots.class_distribution, plots.contributions, plots.loss_shares]
 

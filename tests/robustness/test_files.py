@@ -23,10 +23,10 @@ from cxr_cli.data.labels import read_labels
 from cxr_cli.data.predictions import read_predictions
 from cxr_cli.data.weight_files import open_weight_file, read_array
 from cxr_cli.errors import CxrError, WeightsFileError
-from cxr_cli.services.fingerprints import FingerprintCache, fingerprint_images
-from cxr_cli.services.model_input import read_manifest
-from cxr_cli.services.preprocess_options import read_statistics, recipe_of
-from cxr_cli.services.store_reader import open_store
+from cxr_cli.services.check_leakage.fingerprints import FingerprintCache, fingerprint_images
+from cxr_cli.services.preprocess.options import read_statistics, recipe_of
+from cxr_cli.services.store.manifest import read_manifest
+from cxr_cli.services.store.reader import open_store
 from tests.robustness.mutants import mutants
 from tests.robustness.oracle import LONGEST_MESSAGE
 

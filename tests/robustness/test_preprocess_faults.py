@@ -27,7 +27,7 @@ pytestmark = [
 N_FILMS = 90
 #: Small tasks and frequent checkpoints, so that there is always something half done.
 PROGRAM = """
-import cxr_cli.data.journal as journal, cxr_cli.services.preprocess as service
+import cxr_cli.data.journal as journal, cxr_cli.services.preprocess.preprocess as service
 journal.CHECKPOINT_SECONDS = 0.02
 service._TASK_IMAGES = 3
 if __name__ == "__main__":

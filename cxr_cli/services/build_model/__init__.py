@@ -1,0 +1,1 @@
+"""Build a DenseNet121, load its pretrained weights and describe it."""

@@ -1,0 +1,390 @@
+"""Build, load, freeze, compile, describe and save a DenseNet121 classifier of chest X-rays."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cxr_cli import __version__
+from cxr_cli.data.files import InputFile, OutputFile, Outputs, describe_input
+from cxr_cli.data.labels import LabelTable, UncertainPolicy
+from cxr_cli.errors import InputError, UsageError
+from cxr_cli.services.build_model.architecture import Architecture
+from cxr_cli.services.build_model.options import LossChoice, ModelOptions, choose_loss
+from cxr_cli.services.result import Result, plain
+from cxr_cli.services.store.manifest import Preprocessing
+
+if TYPE_CHECKING:
+    import keras
+
+#: Version of the sidecar: raised when a name changes, not when one is added.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class WeightsOrigin(Result):
+    """Where the weights of the base came from.
+
+    Attributes
+    ----------
+    source
+        "random", "imagenet", or "file".
+    file
+        The file, with its SHA-256; None for random weights.
+    layout
+        Its format, in words; None for random weights.
+    matched_by
+        "name" or "order": how its arrays were assigned to layers; None for random weights. See
+        `cxr_cli.models.pretrained.load_pretrained`.
+    n_arrays
+        Arrays loaded into the base; 0 for random weights.
+    n_parameters
+        Numbers in these arrays.
+    head
+        "new", "loaded", or "new (that of the file left out)".
+    n_head_units
+        Units of the file's head; None without one.
+    untrained
+        Whether the file's batch normalisations have never seen an image.
+    trained_on
+        What is known of the images behind the weights: "nothing" for random ones, "ImageNet" for the published
+        file, "not known" for any other (they may have been among your test images).
+    """
+
+    source: Literal["random", "imagenet", "file"]
+    file: InputFile | None
+    layout: str | None
+    matched_by: str | None
+    n_arrays: int
+    n_parameters: int
+    head: str
+    n_head_units: int | None
+    untrained: bool
+    trained_on: str
+
+
+@dataclass(frozen=True)
+class LabelSummary(Result):
+    """What the label table means for the loss.
+
+    Attributes
+    ----------
+    path
+        The table as given.
+    uncertain
+        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+    n_uncertain
+        Cells of the table that hold an uncertain label.
+    n_images
+        Rows of the table.
+    n_without_finding
+        Rows without a 1: categorical cross-entropy gives them no gradient.
+    n_with_several
+        Rows with more than one 1.
+    n_unknown
+        Label cells that are not known (NaN): all losses but weighted-bce become NaN on them.
+    prevalence
+        Pathologies, and positives as a share of the known, 0 to 1; NaN where nothing is known.
+    """
+
+    path: str
+    uncertain: UncertainPolicy
+    n_uncertain: int
+    n_images: int
+    n_without_finding: int
+    n_with_several: int
+    n_unknown: int
+    prevalence: dict[str, float]
+
+
+@dataclass(frozen=True)
+class BuildModelResult(Result):
+    """A model, as it was built.
+
+    Attributes
+    ----------
+    model
+        Keras' name of it.
+    pathologies
+        Names of its outputs, in order.
+    image_size
+        (height, width) in pixels.
+    preprocessing
+        What must be done to an image before the model sees it.
+    loss
+        The loss, with its weights.
+    metrics
+        Names of what ``fit`` reports, besides one value per pathology.
+    labels
+        What the label table means for the loss; None without a table.
+    weights
+        Where the weights came from.
+    freeze
+        What training leaves alone, as given.
+    learning_rate
+        Step size of Adam.
+    mixed_precision
+        Whether it computes in float16.
+    seed
+        Of random weights.
+    architecture
+        What the model is made of, read from it.
+    versions
+        Of cxr, Python, Keras, its backend and NumPy.
+    saved
+        The model's file; None if it was not saved.
+    sidecar
+        Path of the description beside it; None if the model was not saved.
+    """
+
+    model: str
+    pathologies: tuple[str, ...]
+    image_size: tuple[int, int]
+    preprocessing: Preprocessing
+    loss: LossChoice
+    metrics: tuple[str, ...]
+    labels: LabelSummary | None
+    weights: WeightsOrigin
+    freeze: str
+    learning_rate: float
+    mixed_precision: bool
+    seed: int
+    architecture: Architecture
+    versions: dict[str, str]
+    saved: OutputFile | None = None
+    sidecar: str | None = None
+
+
+def build_model(
+    options: ModelOptions,
+    *,
+    table: LabelTable | None = None,
+    save: Path | None = None,
+    outputs: Outputs | None = None,
+) -> BuildModelResult:
+    """Build a model, load its weights, freeze, compile, describe and save it.
+
+    Parameters
+    ----------
+    options
+        What to build.
+    table
+        The labels it is to be trained on, for the numbers behind the choice of the loss.
+    save
+        Where the model is saved (``.keras``), its sidecar beside it under the same name with ``.json`` added.
+    outputs
+        Takes note of the files written; made from `save` if not given.
+
+    Raises
+    ------
+    UsageError
+        Options contradict each other or lie outside their range.
+    InputError
+        The weights cannot be loaded, or the class weights are not those of the pathologies. Nothing is saved.
+    OutputError
+        The model cannot be written.
+    """
+    if save is not None and save.suffix != ".keras":
+        raise UsageError(f"--save {save}", expected="a file ending in .keras")
+    labels = None if table is None else summarise_labels(table, options.pathologies)
+    model, origin = assemble(options)
+    from cxr_cli.models.architecture import describe_model
+
+    result = BuildModelResult(
+        model=model.name,
+        pathologies=options.pathologies,
+        image_size=options.image_size,
+        preprocessing=options.preprocessing,
+        loss=choose_loss(options),
+        metrics=("auroc", "auprc"),
+        labels=labels,
+        weights=origin,
+        freeze=options.freeze,
+        learning_rate=options.learning_rate,
+        mixed_precision=options.mixed_precision,
+        seed=options.seed,
+        architecture=describe_model(model),
+        versions=_versions(),
+    )
+    if save is None:
+        return result
+    return _save(model, result, save, Outputs(Path()) if outputs is None else outputs)
+
+
+def assemble(options: ModelOptions) -> tuple[keras.Model, WeightsOrigin]:
+    """Build the Keras model itself: loaded, frozen, compiled; also say where its weights came from.
+
+    For training right away, without a file in between.
+
+    Raises
+    ------
+    UsageError, InputError
+        As :func:`build_model`.
+    """
+    from cxr_cli.models.densenet import build_densenet, compile_densenet, freeze
+    from cxr_cli.models.metrics import PathologyRanking
+
+    model = build_densenet(
+        options.pathologies, options.image_size, seed=options.seed, mixed_precision=options.mixed_precision
+    )
+    origin = _load(model, options)
+    freeze(model, options.freeze)
+    compile_densenet(
+        model,
+        _keras_loss(choose_loss(options)),
+        learning_rate=options.learning_rate,
+        metrics=[PathologyRanking(options.pathologies)],
+    )
+    return model, origin
+
+
+def start_keras() -> None:
+    """Import Keras and let its backend look for devices: seconds, and chatter on stderr that a caller may catch."""
+    import keras
+
+    keras.ops.zeros(1)
+
+
+def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSummary:
+    """Count what the choice of a loss depends on.
+
+    Raises
+    ------
+    UsageError
+        The table lacks one of the pathologies.
+    """
+    for name in pathologies:
+        if name not in table.pathologies:
+            raise UsageError(
+                f"{table.path}: has no pathology {name}", expected=f"one of {', '.join(table.pathologies)}"
+            )
+    labels = table.labels[:, [table.pathologies.index(name) for name in pathologies]]
+    findings = (labels == 1).sum(axis=1)
+    known = (~np.isnan(labels)).sum(axis=0)
+    positives = (labels == 1).sum(axis=0)
+    prevalence = np.divide(positives, known, out=np.full(len(pathologies), np.nan), where=known > 0)
+    return LabelSummary(
+        path=str(table.path),
+        uncertain=table.uncertain,
+        n_uncertain=table.n_uncertain,
+        n_images=table.n_images,
+        n_without_finding=int((findings == 0).sum()),
+        n_with_several=int((findings > 1).sum()),
+        n_unknown=int(np.isnan(labels).sum()),
+        prevalence=dict(zip(pathologies, prevalence.tolist(), strict=True)),
+    )
+
+
+def sidecar_path(model: Path) -> Path:
+    """Return where the description of a saved model lies: model.keras.json beside model.keras."""
+    return model.with_name(model.name + ".json")
+
+
+def _keras_loss(loss: LossChoice) -> Any:
+    weights = loss.class_weights
+    if weights is None:
+        return loss.name.replace("-", "_")
+    from cxr_cli.models.losses import WeightedBinaryCrossentropy
+
+    return WeightedBinaryCrossentropy(weights.pathologies, weights.positive, weights.negative)
+
+
+def _load(model: keras.Model, options: ModelOptions) -> WeightsOrigin:
+    if options.weights == "none":
+        return WeightsOrigin("random", None, None, None, 0, 0, "new", None, False, "nothing")
+    from cxr_cli.models.imagenet import imagenet_file, is_imagenet_file
+    from cxr_cli.models.pretrained import load_pretrained
+
+    path = imagenet_file() if options.weights == "imagenet" else Path(options.weights)
+    if options.keep_head:
+        _check_sidecar_of(path, options.pathologies)
+    loaded = load_pretrained(model, path, keep_head=options.keep_head)
+    published = is_imagenet_file(path)
+    return WeightsOrigin(
+        source="imagenet" if published else "file",
+        file=describe_input(path),
+        layout=loaded.layout,
+        matched_by=loaded.matched_by,
+        n_arrays=loaded.n_arrays,
+        n_parameters=loaded.n_parameters,
+        head={"none in file": "new", "left out": "new (that of the file left out)"}.get(loaded.head, loaded.head),
+        n_head_units=loaded.n_head_units,
+        untrained=loaded.untrained,
+        trained_on="ImageNet" if published else "not known",
+    )
+
+
+def _check_sidecar_of(path: Path, pathologies: tuple[str, ...]) -> None:
+    """Refuse to keep a head whose sidecar says that its units are other pathologies, or in another order."""
+    try:
+        document = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+        theirs = tuple(document["pathologies"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # not a model of ours: what its units stand for is not known, and the command says so
+    if theirs != pathologies:
+        raise InputError(
+            f"{path}: its head is for {', '.join(map(str, theirs))}, in this order",
+            expected=", ".join(pathologies),
+            remedy="Build the model for these pathologies in this order, or drop --keep-head.",
+        )
+
+
+def _save(model: keras.Model, result: BuildModelResult, save: Path, outputs: Outputs) -> BuildModelResult:
+    from cxr_cli.models.saving import save_model
+
+    sidecar = sidecar_path(save)
+    for target in (save, sidecar):
+        outputs.refuse_input(target)
+    with outputs.path(save) as temporary:
+        save_model(model, temporary)
+        written = describe_input(temporary)
+    saved = OutputFile(str(save), written.size, written.sha256)
+    done = replace(result, saved=saved, sidecar=str(sidecar))
+    outputs.write_json(sidecar, sidecar_document(done))
+    return done
+
+
+def sidecar_document(result: BuildModelResult) -> dict[str, Any]:
+    """Return what the sidecar of a saved model says: all that is needed to use, judge and rebuild it."""
+    whole = {
+        "schema_version": SCHEMA_VERSION,
+        "command": "build-model",
+        "cxr_version": __version__,
+        "model": result.saved,
+        "pathologies": result.pathologies,
+        "image_size": result.image_size,
+        "preprocessing": result.preprocessing,
+        "weights": result.weights,
+        "loss": result.loss,
+        "metrics": result.metrics,
+        "freeze": result.freeze,
+        "learning_rate": result.learning_rate,
+        "mixed_precision": result.mixed_precision,
+        "seed": result.seed,
+        "parameters": result.architecture.model,
+        "labels": result.labels,
+        "versions": result.versions,
+    }
+    document = plain(whole)
+    assert isinstance(document, dict)
+    return document
+
+
+def _versions() -> dict[str, str]:
+    import keras
+
+    backend = keras.config.backend()
+    return {
+        "cxr": __version__,
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "backend": f"{backend} {version(backend)}",
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,1 @@
+"""Find patients, images and copies of images that splits share, and remove them."""

@@ -1,0 +1,201 @@
+"""Removing leakage: cleaned copies of split tables, line for line as they were, and the check of what was written."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_cli.data.files import Outputs
+from cxr_cli.data.labels import LabelTable, read_labels
+from cxr_cli.errors import CxrError, UsageError
+from cxr_cli.services.check_leakage.result import (
+    CleanedSplit,
+    Involved,
+    LeakageReport,
+    PairReport,
+    PathologyLoss,
+    Removal,
+)
+
+
+class RemovalLevel(StrEnum):
+    """What is removed; each level includes those before it."""
+
+    PATIENTS = "patients"
+    EXACT_DUPLICATES = "exact-duplicates"
+    NEAR_DUPLICATES = "near-duplicates"
+
+
+_LEVELS = tuple(RemovalLevel)
+
+
+def rows_to_remove(
+    splits: Mapping[str, LabelTable],
+    report: LeakageReport,
+    order: Sequence[str],
+    level: RemovalLevel = RemovalLevel.EXACT_DUPLICATES,
+) -> dict[str, NDArray[np.bool_]]:
+    """Choose the rows that have to go.
+
+    Parameters
+    ----------
+    splits
+        The label tables.
+    report
+        What `check_leakage` found in them.
+    order
+        The splits to remove from, the preferred one first: of two splits that share something, the one that comes
+        first loses it. What two splits share that are both not named stays.
+    level
+        ``patients``: rows of shared patients. ``exact-duplicates``: also shared image names and exactly equal
+        pictures. ``near-duplicates``: also near duplicates. A patient is removed whole, for a copy under another id
+        may well mean that both ids are one person.
+
+    Returns
+    -------
+    dict
+        For each split in `order`, which rows to remove: bool, shape (n_images,).
+
+    Raises
+    ------
+    UsageError
+        `order` names a split twice or one that does not exist.
+    """
+    if len(set(order)) != len(order) or not set(order) <= set(splits):
+        raise UsageError(f"--remove-from {','.join(order)}", expected=f"some of {', '.join(splits)}, each once")
+    gone = {name: np.zeros(splits[name].n_images, dtype=bool) for name in order}
+    for pair in report.pairs:
+        loser = next((name for name in order if name in (pair.first, pair.second)), None)
+        if loser is None:
+            continue
+        for part in _involved(pair, level):
+            if part.split == loser:
+                gone[loser][list(part.rows)] = True
+    return {name: _whole_patients(splits[name], rows) for name, rows in gone.items()}
+
+
+def _involved(pair: PairReport, level: RemovalLevel) -> list[Involved]:
+    depth = _LEVELS.index(level)
+    findings = [
+        (0, pair.patients),
+        (1, pair.names),
+        (1, pair.exact_duplicates),
+        (2, pair.near_duplicates),
+    ]
+    return [
+        part
+        for needed, found in findings
+        if found is not None and needed <= depth
+        for part in (found.first, found.second)
+    ]
+
+
+def _whole_patients(table: LabelTable, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    codes = table.patient_codes
+    affected = np.zeros(len(table.patient_ids) + 1, dtype=bool)
+    affected[codes[rows]] = True
+    affected[-1] = False  # code -1: rows without patient go one by one
+    return rows | affected[codes]
+
+
+def remove_leakage(
+    splits: Mapping[str, LabelTable],
+    report: LeakageReport,
+    order: Sequence[str],
+    outputs: Outputs,
+    check: Callable[[Mapping[str, LabelTable]], LeakageReport],
+    level: RemovalLevel = RemovalLevel.EXACT_DUPLICATES,
+) -> LeakageReport:
+    """Write cleaned copies of split tables, read them back, and check them again from scratch.
+
+    Parameters
+    ----------
+    splits, report, order, level
+        See `rows_to_remove`.
+    outputs
+        Where the copies go, each under the file name of its original. Every remaining line is kept byte for byte.
+    check
+        Checks the tables that were read back; called once with all splits, the cleaned ones in place of their
+        originals.
+
+    Returns
+    -------
+    LeakageReport
+        The report given, with what was removed and the second report.
+
+    Raises
+    ------
+    CxrError
+        A split would lose all its rows; nothing is written then.
+    OutputError
+        A copy cannot be written, or would overwrite its original.
+    """
+    gone = rows_to_remove(splits, report, order, level)
+    for name, rows in gone.items():
+        if rows.all():
+            raise CxrError(
+                f"{splits[name].path}: nothing would be left of {name}",
+                remedy="Remove from another split, or make the splits anew with 'cxr split'.",
+            )
+    written = {name: _write(name, splits[name], gone[name], outputs) for name in order}
+    again = {name: _read_again(table, written.get(name, table.path)) for name, table in splits.items()}
+    removal = Removal(
+        removed_from=tuple(order),
+        kinds=tuple(str(item) for item in _LEVELS[: _LEVELS.index(level) + 1]),
+        splits=tuple(_cleaned(name, splits[name], again[name], gone[name]) for name in order),
+        after=check(again),
+    )
+    return replace(report, removal=removal)
+
+
+def _write(name: str, table: LabelTable, gone: NDArray[np.bool_], outputs: Outputs) -> Path:
+    content = table.raw.select(np.flatnonzero(~gone).tolist())
+    file_name = table.path.name
+    if file_name.lower().endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    elif file_name.lower().endswith(".zip"):
+        file_name = file_name[: -len(".zip")]
+        if not file_name.lower().endswith(".csv"):
+            file_name += ".csv"
+    return outputs.write_bytes(Path(name).parent / file_name, content)
+
+
+def _read_again(table: LabelTable, path: Path) -> LabelTable:
+    is_list = table.schema == "image-list"
+    return read_labels(
+        path, schema=None if is_list else table.schema, uncertain=table.uncertain, allow_image_list=is_list
+    )
+
+
+def _cleaned(name: str, before: LabelTable, after: LabelTable, gone: NDArray[np.bool_]) -> CleanedSplit:
+    losses = tuple(
+        PathologyLoss(pathology, n_before, n_after)
+        for pathology, n_before, n_after in zip(before.pathologies, _positives(before), _positives(after), strict=True)
+    )
+    return CleanedSplit(
+        name=name,
+        path=str(after.path),
+        n_images_before=before.n_images,
+        n_images_after=after.n_images,
+        n_patients_before=len(before.patient_ids),
+        n_patients_after=len(after.patient_ids),
+        rows_removed=tuple(np.flatnonzero(gone).tolist()),
+        n_patients_removed=len(before.patient_ids) - len(after.patient_ids),
+        pathologies=losses,
+        lost_pathologies=tuple(
+            loss.pathology for loss in losses if loss.n_positive_before and not loss.n_positive_after
+        ),
+    )
+
+
+def _positives(table: LabelTable) -> list[int]:
+    if not table.pathologies:
+        return []
+    counts: list[int] = (table.labels == 1).sum(axis=0).tolist()
+    return counts

@@ -1,0 +1,393 @@
+"""What the image files of a table are like: a random sample or all of them opened, measured and judged."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_cli.errors import ImageError
+from cxr_cli.services.images.pixels import sum_pixels
+from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
+
+if TYPE_CHECKING:
+    from cxr_cli.data.images import GrayImage
+
+#: A standard deviation below this share of the full range is no film: the flattest of 39 NIH films has 0.136.
+NEAR_CONSTANT = 0.02
+#: Anatomical contrast below this many standard deviations means inverted. On 39 NIH films it lies between 0.8 and
+#: 2.6, so for the same films inverted between -2.6 and -0.8: the limit keeps its distance from both.
+INVERTED = -0.4
+_SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",)}
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """One image as it was found.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    path
+        The file, in the folder as given.
+    format
+        As Pillow names it: "PNG", …
+    mode
+        As Pillow names it: "L" (8-bit grey), "I;16", "RGBA", …
+    height, width
+        In pixels.
+    minimum, maximum, mean
+        Of the grey values, as a share of the full range (255 or 65535): 0 is black, 1 is white. Alpha has no part
+        in it.
+    std
+        Standard deviation of the pixels at hand (ddof 0), as a share of the full range.
+    oddities
+        What is unusual, in fixed words: "16-bit", "inverted", …
+    pathologies
+        Findings present; None where no label of the image is known.
+    """
+
+    image: str
+    path: str
+    format: str
+    mode: str
+    height: int
+    width: int
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    oddities: tuple[str, ...]
+    pathologies: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class BrokenImage:
+    """A file that could not be opened.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    path
+        The file, in the folder as given.
+    reason
+        What is wrong with it.
+    """
+
+    image: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class OddImage:
+    """An image that was opened and is unusual.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    oddities
+        What is unusual, in fixed words: "16-bit", "inverted", …
+    """
+
+    image: str
+    oddities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """All pixels of all opened images together.
+
+    Attributes
+    ----------
+    n_images
+        How many images.
+    n_pixels
+        How many pixels they have in all.
+    minimum, maximum, mean
+        Of all pixels, as a share of each image's full range, 0 to 1.
+    std
+        Standard deviation of all pixels (ddof 0), as a share of the full range.
+    sizes
+        Sizes ("1024 × 1024", height first), and how many images have each; the commonest first.
+    modes
+        Modes, and how many images have each.
+    formats
+        Formats, and how many images have each.
+    """
+
+    n_images: int
+    n_pixels: int
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    sizes: Mapping[str, int]
+    modes: Mapping[str, int]
+    formats: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ImageCheck:
+    """What opening images showed.
+
+    Attributes
+    ----------
+    which
+        "sample" or "all": which of the found images were opened.
+    n_opened
+        Images that could be opened.
+    n_broken
+        Images that could not.
+    broken
+        Those, in the order of the table.
+    n_odd
+        Images that were opened and are unusual.
+    odd
+        Those, in the order of the table.
+    oddities
+        Oddities, and how many images have each.
+    statistics
+        The opened images together; None if there are none.
+    sample
+        The images of the random sample that could be opened, in the order of the table.
+    """
+
+    which: str
+    n_opened: int
+    n_broken: int
+    broken: tuple[BrokenImage, ...]
+    n_odd: int
+    odd: tuple[OddImage, ...]
+    oddities: Mapping[str, int]
+    statistics: PixelStatistics | None
+    sample: tuple[ImageFacts, ...]
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """One image to inspect: its name in the table, and its file."""
+
+    image: str
+    path: str
+
+
+def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
+    """Open one image and measure it; what cannot be opened is a result too.
+
+    Pure and at module level, so that any executor can run it.
+    """
+    # Decoders take long to load, and whoever looks at a table alone needs none.
+    from cxr_cli.data.images import read_gray
+
+    try:
+        gray = read_gray(task.path)
+    except ImageError as error:
+        return BrokenImage(task.image, task.path, error.what.removeprefix(f"{task.path}: "))
+    return measure(gray, task)
+
+
+def _lost(task: ImageTask) -> BrokenImage:
+    return BrokenImage(task.image, task.path, KILLED_WORKER)
+
+
+def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
+    """Measure a decoded image."""
+    white = gray.full_scale
+    sums = sum_pixels(gray.pixels, white)
+    return ImageFacts(
+        image=task.image,
+        path=task.path,
+        format=gray.format,
+        mode=gray.mode,
+        height=gray.height,
+        width=gray.width,
+        minimum=sums.minimum / white,
+        maximum=sums.maximum / white,
+        mean=sums.mean / white,
+        std=sums.std / white,
+        oddities=oddities_of(gray, sums.std, Path(task.path).suffix),
+    )
+
+
+def oddities_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
+    """Name what is unusual in a decoded image.
+
+    Parameters
+    ----------
+    gray
+        The image.
+    std
+        Standard deviation of its pixels, in grey levels.
+    suffix
+        Ending of the file name.
+
+    Returns
+    -------
+    tuple of str
+        Some of: "16-bit"; "mode RGBA" (or RGB, P, 1 …: not plain grey); "JPEG named .png" (or another format
+        that the name does not tell); "near-constant" (standard deviation below `NEAR_CONSTANT`); "inverted"
+        (`anatomical_contrast` below `INVERTED`: probably black on white).
+    """
+    found = []
+    if gray.full_scale > 255:
+        found.append("16-bit")
+    elif gray.mode != "L":
+        found.append(f"mode {gray.mode}")
+    if suffix.lower() not in _SUFFIXES.get(gray.format, (suffix.lower(),)):
+        found.append(f"{gray.format} named {suffix or 'without ending'}")
+    if std < NEAR_CONSTANT * gray.full_scale:
+        found.append("near-constant")
+    elif anatomical_contrast(gray.pixels) < INVERTED * std:
+        found.append("inverted")
+    return tuple(found)
+
+
+def anatomical_contrast(pixels: NDArray[Any]) -> float:
+    """Tell how much brighter the dense parts of a frontal chest film are than the airy ones.
+
+    The mediastinum and the abdomen under the diaphragm stop the beam; lungs and the air above the shoulders let it
+    through. Where each lies in a frontal film is rough anatomy, and differs little between people. Brightness of
+    the border against the centre would be simpler, and is wrong on 4 of 39 NIH films.
+
+    Parameters
+    ----------
+    pixels
+        Grey values, shape (height, width), any scale.
+
+    Returns
+    -------
+    float
+        Mean of (mediastinum - lungs) and (abdomen - upper corners), in the units of the pixels: positive for a film
+        with white bones, exactly its negative for the same film inverted, 0 for a constant image or one with fewer
+        than 16 rows or columns.
+    """
+    height, width = pixels.shape
+    if min(height, width) < 16:
+        return 0.0
+
+    def brightness(top: float, bottom: float, left: float, right: float) -> float:
+        part = pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        return float(part.mean(dtype=np.float64))
+
+    lungs = (brightness(0.22, 0.60, 0.20, 0.40) + brightness(0.22, 0.60, 0.60, 0.80)) / 2
+    mediastinum = brightness(0.25, 0.75, 0.42, 0.58)
+    abdomen = brightness(0.75, 1.00, 0.30, 0.70)
+    corners = (brightness(0.00, 0.10, 0.00, 0.15) + brightness(0.00, 0.10, 0.85, 1.00)) / 2
+    return ((mediastinum - lungs) + (abdomen - corners)) / 2
+
+
+def draw_sample(n_available: int, n_images: int, seed: int) -> list[int]:
+    """Draw positions without replacement, the same for the same seed; returned in ascending order."""
+    chosen = np.random.default_rng(seed).choice(n_available, min(n_images, n_available), replace=False)
+    return sorted(int(position) for position in chosen)
+
+
+def survey_files(
+    tasks: Sequence[ImageTask],
+    *,
+    n_images: int = 9,
+    seed: int = 0,
+    every: bool = False,
+    findings: Callable[[int], tuple[str, ...] | None] = lambda place: None,
+    executor: Executor | Workers | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageCheck:
+    """Open a random sample of image files, or all of them.
+
+    Parameters
+    ----------
+    tasks
+        The files there are, in the order of the table.
+    n_images, seed
+        Size of the random sample, and what draws it.
+    every
+        Open every file, not only the sample.
+    findings
+        Gives the pathologies present in the image of a task, told by its position; None where no label is known.
+    executor, progress
+        As in `cxr_cli.services.parallel.map_in_order`.
+    """
+    sample = draw_sample(len(tasks), n_images, seed)
+    sampled = set(sample)
+    places = range(len(tasks)) if every else sample
+    gathered = _Gathered()
+    outcomes = map_in_order(
+        inspect_image, [tasks[place] for place in places], lost=_lost, executor=executor, progress=progress
+    )
+    for place, outcome in zip(places, outcomes, strict=True):
+        gathered.add(outcome)
+        if place in sampled and isinstance(outcome, ImageFacts):
+            gathered.sample.append(replace(outcome, pathologies=findings(place)))
+    return gathered.check("all" if every else "sample")
+
+
+class _Gathered:
+    """Outcomes of `inspect_image` summed up as they come, so that memory does not grow with their number."""
+
+    def __init__(self) -> None:
+        self.broken: list[BrokenImage] = []
+        self.odd: list[OddImage] = []
+        self.sample: list[ImageFacts] = []
+        self.tallies: dict[str, Counter[str]] = {"sizes": Counter(), "modes": Counter(), "formats": Counter()}
+        self.n_images = self.n_pixels = 0
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.total = self.total_of_squares = 0.0
+
+    def add(self, outcome: ImageFacts | BrokenImage) -> None:
+        if isinstance(outcome, BrokenImage):
+            self.broken.append(outcome)
+            return
+        if outcome.oddities:
+            self.odd.append(OddImage(outcome.image, outcome.oddities))
+        n_pixels = outcome.height * outcome.width
+        self.tallies["sizes"][f"{outcome.height} × {outcome.width}"] += 1
+        self.tallies["modes"][outcome.mode] += 1
+        self.tallies["formats"][outcome.format] += 1
+        self.n_images += 1
+        self.n_pixels += n_pixels
+        self.minimum, self.maximum = min(self.minimum, outcome.minimum), max(self.maximum, outcome.maximum)
+        self.total += n_pixels * outcome.mean
+        self.total_of_squares += n_pixels * (outcome.std**2 + outcome.mean**2)
+
+    def check(self, which: str) -> ImageCheck:
+        return ImageCheck(
+            which=which,
+            n_opened=self.n_images,
+            n_broken=len(self.broken),
+            broken=tuple(self.broken),
+            n_odd=len(self.odd),
+            odd=tuple(self.odd),
+            oddities=by_count(name for image in self.odd for name in image.oddities),
+            statistics=self._statistics(),
+            sample=tuple(self.sample),
+        )
+
+    def _statistics(self) -> PixelStatistics | None:
+        if not self.n_images:
+            return None
+        mean = self.total / self.n_pixels
+        return PixelStatistics(
+            n_images=self.n_images,
+            n_pixels=self.n_pixels,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            mean=mean,
+            std=math.sqrt(max(self.total_of_squares / self.n_pixels - mean**2, 0.0)),
+            **{name: by_count(tally.elements()) for name, tally in self.tallies.items()},
+        )
+
+
+def by_count(names: Iterable[str]) -> dict[str, int]:
+    """Count names, the commonest first, equally common ones in alphabetical order."""
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,1 @@
+"""Turn one image file into standardized pixels. Light enough for worker processes: no pandas."""

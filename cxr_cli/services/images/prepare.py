@@ -1,0 +1,270 @@
+"""One image from file to standardized pixels: the pure function that workers run, and what it tells of the image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cxr_cli.data.images import read_gray
+from cxr_cli.data.store import RowsPart
+from cxr_cli.errors import ImageError
+from cxr_cli.services.images.pixels import PixelSums, sum_pixels
+from cxr_cli.services.images.resize import Interpolation, Resized, area_and_moments, resize
+from cxr_cli.services.parallel import KILLED_WORKER
+from cxr_cli.services.store.standardization import Standardization, Statistics, mean_and_std, standardize
+
+
+class StoreFormat(StrEnum):
+    """What is written."""
+
+    NPY = "npy"
+    PNG = "png"
+
+
+class PixelType(StrEnum):
+    """What the store holds: standardized values, or grey levels that are standardized on reading."""
+
+    FLOAT32 = "float32"
+    UINT8 = "uint8"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines the pixels made from an image file.
+
+    Attributes
+    ----------
+    image_size
+        (height, width) in pixels.
+    standardize
+        Standardization scheme.
+    interpolation
+        How images are resized.
+    dtype
+        ``float32``: standardized values. ``uint8``: resized grey levels, rounded.
+    format
+        ``npy``: one array of all images. ``png``: one file per image, grey levels only.
+    statistics
+        Of the training table, for featurewise standardization.
+    """
+
+    image_size: tuple[int, int] = (320, 320)
+    standardize: Standardization = Standardization.SAMPLEWISE
+    interpolation: Interpolation = Interpolation.AREA
+    dtype: PixelType = PixelType.FLOAT32
+    format: StoreFormat = StoreFormat.NPY
+    statistics: Statistics | None = None
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one stored image; three channels only where they differ."""
+        three = self.standardize is Standardization.IMAGENET and self.dtype is PixelType.FLOAT32
+        return (*self.image_size, 3) if three else self.image_size
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one stored image (uncompressed)."""
+        return int(np.prod(self.row_shape)) * np.dtype(self.dtype.value).itemsize
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What is known of one image.
+
+    Attributes
+    ----------
+    height, width, mode
+        Of the source; mode as Pillow names it.
+    white
+        Full scale of the source: 255 or 65535.
+    before
+        Sums over the source's pixels, on its own scale.
+    resized
+        Sums over the resized pixels before standardization, in grey levels from 0 to 255, as they are stored:
+        rounded for uint8.
+    """
+
+    height: int
+    width: int
+    mode: str
+    white: int
+    before: PixelSums
+    resized: PixelSums
+
+    def to_row(self) -> list[Any]:
+        """Return plain values for a journal."""
+        return [self.height, self.width, self.mode, self.white, *_plain(self.before), *_plain(self.resized)]
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> ImageRecord:
+        """Restore what `to_row` gave."""
+        height, width, mode, white, *rest = row
+        return cls(height, width, mode, white, PixelSums(*rest[:6]), PixelSums(*rest[6:]))
+
+
+def _plain(sums: PixelSums) -> tuple[float, ...]:
+    return (sums.n, sums.minimum, sums.maximum, sums.total, sums.squares, sums.n_saturated)
+
+
+def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArray[np.float32], ImageRecord]:
+    """Read, resize and standardize one image.
+
+    Returns
+    -------
+    pixels
+        Shape ``recipe.row_shape``, dtype ``recipe.dtype``.
+    record
+        What is known of the image.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read as an image.
+    """
+    source = read_gray(path)
+    made, moments = _resize(source.pixels, recipe)
+    before = sum_pixels(source.pixels, source.full_scale, moments=moments)
+    levels = _to_levels(made, source.full_scale, recipe)
+    resized = sum_pixels(levels, 255)
+    record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized)
+    if recipe.dtype is PixelType.UINT8:
+        return levels, record
+    return standardize(
+        levels, recipe.standardize, *mean_and_std(recipe.standardize, resized, recipe.statistics)
+    ), record
+
+
+def resize_to_levels(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Resize and bring to grey levels from 0 to 255, rounded where the recipe stores uint8."""
+    return _to_levels(_resize(pixels, recipe)[0], int(np.iinfo(pixels.dtype).max), recipe)
+
+
+def _resize(pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe) -> tuple[Resized, tuple[int, int] | None]:
+    """Resize; give the sums of the source and its squares along where averaging over areas brings them anyway."""
+    if recipe.interpolation is Interpolation.AREA:
+        return area_and_moments(pixels, recipe.image_size)
+    return resize(pixels, recipe.image_size, recipe.interpolation), None
+
+
+def _to_levels(resized: Resized, full_scale: int, recipe: Recipe) -> NDArray[np.uint8] | NDArray[np.float32]:
+    if full_scale == 65535:
+        resized = resized.astype(np.float32) / np.float32(257)
+    if recipe.dtype is PixelType.UINT8 and resized.dtype != np.uint8:
+        return np.rint(resized).astype(np.uint8)
+    assert resized.dtype != np.uint16
+    return resized  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A few images for a worker.
+
+    Attributes
+    ----------
+    paths
+        Their files.
+    recipe
+        What to make of them.
+    rows_file, first_row
+        Where the worker writes the pixels; None to hand them over.
+    """
+
+    paths: tuple[str, ...]
+    recipe: Recipe
+    rows_file: Path | None = None
+    first_row: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What came of a task.
+
+    Attributes
+    ----------
+    entries
+        For each image, in order: its record as a row of plain values, or why it failed.
+    pixels
+        Of the images that did not fail, unless the worker wrote them; shape (n, …).
+    pictures
+        Their PNGs, where the recipe asks for them.
+    """
+
+    entries: tuple[list[Any] | str, ...]
+    pixels: NDArray[Any] | None = None
+    pictures: tuple[bytes, ...] = ()
+
+    @property
+    def n_done(self) -> int:
+        """How many images did not fail."""
+        return sum(not isinstance(entry, str) for entry in self.entries)
+
+
+def prepare(task: Task) -> Prepared:
+    """Prepare the images of a task; an image that fails is an entry, not an exception.
+
+    Raises
+    ------
+    OSError
+        The rows file cannot be written.
+    """
+    if task.rows_file is not None and task.first_row is not None:
+        # Each at once: memory for one image is used again and again, where that for many would be fetched anew.
+        with RowsPart(task.rows_file, task.first_row) as part:
+            return Prepared(tuple(_prepare_each(task, part.write)))
+    if task.recipe.format is StoreFormat.PNG:
+        pictures: list[bytes] = []
+        entries = tuple(_prepare_each(task, lambda pixels: pictures.append(_png(pixels))))
+        return Prepared(entries, pictures=tuple(pictures))
+    rows: list[NDArray[Any]] = []
+    entries = tuple(_prepare_each(task, rows.append))
+    none = np.empty((0, *task.recipe.row_shape), task.recipe.dtype.value)
+    return Prepared(entries, pixels=np.stack(rows) if rows else none)
+
+
+def _prepare_each(task: Task, keep: Callable[[NDArray[Any]], None]) -> Iterator[list[Any] | str]:
+    for path in task.paths:
+        try:
+            pixels, record = prepare_image(path, task.recipe)
+        except ImageError as error:
+            yield _reason(error, path)
+        except MemoryError:
+            yield "needs more memory than there is"
+        else:
+            keep(pixels)
+            yield record.to_row()
+
+
+def _reason(error: ImageError, path: str) -> str:
+    # The image is named beside it, and where it lies is no part of the result.
+    return str(error).partition("\n")[0].removeprefix(f"{path}: ")
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def split(task: Task) -> list[Task]:
+    """Return one task for each image, its pixels handed over."""
+    return [Task((path,), task.recipe) for path in task.paths]
+
+
+def lost(task: Task) -> Prepared:
+    """Return what stands for images that killed the process that decoded them."""
+    return Prepared((KILLED_WORKER,) * len(task.paths))
+
+
+def measure(task: Task) -> Prepared:
+    """Do the same without keeping pixels: what fitting statistics needs."""
+    return Prepared(tuple(_prepare_each(task, lambda pixels: None)))

@@ -1,0 +1,1 @@
+"""Turn images into a store of standardized pixels."""

@@ -1,0 +1,387 @@
+"""What preprocessing made of the images: a line for each in the index, and the comparison before and after."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_cli.data.files import atomic_path, unwritable
+from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.store import picture_name
+from cxr_cli.services.images.prepare import ImageRecord, Recipe, StoreFormat
+from cxr_cli.services.store.standardization import PixelValues, values_after
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that is not in the store.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    reason
+        Why not.
+    """
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of one image or of many together.
+
+    Attributes
+    ----------
+    minimum
+        Smallest value.
+    maximum
+        Largest value.
+    mean
+        Over all pixels.
+    std
+        Population standard deviation over all pixels.
+    saturated
+        Share of pixels at black or white; after preprocessing, of those that were so before they were standardized.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    saturated: float
+
+
+@dataclass(frozen=True)
+class ComparedImage:
+    """One image before and after.
+
+    Attributes
+    ----------
+    image
+        Its name in the table.
+    height
+        Of the source, in pixels.
+    width
+        Of the source, in pixels.
+    mode
+        Of the source, as Pillow names it.
+    before
+        The source's pixels, in grey levels from 0 to 255.
+    after
+        The standardized values.
+    """
+
+    image: str
+    height: int
+    width: int
+    mode: str
+    before: Pixels
+    after: Pixels
+
+
+@dataclass(frozen=True)
+class SourceSizes:
+    """Range of the sizes of the sources.
+
+    Attributes
+    ----------
+    min_height
+        In pixels.
+    max_height
+        In pixels.
+    min_width
+        In pixels.
+    max_width
+        In pixels.
+    """
+
+    min_height: int
+    max_height: int
+    min_width: int
+    max_width: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Images before (grey levels, 255 is white, 16-bit sources scaled) and after preprocessing.
+
+    Attributes
+    ----------
+    n_images
+        How many.
+    sizes
+        Of the sources; None without images.
+    before
+        All pixels of all sources, in grey levels from 0 to 255; None without images.
+    after
+        All standardized values of all images; None without images.
+    sample
+        Some images one by one, in the order of the table.
+    """
+
+    n_images: int
+    sizes: SourceSizes | None
+    before: Pixels | None
+    after: Pixels | None
+    sample: tuple[ComparedImage, ...]
+
+
+#: The columns of the index behind image, patient and labels.
+VALUE_COLUMNS = (
+    "source_height",
+    "source_width",
+    "source_mode",
+    "before_minimum",
+    "before_maximum",
+    "before_mean",
+    "before_std",
+    "before_saturated",
+    "resized_mean",
+    "resized_std",
+    "after_minimum",
+    "after_maximum",
+    "after_mean",
+    "after_std",
+    "after_saturated",
+)
+
+
+def pixels_before(record: ImageRecord) -> Pixels:
+    """Describe the source's pixels in grey levels from 0 to 255."""
+    sums, scale = record.before, 255 / record.white
+    return Pixels(
+        sums.minimum * scale, sums.maximum * scale, sums.mean * scale, sums.std * scale, record.before.saturated
+    )
+
+
+def pixels_after(record: ImageRecord, recipe: Recipe) -> Pixels:
+    """Describe the standardized pixels."""
+    values: PixelValues = values_after(recipe.standardize, record.resized, recipe.statistics)
+    return Pixels(values.minimum, values.maximum, values.mean, values.std, record.resized.saturated)
+
+
+class IndexWriter:
+    """The index in the making, a line for each image as soon as it is known; in the end the list of failures, too.
+
+    Of the images in the store nothing is kept in memory but their positions.
+
+    Parameters
+    ----------
+    index, failures
+        The files.
+    table, recipe
+        What is preprocessed, and how.
+    comparer
+        Is told of each image of the store.
+
+    Raises
+    ------
+    OutputError
+        The files cannot be written.
+    """
+
+    def __init__(self, index: Path, failures: Path, table: LabelTable, recipe: Recipe, comparer: Comparer) -> None:
+        self.index, self.failures = index, failures
+        self.n_done = 0
+        self._failed: dict[int, str] = {}
+        self._table, self._recipe, self._comparer = table, recipe, comparer
+        self._labels, self._patients = table.labels, table.frame["patient_id"].tolist()
+        self._pictures = recipe.format is StoreFormat.PNG
+        self._seen: set[int] = set()
+        pictures = ["file"] if self._pictures else []
+        try:
+            self._stream = open(index, "w", newline="", encoding="utf-8")
+            self._rows = csv.writer(self._stream, lineterminator="\n")
+            self._rows.writerow(["image", "patient_id", *pictures, *table.pathologies, *VALUE_COLUMNS])
+        except OSError as error:
+            raise unwritable(index, error) from error
+
+    def add(self, position: int, record: ImageRecord | str) -> None:
+        """Add the image at a position of the table: its record, or the reason why there is none.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or fails.
+        """
+        self._seen.add(position)
+        if isinstance(record, str):
+            self._failed[position] = record
+            return
+        self.n_done += 1
+        before, after = pixels_before(record), pixels_after(record, self._recipe)
+        self._comparer.add(position, record, before, after)
+        image = self._table.images[position]
+        file = [f"images/{picture_name(image)}"] if self._pictures else []
+        labels = [_label(value) for value in self._labels[position].tolist()]
+        row = [image, _text(self._patients[position]), *file, *labels, *_values(record, before, after)]
+        try:
+            self._rows.writerow(row)
+        except OSError as error:
+            raise unwritable(self.index, error) from error
+
+    def finish(self, why_not: Callable[[int], str]) -> tuple[Failure, ...]:
+        """Bring both files to the disk; return all images that failed, in the order of the table.
+
+        Parameters
+        ----------
+        why_not
+            Says why the image at a position of the table that was not added has no file.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or fails.
+        """
+        table = self._table
+        failed = self._failed | {
+            position: why_not(position) for position in range(table.n_images) if position not in self._seen
+        }
+        failures = tuple(Failure(table.images[position], failed[position]) for position in sorted(failed))
+        try:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise unwritable(self.index, error) from error
+        self.close()
+        with atomic_path(self.failures) as path, open(path, "w", newline="", encoding="utf-8") as stream:
+            rows = csv.writer(stream, lineterminator="\n")
+            rows.writerow(["image", "patient_id", "reason"])
+            for position in sorted(failed):
+                rows.writerow([table.images[position], _text(self._patients[position]), failed[position]])
+        return failures
+
+    def close(self) -> None:
+        """Let go of the index; unless it is finished it is of no use."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
+
+def _values(record: ImageRecord, before: Pixels, after: Pixels) -> list[Any]:
+    return [
+        *(record.height, record.width, record.mode),
+        *_short(before),
+        # Exact, for a reader of grey levels standardizes with them.
+        *(repr(float(record.resized.mean)), repr(float(record.resized.std))),
+        *_short(after),
+    ]
+
+
+def _short(pixels: Pixels) -> list[str]:
+    values = (pixels.minimum, pixels.maximum, pixels.mean, pixels.std, pixels.saturated)
+    return [f"{value:.7g}" for value in values]
+
+
+def _label(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.0f}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+class Comparer:
+    """Sums up the images before and after, and draws some of them to be named one by one.
+
+    Parameters
+    ----------
+    images
+        Names by position in the table.
+    n_sample, seed
+        Size of the random sample, and what draws it.
+    """
+
+    def __init__(self, images: list[str], n_sample: int, seed: int) -> None:
+        self.images = images
+        self.before, self.after = _Together(), _Together()
+        self.sample = _Sample(n_sample, seed)
+        self.sizes: SourceSizes | None = None
+
+    def add(self, position: int, record: ImageRecord, before: Pixels, after: Pixels) -> None:
+        """Take note of an image."""
+        self.before.add(before, record.before.n)
+        self.after.add(after, record.resized.n)
+        self.sizes = _widened(self.sizes, record)
+        self.sample.offer(position, record, before, after)
+
+    def comparison(self) -> Comparison:
+        """Return what came together."""
+        sample = tuple(
+            ComparedImage(self.images[position], record.height, record.width, record.mode, before, after)
+            for position, record, before, after in self.sample.in_order()
+        )
+        return Comparison(self.before.n_images, self.sizes, self.before.pixels(), self.after.pixels(), sample)
+
+
+def _widened(sizes: SourceSizes | None, record: ImageRecord) -> SourceSizes:
+    height, width = record.height, record.width
+    if sizes is None:
+        return SourceSizes(height, height, width, width)
+    if sizes.min_height <= height <= sizes.max_height and sizes.min_width <= width <= sizes.max_width:
+        return sizes
+    return SourceSizes(
+        min(sizes.min_height, height),
+        max(sizes.max_height, height),
+        min(sizes.min_width, width),
+        max(sizes.max_width, width),
+    )
+
+
+class _Together:
+    """Pixels of many images described together, by their moments about their own mean."""
+
+    def __init__(self) -> None:
+        self.n_images = self.n = 0
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.mean = self.spread = self.n_saturated = 0.0
+
+    def add(self, one: Pixels, n: int) -> None:
+        self.n_images += 1
+        self.minimum = min(self.minimum, one.minimum)
+        self.maximum = max(self.maximum, one.maximum)
+        # Chan, Golub & LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample variances".
+        together = self.n + n
+        offset = one.mean - self.mean
+        self.spread += n * one.std**2 + offset**2 * self.n * n / together
+        self.mean += offset * n / together
+        self.n_saturated += one.saturated * n
+        self.n = together
+
+    def pixels(self) -> Pixels | None:
+        if not self.n:
+            return None
+        return Pixels(self.minimum, self.maximum, self.mean, math.sqrt(self.spread / self.n), self.n_saturated / self.n)
+
+
+#: Position in the table, record, pixels before and after.
+_Drawn = tuple[int, ImageRecord, Pixels, Pixels]
+
+
+class _Sample:
+    """A random sample of fixed size from a stream of unknown length (Vitter 1985, algorithm R)."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.random = np.random.default_rng(seed)
+        self.n_offered = 0
+        self.kept: list[_Drawn] = []
+
+    def offer(self, *drawn: *_Drawn) -> None:
+        self.n_offered += 1
+        if len(self.kept) < self.size:
+            self.kept.append(drawn)
+        elif self.size and (place := int(self.random.integers(self.n_offered))) < self.size:
+            self.kept[place] = drawn
+
+    def in_order(self) -> list[_Drawn]:
+        return sorted(self.kept, key=lambda drawn: drawn[0])

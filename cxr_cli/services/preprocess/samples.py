@@ -1,0 +1,104 @@
+"""A few films before and after preprocessing, with their pixels, for looking at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_cli.data.folders import locate_images
+from cxr_cli.data.images import read_gray
+from cxr_cli.services.images.pixels import sum_pixels
+from cxr_cli.services.images.prepare import PixelType, Recipe, StoreFormat, resize_to_levels
+from cxr_cli.services.images.resize import Interpolation, area, resize
+from cxr_cli.services.store.standardization import mean_and_std, standardize
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """One film before and after.
+
+    Attributes
+    ----------
+    image
+        Its name.
+    before
+        Grey levels of the source from 0 to 255, shape (height, width), float32.
+    resized
+        Grey levels after resizing, size of the recipe.
+    after
+        Standardized values, shape of the recipe, float32.
+    """
+
+    image: str
+    before: NDArray[np.float32]
+    resized: NDArray[np.uint8] | NDArray[np.float32]
+    after: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolated:
+    """One film resized by one interpolation.
+
+    Attributes
+    ----------
+    interpolation
+        Which.
+    levels
+        Grey levels, shape of the size asked for.
+    distance
+        Root mean square difference from the mean of the source pixels under each result pixel (``area``), in grey
+        levels: what picking or weighing pixels otherwise adds as noise.
+    """
+
+    interpolation: Interpolation
+    levels: NDArray[np.float32]
+    distance: float
+
+
+def compare_interpolations(film: Film, size: tuple[int, int]) -> tuple[Interpolated, ...]:
+    """Resize a film by every interpolation.
+
+    Parameters
+    ----------
+    film
+        A film before preprocessing.
+    size
+        (height, width) of the results.
+    """
+    source = np.rint(film.before).astype(np.uint8)
+    mean = area(source, size)
+    made = []
+    for interpolation in Interpolation:
+        levels = resize(source, size, interpolation).astype(np.float32)
+        distance = float(np.sqrt(np.mean((levels - mean) ** 2, dtype=np.float64)))
+        made.append(Interpolated(interpolation, levels, distance))
+    return tuple(made)
+
+
+def read_films(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[Film, ...]:
+    """Read some films and preprocess them again.
+
+    Parameters
+    ----------
+    folder
+        The image folder.
+    images
+        Names of films that are there and can be read.
+    recipe
+        How they were preprocessed; the result is standardized whatever the store holds.
+    """
+    seen = replace(recipe, dtype=PixelType.FLOAT32, format=StoreFormat.NPY)
+    films = []
+    for image, path in zip(images, locate_images(folder, images).paths, strict=True):
+        if path is not None:
+            source = read_gray(path)
+            before = source.pixels.astype(np.float32) * np.float32(255 / source.full_scale)
+            resized = resize_to_levels(source.pixels, seen)
+            sums = sum_pixels(resized, 255)
+            after = standardize(resized, seen.standardize, *mean_and_std(seen.standardize, sums, seen.statistics))
+            films.append(Film(image, before, resized, after))
+    return tuple(films)

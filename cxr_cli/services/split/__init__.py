@@ -1,0 +1,1 @@
+"""Divide patients into splits or folds that keep the prevalence of each pathology."""

@@ -1,0 +1,1 @@
+"""Read what ``cxr preprocess`` writes: manifest, recipe, standardization and pixels."""

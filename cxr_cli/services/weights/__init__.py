@@ -1,0 +1,1 @@
+"""Compute class weights and show how they change the loss."""

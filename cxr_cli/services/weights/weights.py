@@ -1,0 +1,442 @@
+"""Class weights of a label table: how rare each pathology is, what weights balance it, and what they do to the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cxr_cli.data.class_weights import ClassWeights
+from cxr_cli.data.labels import LabelTable, UncertainPolicy
+from cxr_cli.data.predictions import Predictions
+from cxr_cli.errors import LabelTableError, UsageError
+from cxr_cli.services.metrics.losses import EPSILON, Floats, Reduction, constant_loss_parts, loss_parts
+from cxr_cli.services.result import Result
+
+Scheme = Literal["frequency", "w-cel", "balanced", "effective-number"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+
+#: The largest beta that Cui et al. (2019) try.
+BETA = 0.9999
+
+
+@dataclass(frozen=True)
+class PathologyWeights(Result):
+    """One pathology: how often it is there, its weights and what they do.
+
+    Attributes
+    ----------
+    pathology
+        Its name.
+    n_positive
+        Images with it.
+    n_negative
+        Images without it.
+    n_unknown
+        Images where it is not known.
+    prevalence
+        Positives as a share of the known, 0 to 1; NaN where nothing is known.
+    positive_weight
+        What each label 1 is multiplied by in the loss.
+    negative_weight
+        What each label 0 is multiplied by in the loss.
+    weighted
+        False if there are no positives or no negatives: both weights are 1 then.
+    positive_contribution
+        Weight times frequency of the positives: what they add to the mean loss of a model that gives positives and
+        negatives the same cross-entropy. Before weighting it is `prevalence`.
+    negative_contribution
+        The same for the negatives; before weighting it is 1 - `prevalence`.
+    regular_loss_share
+        Share of this pathology in the total loss, without weights, of a model that says 0.5 of every image, 0 to 1.
+    weighted_loss_share
+        The same with weights.
+    logit_shift
+        log(`positive_weight` / `negative_weight`), by which weighting raises the logits of a model that fits perfectly.
+    corrected_half
+        What a probability of 0.5 said by a model trained with these weights means, 0 to 1.
+    """
+
+    pathology: str
+    n_positive: int
+    n_negative: int
+    n_unknown: int
+    prevalence: float
+    positive_weight: float
+    negative_weight: float
+    weighted: bool
+    positive_contribution: float
+    negative_contribution: float
+    regular_loss_share: float
+    weighted_loss_share: float
+    logit_shift: float
+    corrected_half: float
+
+
+@dataclass(frozen=True)
+class LossParts(Result):
+    """What one pathology's positives and negatives add to the loss of a predictor.
+
+    Attributes
+    ----------
+    pathology
+        Its name.
+    regular_positive
+        From positives, without weights.
+    regular_negative
+        From negatives, without weights.
+    weighted_positive
+        From positives, with weights.
+    weighted_negative
+        From negatives, with weights.
+    """
+
+    pathology: str
+    regular_positive: float
+    regular_negative: float
+    weighted_positive: float
+    weighted_negative: float
+
+
+@dataclass(frozen=True)
+class PredictorLoss(Result):
+    """The loss of a predictor, over all pathologies and for each.
+
+    Attributes
+    ----------
+    predictor
+        What it says: "always 0.9", …, "always the prevalence", or "predictions" for those of a file.
+    regular
+        Binary cross-entropy summed over pathologies, without weights.
+    weighted
+        The same with weights.
+    pathologies
+        Its parts.
+    """
+
+    predictor: str
+    regular: float
+    weighted: float
+    pathologies: tuple[LossParts, ...]
+
+
+@dataclass(frozen=True)
+class WeightsResult(Result):
+    """Class weights of a label table and what they do to the loss.
+
+    Attributes
+    ----------
+    schema
+        The schema as which the table was read.
+    n_images
+        Rows of the table.
+    n_known
+        Label cells that count.
+    n_unknown
+        Label cells that are not known and left out.
+    uncertain
+        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+    n_uncertain
+        Cells that hold an uncertain label.
+    scheme
+        How weights follow from counts, as given.
+    beta
+        Of the scheme "effective-number"; None for the others.
+    max_ratio
+        Largest positive weight over negative weight that was allowed; None without limit.
+    reduction
+        How the losses of a pathology's images are put together, as given.
+    epsilon
+        Added inside the logarithms of the losses.
+    class_weights
+        Pathologies and their weights: what build-model reads.
+    pathologies
+        The same with counts and effects, one entry per pathology, in the order of the table.
+    unweighted
+        Pathologies that have no positives or no negatives.
+    predictors
+        Losses of simple predictors, then of the predictions given, if any.
+    """
+
+    schema: str
+    n_images: int
+    n_known: int
+    n_unknown: int
+    uncertain: UncertainPolicy
+    n_uncertain: int
+    scheme: Scheme
+    beta: float | None
+    max_ratio: float | None
+    reduction: Reduction
+    epsilon: float
+    class_weights: ClassWeights
+    pathologies: tuple[PathologyWeights, ...]
+    unweighted: tuple[str, ...]
+    predictors: tuple[PredictorLoss, ...]
+
+
+def compute_weights(
+    table: LabelTable,
+    *,
+    scheme: Scheme = "frequency",
+    beta: float | None = None,
+    max_ratio: float | None = None,
+    predictions: Predictions | None = None,
+    reduction: Reduction = "mean",
+    epsilon: float = EPSILON,
+) -> WeightsResult:
+    """Compute the class weights of a label table and compare regular and weighted loss.
+
+    Parameters
+    ----------
+    table
+        The label table; unknown labels are counted out everywhere.
+    scheme, beta, max_ratio
+        As in `scheme_weights`.
+    predictions
+        A model's probabilities for the images of the table.
+    reduction
+        Losses are the mean over the known labels of a pathology, or their sum; either is summed over pathologies.
+    epsilon
+        Added inside the logarithms of the losses; not negative.
+
+    Raises
+    ------
+    LabelTableError
+        The table has no pathologies.
+    UsageError
+        An option is out of its range, or `beta` is given for another scheme than "effective-number".
+
+    Notes
+    -----
+    Weights that balance positives and negatives *inside* a pathology do not balance pathologies *between* each
+    other: with scheme "frequency" a pathology's loss is in proportion to f (1 - f), so that rare ones hardly count;
+    "balanced" gives all the same share.
+    """
+    if not table.pathologies:
+        raise LabelTableError(f"{table.path}: has no pathologies", remedy="Give a table with labels.")
+    if not epsilon >= 0:
+        raise UsageError(f"--epsilon {epsilon:g}", expected="a number that is not negative")
+    n_positive, n_negative = (table.labels == 1).sum(axis=0), (table.labels == 0).sum(axis=0)
+    positive, negative = scheme_weights(n_positive, n_negative, scheme, beta=beta, max_ratio=max_ratio)
+    regular = _predictor_parts(table, n_positive, n_negative, predictions, epsilon, reduction)
+    counted = int(n_positive.sum() + n_negative.sum())
+    rows = _rows(table.pathologies, table.n_images, n_positive, n_negative, (positive, negative), reduction)
+    return WeightsResult(
+        schema=table.schema,
+        n_images=table.n_images,
+        n_known=counted,
+        n_unknown=table.labels.size - counted,
+        uncertain=table.uncertain,
+        n_uncertain=table.n_uncertain,
+        scheme=scheme,
+        beta=(BETA if beta is None else beta) if scheme == "effective-number" else None,
+        max_ratio=max_ratio,
+        reduction=reduction,
+        epsilon=epsilon,
+        class_weights=ClassWeights(table.pathologies, tuple(positive.tolist()), tuple(negative.tolist()), scheme),
+        pathologies=rows,
+        unweighted=tuple(row.pathology for row in rows if not row.weighted),
+        predictors=tuple(
+            _predictor_loss(name, table.pathologies, parts, (positive, negative)) for name, parts in regular.items()
+        ),
+    )
+
+
+def scheme_weights(
+    n_positive: ArrayLike,
+    n_negative: ArrayLike,
+    scheme: Scheme = "frequency",
+    *,
+    beta: float | None = None,
+    max_ratio: float | None = None,
+) -> tuple[Floats, Floats]:
+    """Compute positive and negative weights from the numbers of positives P and negatives N.
+
+    Parameters
+    ----------
+    n_positive, n_negative
+        Shape (n_pathologies,); not negative.
+    scheme
+        "frequency": N / (P + N) and P / (P + N) per pathology [1]_, so that both contribute P N / (P + N)².
+        "w-cel": (P + N) / P and (P + N) / N with P and N counted over all pathologies together [2]_.
+        "balanced": (P + N) / (2 P) and (P + N) / (2 N) per pathology [3]_, so that both contribute 1/2.
+        "effective-number": in proportion to (1 - β) / (1 - β^P) and (1 - β) / (1 - β^N) per pathology, with
+        sum 2 [4]_.
+    beta
+        β of "effective-number", in [0, 1): 0 weighs nothing, near 1 it is inverse frequency. Default 0.9999.
+    max_ratio
+        Positive weights are cut to this many times the negative weight; at least 1.
+
+    Returns
+    -------
+    positive, negative
+        Float64, shape (n_pathologies,), finite and above 0. Where P or N of a pathology is 0 there is nothing to
+        balance: both weights are 1, whatever the scheme.
+
+    Raises
+    ------
+    UsageError
+        There is no such scheme, or an option is out of its range or does not belong to the scheme.
+
+    References
+    ----------
+    .. [1] Rajpurkar et al., "CheXNet", arXiv:1711.05225, section 2.1; AI for Medical Diagnosis, week 1.
+    .. [2] Wang et al., "ChestX-ray8", CVPR 2017, arXiv:1705.02315 (the loss W-CEL; there counted over a batch).
+    .. [3] King and Zeng, "Logistic Regression in Rare Events Data", Political Analysis 9 (2001), as in
+       scikit-learn's ``class_weight="balanced"``.
+    .. [4] Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019, arXiv:1901.05555.
+
+    Examples
+    --------
+    >>> scheme_weights([3], [1])
+    (array([0.25]), array([0.75]))
+    """
+    if scheme not in SCHEMES:
+        raise UsageError(f"--scheme {scheme}", expected=f"one of {', '.join(SCHEMES)}")
+    if beta is not None and scheme != "effective-number":
+        raise UsageError(f"--beta is of no use with --scheme {scheme}", remedy="Leave it out, or use effective-number.")
+    if beta is not None and not 0 <= beta < 1:
+        raise UsageError(f"--beta {beta:g}", expected="a number from 0 to below 1")
+    if max_ratio is not None and not 1 <= max_ratio < np.inf:
+        raise UsageError(f"--max-ratio {max_ratio:g}", expected="a number that is at least 1")
+    positives, negatives = np.asarray(n_positive, np.float64), np.asarray(n_negative, np.float64)
+    both = (positives > 0) & (negatives > 0)
+    # Where there is nothing to balance any counts will do: what comes of them is thrown away.
+    some_positives, some_negatives = np.where(both, positives, 1.0), np.where(both, negatives, 1.0)
+    all_known = some_positives + some_negatives
+    if scheme == "frequency":
+        positive, negative = some_negatives / all_known, some_positives / all_known
+    elif scheme == "balanced":
+        positive, negative = all_known / (2 * some_positives), all_known / (2 * some_negatives)
+    elif scheme == "w-cel":
+        total = positives.sum() + negatives.sum()
+        positive = np.full(positives.shape, total / max(positives.sum(), 1.0))
+        negative = np.full(positives.shape, total / max(negatives.sum(), 1.0))
+    else:
+        rarity = 1 / _effective_number(np.stack([some_positives, some_negatives]), BETA if beta is None else beta)
+        positive, negative = 2 * rarity / rarity.sum(axis=0)
+    if max_ratio is not None:
+        positive = np.minimum(positive, max_ratio * negative)
+    return np.where(both, positive, 1.0), np.where(both, negative, 1.0)
+
+
+def correct_prior(probabilities: ArrayLike, positive_weights: ArrayLike, negative_weights: ArrayLike) -> Floats:
+    """Turn the probabilities of a model trained with class weights into those of one trained without.
+
+    Weighting multiplies the odds that a perfectly fitted model says by positive / negative weight; dividing by that
+    again gives p = q n / (q n + (1 - q) w), with q the probability said and w and n the positive and negative weight.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (n_images, n_pathologies) or what broadcasts with the weights; in [0, 1].
+    positive_weights, negative_weights
+        Shape (n_pathologies,); above 0.
+
+    References
+    ----------
+    Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, theorem 2; King and Zeng (2001), section 4.1.
+
+    Examples
+    --------
+    >>> correct_prior(0.5, 0.98, 0.02)
+    array(0.02)
+    """
+    said = np.asarray(probabilities, dtype=np.float64)
+    present = said * np.asarray(negative_weights, dtype=np.float64)
+    absent = (1 - said) * np.asarray(positive_weights, dtype=np.float64)
+    return np.asarray(present / (present + absent))
+
+
+def _effective_number(counts: Floats, beta: float) -> Floats:
+    if beta == 0:
+        return np.ones_like(counts)
+    # expm1 keeps the digits that 1 - beta**n loses when beta is close to 1.
+    effective: Floats = -np.expm1(counts * np.log(beta)) / (1 - beta)
+    return effective
+
+
+def _rows(
+    pathologies: tuple[str, ...],
+    n_images: int,
+    n_positive: NDArray[np.int64],
+    n_negative: NDArray[np.int64],
+    weights: tuple[Floats, Floats],
+    reduction: Reduction,
+) -> tuple[PathologyWeights, ...]:
+    n_known = n_positive + n_negative
+    prevalence = _prevalence(n_positive, n_negative)
+    halves = constant_loss_parts(n_positive, n_negative, 0.5, epsilon=0, reduction=reduction)
+    shares = _shares(halves[0] + halves[1]), _shares(weights[0] * halves[0] + weights[1] * halves[1])
+    shift, half = np.log(weights[0] / weights[1]), correct_prior(0.5, *weights)
+    return tuple(
+        PathologyWeights(
+            pathology=pathology,
+            n_positive=int(n_positive[index]),
+            n_negative=int(n_negative[index]),
+            n_unknown=int(n_images - n_known[index]),
+            prevalence=float(prevalence[index]),
+            positive_weight=float(weights[0][index]),
+            negative_weight=float(weights[1][index]),
+            weighted=bool(n_positive[index] and n_negative[index]),
+            positive_contribution=float(weights[0][index] * prevalence[index]),
+            negative_contribution=float(weights[1][index] * (1 - prevalence[index])),
+            regular_loss_share=float(shares[0][index]),
+            weighted_loss_share=float(shares[1][index]),
+            logit_shift=float(shift[index]),
+            corrected_half=float(half[index]),
+        )
+        for index, pathology in enumerate(pathologies)
+    )
+
+
+def _prevalence(n_positive: NDArray[np.int64], n_negative: NDArray[np.int64]) -> Floats:
+    n_known = n_positive + n_negative
+    shares: Floats = np.divide(n_positive, n_known, out=np.full(n_known.shape, np.nan), where=n_known > 0)
+    return shares
+
+
+def _shares(values: Floats) -> Floats:
+    total = float(values.sum())
+    return values / total if total > 0 else np.full(values.shape, np.nan)
+
+
+def _predictor_parts(
+    table: LabelTable,
+    n_positive: NDArray[np.int64],
+    n_negative: NDArray[np.int64],
+    predictions: Predictions | None,
+    epsilon: float,
+    reduction: Reduction,
+) -> dict[str, tuple[Floats, Floats]]:
+    """Return the regular loss parts of each predictor; the weighted ones are these times the weights."""
+    prevalence = np.nan_to_num(_prevalence(n_positive, n_negative))
+    constants: dict[str, float | Floats] = {
+        "always 0.9": 0.9,
+        "always 0.1": 0.1,
+        "always 0.5": 0.5,
+        "always the prevalence": prevalence,
+    }
+    parts = {
+        name: constant_loss_parts(n_positive, n_negative, answer, epsilon=epsilon, reduction=reduction)
+        for name, answer in constants.items()
+    }
+    if predictions is not None:
+        parts["predictions"] = loss_parts(table.labels, predictions.probabilities, epsilon=epsilon, reduction=reduction)
+    return parts
+
+
+def _predictor_loss(
+    name: str, pathologies: tuple[str, ...], regular: tuple[Floats, Floats], weights: tuple[Floats, Floats]
+) -> PredictorLoss:
+    weighted = weights[0] * regular[0], weights[1] * regular[1]
+    columns = zip(pathologies, *(part.tolist() for part in (*regular, *weighted)), strict=True)
+    return PredictorLoss(
+        predictor=name,
+        regular=float(sum(part.sum() for part in regular)),
+        weighted=float(sum(part.sum() for part in weighted)),
+        pathologies=tuple(LossParts(*column) for column in columns),
+    )

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxr_cli.services.check_leakage.descriptors import (
+    CONFIRM_SIDE,
+    MIRROR_MASK,
+    correlation,
+    describe,
+    is_blank,
+    mirror_thumbnails,
+    normalise_contrast,
+)
+from tests.films import film_thumbnail
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def bits(words):
+    return np.unpackbits(words.view(np.uint8)).reshape(16, 16)
+
+
+def test_bits_are_the_signs_of_cosines_worked_by_hand():
+    # A wave of 3 half periods across and 5 down, and nothing else: its own bit is the sign of its amplitude.
+    position = np.arange(64) + 0.5
+    wave = np.outer(np.cos(5 * np.pi * position / 64), np.cos(3 * np.pi * position / 64))
+    assert bits(describe(wave).hash)[5 - 1, 3 - 1] == 1
+    assert bits(describe(-wave).hash)[5 - 1, 3 - 1] == 0
+
+
+def test_mirroring_flips_the_columns_of_odd_frequency():
+    assert bits(MIRROR_MASK).tolist() == [[1, 0] * 8] * 16
+
+
+@given(SEEDS, st.floats(0.01, 300), st.floats(-1000, 1000))
+def test_brightness_and_contrast_play_no_role(seed, contrast, brightness):
+    thumbnail = film_thumbnail(seed)
+    one, other = describe(thumbnail), describe(contrast * thumbnail + brightness)
+    assert np.bitwise_count(one.hash ^ other.hash).sum() <= 1  # a coefficient of about zero may round either way
+    assert np.abs(one.thumbnail.astype(int) - other.thumbnail).max() <= 1
+
+
+@given(SEEDS)
+def test_a_mirrored_film_has_the_masked_hash(seed):
+    thumbnail = film_thumbnail(seed)
+    one, other = describe(thumbnail), describe(thumbnail[:, ::-1])
+    assert np.bitwise_count(one.hash ^ MIRROR_MASK ^ other.hash).sum() <= 1
+    assert correlation(one.thumbnail[None], other.thumbnail[None], mirrored=True)[0] > 0.999
+
+
+@given(SEEDS)
+def test_an_inverted_film_has_the_complement(seed):
+    thumbnail = film_thumbnail(seed)
+    one, other = describe(thumbnail), describe(255 - thumbnail)
+    assert np.bitwise_count(~one.hash ^ other.hash).sum() <= 1
+    assert correlation(one.thumbnail[None], other.thumbnail[None])[0] < -0.999
+
+
+def test_correlation_is_pearsons():
+    random = np.random.default_rng(0)
+    first, second = random.integers(-127, 128, (2, 5000, CONFIRM_SIDE**2), dtype=np.int8)
+    expected = [np.corrcoef(one, other)[0, 1] for one, other in zip(first[::500], second[::500], strict=True)]
+    assert np.allclose(correlation(first, second)[::500], expected, atol=1e-5)
+    assert np.array_equal(correlation(first, second, chunk=7), correlation(first, second))
+
+
+def test_mirrored_thumbnails_are_mirrored_row_by_row():
+    thumbnails = np.arange(2 * 1024).reshape(2, 1024).astype(np.int8)
+    assert mirror_thumbnails(thumbnails)[1].reshape(32, 32).tolist() == thumbnails[1].reshape(32, 32)[:, ::-1].tolist()
+
+
+def test_an_even_film_is_blank_and_correlates_with_nothing():
+    even = np.full((64, 64), 128.0)
+    assert is_blank(even, 255) and is_blank(np.full((64, 64), 40_000.0), 65_535)
+    assert not is_blank(film_thumbnail(1), 255)
+    assert not normalise_contrast(even).any()
+    nothing = describe(even).thumbnail[None]
+    assert correlation(nothing, describe(film_thumbnail(1)).thumbnail[None])[0] == 0
+    assert correlation(nothing, nothing)[0] == 0
+
+
+def test_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(32, 32\); expected \(64, 64\)"):
+        describe(np.zeros((32, 32)))

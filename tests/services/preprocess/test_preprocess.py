@@ -1,0 +1,598 @@
+import hashlib
+import json
+import os
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cxr_cli.data.images import read_gray
+from cxr_cli.data.labels import read_labels
+from cxr_cli.errors import ImageError, InputError, OutputError, UsageError
+from cxr_cli.services.images import prepare as preparation
+from cxr_cli.services.images.prepare import PixelType, Recipe, StoreFormat, prepare_image
+from cxr_cli.services.images.resize import Interpolation, nearest
+from cxr_cli.services.parallel import Workers
+from cxr_cli.services.preprocess import preprocess as module
+from cxr_cli.services.preprocess.options import Engine, Options, read_statistics
+from cxr_cli.services.preprocess.preprocess import preprocess
+from cxr_cli.services.preprocess.samples import Film, compare_interpolations
+from cxr_cli.services.store.standardization import Standardization
+
+SIZE = (16, 24)
+SMALL = Recipe(image_size=SIZE)
+UINT8 = replace(SMALL, dtype=PixelType.UINT8)
+FEATUREWISE = replace(SMALL, standardize=Standardization.FEATUREWISE)
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Twelve films of many kinds, two of them broken and one missing, and the table that names all 15."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"{patient:08d}_000.png" for patient in range(1, 16)]
+    for place, name in enumerate(names):
+        pixels = rng.integers(0, 256, (40 + place, 50), dtype=np.uint8)
+        image = Image.fromarray(pixels)
+        if place == 2:
+            image = Image.fromarray(pixels.astype(np.uint16) * 257)
+        elif place == 4:
+            image = Image.fromarray(rng.integers(0, 256, (40, 50, 4), dtype=np.uint8))
+        elif place == 6:
+            image = Image.new("L", (30, 30), 99)
+        image.save(folder / name)
+    (folder / names[3]).write_text("a text file")
+    broken = bytearray((folder / names[8]).read_bytes())
+    broken[60] ^= 1
+    (folder / names[8]).write_bytes(broken)
+    (folder / names[10]).unlink()
+    rows = [f"{name},{place % 2},{place % 3 == 0:d},{place + 1}" for place, name in enumerate(names)]
+    (tmp_path / "labels.csv").write_text("\n".join(["Image,Effusion,Mass,PatientId", *rows]) + "\n")
+    return read_labels(tmp_path / "labels.csv"), folder
+
+
+def run(films, output, recipe=SMALL, **options):
+    where = {name: options.pop(name) for name in ("workers", "executor", "progress", "on_start") if name in options}
+    return preprocess(*films, output, Options(recipe, **options), **where)
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_first_film_has_the_published_values(real_data, tmp_path):
+    table = tmp_path / "one.csv"
+    lines = (real_data / "nih" / "train-small.csv").read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:2]))
+    recipe = Recipe(interpolation=Interpolation.NEAREST)
+    result = preprocess(read_labels(table), real_data / "nih" / "images-small", tmp_path / "store", Options(recipe))
+    film = np.load(result.store)[0]
+    assert film.shape == (320, 320)
+    assert film.max() == pytest.approx(1.7999, abs=5e-5)
+    assert film.min() == pytest.approx(-1.7404, abs=5e-5)
+    assert film.mean() == pytest.approx(0, abs=5e-5)
+    assert film.std() == pytest.approx(1, abs=5e-5)
+
+
+def test_store_index_and_failures(films, tmp_path):
+    result = run(films, tmp_path / "out")
+    table, folder = films
+    index = pd.read_csv(tmp_path / "out" / "index.csv", dtype={"image": str, "patient_id": str})
+    pixels = np.load(tmp_path / "out" / "images.npy", mmap_mode="r")
+    assert pixels.shape == result.shape == (12, *SIZE) and pixels.dtype == np.float32
+    sound = [place for place in range(15) if place not in (3, 8, 10)]
+    assert index["image"].tolist() == [table.images[place] for place in sound]
+    assert index["patient_id"].tolist() == [str(place + 1) for place in sound]
+    np.testing.assert_array_equal(index[["Effusion", "Mass"]].to_numpy(), table.labels[sound])
+    assert index["source_mode"].tolist()[2:5] == ["I;16", "RGBA", "L"]
+    for row, place in enumerate(sound):
+        source = read_gray(folder / table.images[place])
+        levels = source.pixels * (255 / source.full_scale)
+        line = index.iloc[row]
+        assert (line["source_height"], line["source_width"]) == source.pixels.shape
+        assert line["before_mean"] == pytest.approx(levels.mean(), rel=1e-6)
+        assert line["before_std"] == pytest.approx(levels.std(), rel=1e-6, abs=1e-9)
+        assert (line["before_minimum"], line["before_maximum"]) == pytest.approx((levels.min(), levels.max()), rel=1e-6)
+        np.testing.assert_array_equal(pixels[row], prepare_image(str(folder / table.images[place]), SMALL)[0])
+        assert line["after_maximum"] == pytest.approx(pixels[row].max(), abs=1e-4)
+        assert line["after_mean"] == pytest.approx(0, abs=1e-5)
+    failures = pd.read_csv(tmp_path / "out" / "failures.csv", dtype=str)
+    assert failures["image"].tolist() == [table.images[place] for place in (3, 8, 10)]
+    assert "not an image" in failures["reason"][0]
+    assert "CRC" in failures["reason"][1]
+    assert "no such file" in failures["reason"][2]
+    assert (result.n_images, result.n_done, result.n_failed, result.n_missing) == (15, 12, 3, 1)
+    assert [failure.image for failure in result.failures] == failures["image"].tolist()
+    assert str(tmp_path) not in (tmp_path / "out" / "failures.csv").read_text()
+
+
+def test_comparison(films, tmp_path):
+    result = run(films, tmp_path / "out", n_sample=3)
+    comparison = result.comparison
+    table, folder = films
+    sources = [read_gray(folder / name) for name in pd.read_csv(result.index)["image"]]
+    levels = np.concatenate([source.pixels.ravel() * (255 / source.full_scale) for source in sources])
+    assert comparison.n_images == 12
+    assert comparison.before.mean == pytest.approx(levels.mean(), rel=1e-9)
+    assert comparison.before.std == pytest.approx(levels.std(), rel=1e-9)
+    assert comparison.before.saturated == pytest.approx(np.isin(levels, (0, 255)).mean())
+    pixels = np.load(result.store).astype(float)
+    assert comparison.after.std == pytest.approx(pixels.std(), rel=1e-4)
+    assert comparison.after.maximum == pytest.approx(pixels.max(), rel=1e-5)
+    assert (comparison.sizes.min_height, comparison.sizes.max_height) == (30, 54)
+    assert [image.image for image in comparison.sample] == sorted(image.image for image in comparison.sample)
+    assert len(comparison.sample) == 3
+    assert run(films, tmp_path / "again", n_sample=3).comparison.sample == comparison.sample
+
+
+@pytest.mark.parametrize("recipe", [SMALL, UINT8, replace(UINT8, format=StoreFormat.PNG)], ids=["f", "u", "png"])
+def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
+    alone = contents((run(films, tmp_path / "alone", recipe), tmp_path / "alone")[1])
+    monkeypatch.setattr(module, "_TASK_IMAGES", 2)
+    monkeypatch.setattr(module, "_CLUSTER_TASK_IMAGES", 2)
+    with ThreadPoolExecutor(3) as pool:
+        run(films, tmp_path / "threads", recipe, executor=pool)
+    with Workers(2) as workers:
+        for place in ("processes", "again"):
+            run(films, tmp_path / place, recipe, executor=workers)
+            assert workers.pool is not None  # it serves the next call as well
+            assert contents(tmp_path / place) == alone
+    assert contents(tmp_path / "threads") == alone
+
+
+@given(st.integers(0, 500), st.integers(1, 20), st.integers(0, 9))
+def test_tasks_are_all_the_items_and_end_small(n_items, largest, n_workers):
+    sizes = list(module._task_sizes(n_items, largest, n_workers))
+    assert sum(sizes) == n_items
+    assert all(0 < size <= largest for size in sizes)
+    if n_workers:
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes == [] or sizes[-1] <= 2
+
+
+def test_tasks_read_and_bring_back_no_more_than_they_may(films, tmp_path, monkeypatch):
+    def first_told(place, executor=None):
+        told = []
+        run(films, tmp_path / place, executor=executor, progress=lambda done, total: told.append(done))
+        return told[1]
+
+    assert first_told("all at once") == 14
+    with ThreadPoolExecutor(2) as pool:
+        assert first_told("cluster", pool) == 8
+    for number, limit in enumerate(("_TASK_SOURCE_BYTES", "_TASK_BYTES")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, limit, 1)
+            assert first_told(str(number)) == 1
+
+
+@pytest.mark.parametrize("name", ["index.csv", "failures.csv"])
+def test_a_file_that_cannot_be_written_is_named(films, tmp_path, name):
+    (tmp_path / ".partial" / name).mkdir(parents=True)
+    with pytest.raises(OutputError, match=f"{name}: cannot write: Is a directory"):
+        run(films, tmp_path)
+
+
+def test_progress_and_start(films, tmp_path):
+    told, starts = [], []
+    run(films, tmp_path / "out", progress=lambda *at: told.append(at), on_start=starts.append)
+    assert told[0] == (0, 14) and told[-1] == (14, 14)
+    (start,) = starts
+    assert (start.n_images, start.n_missing, start.n_done_before) == (15, 1, 0)
+    assert start.n_bytes == 14 * 16 * 24 * 4
+
+
+class Killed(BaseException):
+    """Stands for what ends a process between two steps."""
+
+
+@pytest.mark.parametrize("recipe", [SMALL, UINT8, replace(UINT8, format=StoreFormat.PNG)], ids=["f", "u", "png"])
+def test_a_run_interrupted_anywhere_continues_to_the_same_bytes(films, tmp_path, monkeypatch, recipe):
+    run(films, tmp_path / "whole", recipe)
+    whole = contents(tmp_path / "whole")
+    monkeypatch.setattr(module, "_TASK_IMAGES", 3)
+    again = tmp_path / "again"
+    for stop_at in (3, 9, 12):
+
+        def stop(done, total, stop_at=stop_at):
+            if done == stop_at:
+                raise Killed
+
+        with pytest.raises(Killed):
+            run(films, again, recipe, progress=stop, workers=0)
+        assert not (again / "preprocess.json").exists()
+        assert not (again / "images.npy").exists()
+    result = run(films, again, recipe, workers=0)
+    assert result.n_done_before == 12
+    assert contents(again) == whole
+
+
+@pytest.mark.parametrize("recipe", [SMALL, replace(UINT8, format=StoreFormat.PNG)], ids=["npy", "png"])
+def test_interrupted_among_the_last_steps(films, tmp_path, monkeypatch, recipe):
+    run(films, tmp_path / "out", recipe)
+    whole = contents(tmp_path / "out")
+    last = ("_finish_store", "_manifest", "_give_final_name")
+    for owner, step in ((module.IndexWriter, "finish"), *((module._Run, name) for name in last)):
+        with monkeypatch.context() as patch:
+
+            def stop(*arguments, **options):
+                raise Killed
+
+            patch.setattr(owner, step, stop)
+            with pytest.raises(Killed):
+                run(films, tmp_path / "out", recipe)
+        assert not (tmp_path / "out" / "preprocess.json").exists(), step
+    result = run(films, tmp_path / "out", recipe)
+    assert result.n_done_before == 14
+    assert contents(tmp_path / "out") == whole
+
+
+def test_another_run_in_the_same_folder_is_refused_unless_it_starts_over(films, tmp_path):
+    def stop(done, total):
+        if done:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(films, tmp_path / "out", progress=stop)
+    with pytest.raises(OutputError, match="dtype was float32 and is uint8"):
+        run(films, tmp_path / "out", UINT8)
+    os.utime(films[1] / films[0].images[0], (1, 1))
+    with pytest.raises(OutputError, match="files was"):
+        run(films, tmp_path / "out")
+    assert run(films, tmp_path / "out", UINT8, start_over=True).n_done_before == 0
+
+
+def test_damaged_leftovers_are_noticed(films, tmp_path):
+    def stop(done, total):
+        if done:
+            raise Killed
+
+    for damage in (lambda path: path.unlink(), lambda path: os.truncate(path, 200)):
+        with pytest.raises(Killed):
+            run(films, tmp_path / "out", progress=stop, start_over=True)
+        damage(tmp_path / "out" / ".partial" / "images.npy")
+        with pytest.raises(OutputError, match="--start-over"):
+            run(films, tmp_path / "out")
+
+
+def test_second_run_replaces_the_first(films, tmp_path):
+    run(films, tmp_path / "out", UINT8)
+    first = contents(tmp_path / "out")
+    run(films, tmp_path / "out", replace(UINT8, format=StoreFormat.PNG))
+    run(films, tmp_path / "out", UINT8)
+    assert contents(tmp_path / "out").items() >= first.items()
+
+
+PNG = replace(UINT8, format=StoreFormat.PNG)
+
+
+def starts(films, output, recipe=SMALL, **options):
+    """Run, and return what was told at the start."""
+    told = []
+    run(films, output, recipe, on_start=told.append, **options)
+    return told[0]
+
+
+def test_a_store_that_will_be_lost_is_told_at_the_start(films, tmp_path):
+    out = tmp_path / "out"
+    first = starts(films, out)
+    assert (first.replaces, first.left_over) == (None, None)
+    assert starts(films, out).replaces is None  # the same again
+    second = starts(films, out, UINT8)
+    assert (second.replaces.table, second.replaces.recipe, second.replaces.n_done) == (films[0].source, SMALL, 12)
+    assert second.left_over is None  # images.npy takes the place of images.npy
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join(films[0].path.read_text().splitlines()[:9]) + "\n")
+    third = starts((read_labels(other), films[1]), out, UINT8)
+    assert (third.replaces.table.path, third.replaces.recipe) == (str(films[0].path), UINT8)
+    read_otherwise = read_labels(other, uncertain="positive")
+    assert starts((read_otherwise, films[1]), out, UINT8).replaces.uncertain == "ignore"
+
+
+def test_the_store_of_the_other_format_stays_and_is_told(films, tmp_path):
+    out = tmp_path / "out"
+    run(films, out, UINT8)
+    before = (out / "images.npy").read_bytes()
+    assert starts(films, out, PNG).left_over == out / "images.npy"
+    assert (out / "images.npy").read_bytes() == before
+    pictures = contents(out / "images")
+    assert starts(films, out, UINT8).left_over == out / "images"
+    assert contents(out / "images") == pictures
+    run(films, tmp_path / "pngs", PNG)
+    shutil.rmtree(tmp_path / "pngs" / "images")
+    last = starts(films, tmp_path / "pngs", UINT8)
+    assert last.replaces.name == "images" and last.left_over is None
+
+
+def test_statistics_make_another_store(films, tmp_path):
+    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    assert starts(films, tmp_path / "train", FEATUREWISE, fit_statistics=True).replaces is None
+    statistics, source = read_statistics(tmp_path / "train", FEATUREWISE)
+    carried = {"recipe": replace(FEATUREWISE, statistics=statistics), "statistics_from": source}
+    run(films, tmp_path / "valid", **carried)
+    assert starts(films, tmp_path / "valid", **carried).replaces is None
+    carried["recipe"] = replace(FEATUREWISE, statistics=replace(statistics, mean=1.0))
+    assert starts(films, tmp_path / "valid", **carried).replaces.recipe.statistics == statistics
+
+
+def test_the_store_behind_the_statistics_is_not_replaced(films, tmp_path):
+    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    before = contents(tmp_path / "train")
+    statistics, source = read_statistics(tmp_path / "train", FEATUREWISE)
+    recipe = replace(FEATUREWISE, statistics=statistics)
+    with pytest.raises(OutputError, match="preprocess.json: is an input"):
+        run(films, tmp_path / "train", recipe, statistics_from=source)
+    assert contents(tmp_path / "train") == before
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"inputs": [], "store": "../labels.csv"}'],
+    ids=["empty", "no text", "list", "without anything", "deep", "without table"],
+)
+def test_a_manifest_that_makes_no_sense_is_no_store(films, tmp_path, manifest):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "preprocess.json").write_bytes(manifest)
+    assert starts(films, tmp_path / "out").replaces is None
+
+
+def test_only_a_store_is_told_to_stay(films, tmp_path):
+    run(films, tmp_path / "out")
+    path = tmp_path / "out" / "preprocess.json"
+    for place, name in enumerate(("../labels.csv", "index.csv", 3, None, ["images"])):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "store": name}))
+        start = starts(films, tmp_path / "out", SMALL if place % 2 else UINT8)
+        assert start.replaces is not None and start.left_over is None
+
+
+def test_pngs_never_take_the_place_of_the_sources(films, tmp_path):
+    table, folder = films
+    before = contents(folder)
+    with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
+        run(films, tmp_path, PNG)  # which would be tmp_path / "images"
+    nested = tmp_path / "nested"
+    shutil.copytree(folder, nested / "images" / "images_001")
+    for where in (nested, nested / "images", nested / "images" / "images_001"):
+        with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
+            run((table, where), nested, PNG)
+    (tmp_path / "link").symlink_to(nested)
+    with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
+        run((table, tmp_path / "link"), nested, PNG)
+    assert contents(folder) == before == contents(nested / "images" / "images_001")
+    assert not (tmp_path / ".partial").exists() and not (nested / ".partial").exists()
+    run((table, nested), nested)  # an array beside them does no harm
+    with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
+        run((table, nested), nested, PNG)
+
+
+def test_pngs_never_take_the_place_of_other_things(films, tmp_path):
+    mine = tmp_path / "out" / "images" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    run(films, tmp_path / "out")
+    for start_over in (False, True):
+        with pytest.raises(OutputError, match="is no store's"):
+            run(films, tmp_path / "out", PNG, start_over=start_over)
+    assert mine.read_text() == "precious"
+
+
+def test_pngs_are_the_resized_films(films, tmp_path):
+    result = run(films, tmp_path / "out", replace(UINT8, format=StoreFormat.PNG))
+    array = np.load(run(films, tmp_path / "npy", UINT8).store)
+    index = pd.read_csv(result.index)
+    for row, file in enumerate(index["file"]):
+        np.testing.assert_array_equal(read_gray(tmp_path / "out" / file).pixels, array[row])
+    assert result.store == tmp_path / "out" / "images"
+    assert result.n_bytes == sum(path.stat().st_size for path in result.store.iterdir())
+
+
+def test_16_bits_are_scaled_not_clipped(films, tmp_path):
+    table, folder = films
+    recipe = replace(SMALL, standardize=Standardization.NONE, interpolation=Interpolation.NEAREST)
+    made = np.load(run(films, tmp_path / "out", recipe).store)[2]
+    np.testing.assert_allclose(made, nearest(read_gray(folder / table.images[2]).pixels, SIZE) / 257, rtol=1e-6)
+
+
+def test_imagenet_has_three_channels_only_where_they_differ(films, tmp_path):
+    imagenet = replace(SMALL, standardize=Standardization.IMAGENET)
+    assert run(films, tmp_path / "float", imagenet).shape == (12, *SIZE, 3)
+    assert run(films, tmp_path / "uint8", replace(imagenet, dtype=PixelType.UINT8)).shape == (12, *SIZE)
+
+
+@pytest.mark.parametrize("dtype", list(PixelType))
+def test_statistics_are_those_of_all_pixels_of_the_table(films, tmp_path, dtype):
+    recipe = replace(FEATUREWISE, dtype=dtype)
+    result = run(films, tmp_path / "out", recipe, fit_statistics=True)
+    plain = np.load(run(films, tmp_path / "plain", replace(SMALL, dtype=dtype, standardize=Standardization.NONE)).store)
+    statistics = result.recipe.statistics
+    assert statistics.mean == pytest.approx(plain.mean(dtype=float), rel=1e-7)
+    assert statistics.std == pytest.approx(plain.std(dtype=float), rel=1e-7)
+    assert (statistics.n_images, statistics.n_pixels) == (12, plain.size)
+    if dtype is PixelType.FLOAT32:
+        expected = (plain - np.float32(statistics.mean)) / np.float32(statistics.std + 1e-6)
+        np.testing.assert_array_equal(np.load(result.store), expected)
+
+
+def test_statistics_of_a_sample_depend_on_the_seed_only(films, tmp_path):
+    def fitted(name, seed):
+        result = run(films, tmp_path / name, FEATUREWISE, fit_statistics=True, fit_sample=5, seed=seed)
+        return result.recipe.statistics
+
+    one = fitted("a", 1)
+    assert one == fitted("b", 1) != fitted("c", 2)
+    assert one.n_images <= 5
+
+
+def test_statistics_are_fitted_once_however_often_a_run_is_interrupted(films, tmp_path, monkeypatch):
+    def stop(done, total):
+        if total == 14 and done == 14:
+            stop.times += 1
+            if stop.times == 2:  # the first time is the end of fitting
+                raise Killed
+
+    stop.times = 0
+    whole = run(films, tmp_path / "whole", FEATUREWISE, fit_statistics=True)
+    with pytest.raises(Killed):
+        run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True, progress=stop)
+    monkeypatch.setattr(module, "measure", None)
+    assert run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True, workers=0).recipe == whole.recipe
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_statistics_are_carried_to_other_tables(films, tmp_path):
+    fitted = run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    for path in (tmp_path / "train", tmp_path / "train" / "preprocess.json"):
+        statistics, source = read_statistics(path, FEATUREWISE)
+        assert statistics == fitted.recipe.statistics
+        assert source.fitted_on == films[0].source
+    recipe = replace(FEATUREWISE, statistics=statistics)
+    carried = run(films, tmp_path / "valid", recipe, statistics_from=source)
+    np.testing.assert_array_equal(np.load(carried.store), np.load(fitted.store))
+    manifest = json.loads(carried.manifest.read_text())
+    assert manifest["statistics_fitted_on"]["sha256"] == films[0].source.sha256
+    assert [item["path"] for item in manifest["inputs"]] == [str(films[0].path), source.manifest.path]
+    assert read_statistics(tmp_path / "valid", FEATUREWISE)[1].fitted_on == films[0].source
+
+
+def test_statistics_of_another_recipe_are_refused(films, tmp_path):
+    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    with pytest.raises(InputError, match=r"image size \(16, 24\), not \(32, 32\)"):
+        read_statistics(tmp_path / "train", replace(FEATUREWISE, image_size=(32, 32)))
+    run(films, tmp_path / "other")
+    with pytest.raises(InputError, match="holds no statistics"):
+        read_statistics(tmp_path / "other", FEATUREWISE)
+
+
+STATISTICS = {"statistics": object()}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "word"),
+    [
+        (FEATUREWISE, {}, "--fit-stats"),
+        (SMALL, {"fit_statistics": True}, "uses no statistics"),
+        (replace(FEATUREWISE, **STATISTICS), {"fit_statistics": True}, "exclude each other"),
+        (replace(SMALL, **STATISTICS), {}, "uses no statistics"),
+        (SMALL, {"fit_sample": 3}, "--fit-sample"),
+        (replace(SMALL, format=StoreFormat.PNG), {}, "grey levels"),
+        (replace(SMALL, image_size=(0, 5)), {}, "--image-size 0x5; expected at least 1 pixel"),
+        (SMALL, {"engine": Engine.KERAS}, "no area interpolation"),
+        (UINT8, {"engine": Engine.KERAS}, "float32"),
+    ],
+)
+def test_contradictions(films, tmp_path, recipe, options, word):
+    with pytest.raises(UsageError, match=word):
+        run(films, tmp_path / "out", recipe, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_strict_stops_at_the_first_failure(films, tmp_path):
+    table, folder = films
+    with pytest.raises(ImageError, match="00000011_000.png: no such file"):
+        run(films, tmp_path / "out", strict=True)
+    shutil.copy(folder / table.images[0], folder / table.images[10])
+    with pytest.raises(ImageError, match="00000004_000.png: is not an image"):
+        run(films, tmp_path / "out", strict=True)
+
+
+def test_no_image_at_all(films, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="none of the 15 images"):
+        preprocess(films[0], tmp_path / "empty", tmp_path / "out")
+
+
+def test_no_sound_image_is_an_empty_store(films, tmp_path):
+    table, folder = films
+    for path in folder.iterdir():
+        path.write_text("text")
+    result = run(films, tmp_path / "out")
+    assert (result.n_done, result.comparison.before, result.comparison.sample) == (0, None, ())
+    assert np.load(result.store).shape == (0, *SIZE)
+
+
+def test_a_disk_too_small_is_refused(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(OutputError, match="0.0 GB are free"):
+        run(films, tmp_path / "out")
+
+
+def test_links_that_leave_the_folder_are_not_followed(films, tmp_path):
+    table, folder = films
+    secret = tmp_path / "secret.png"
+    Image.new("L", (9, 9)).save(secret)
+    (folder / table.images[10]).symlink_to(secret)
+    result = run(films, tmp_path / "out")
+    assert result.failures[-1].image == table.images[10]
+    assert "leaves the image folder" in result.failures[-1].reason
+
+
+def test_inputs_are_not_overwritten(films, tmp_path):
+    table, folder = films
+    clash = tmp_path / "out" / "index.csv"
+    clash.parent.mkdir()
+    shutil.copy(table.path, clash)
+    before = clash.read_bytes()
+    with pytest.raises(OutputError, match="is an input"):
+        preprocess(read_labels(clash), folder, clash.parent)
+    assert clash.read_bytes() == before
+
+
+def kill_on_the_fifth(task):
+    """Prepare, but die over the fifth film whatever is tried."""
+    if any("00000005" in path for path in task.paths):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return preparation.prepare(task)
+
+
+@pytest.mark.slow
+def test_a_film_that_kills_its_process_is_a_failure_like_any_other(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_TASK_IMAGES", 3)
+    monkeypatch.setattr(module, "prepare", kill_on_the_fifth)
+    result = run(films, tmp_path / "out", workers=2)
+    assert (result.n_done, result.n_failed) == (11, 4)
+    assert result.failures[1].reason == "the process that decoded it died"
+    assert result.failures[1].image == "00000005_000.png"
+    monkeypatch.undo()
+    whole = np.load(run(films, tmp_path / "whole").store)
+    np.testing.assert_array_equal(np.load(result.store), np.delete(whole, 3, axis=0))
+
+
+def test_result_is_plain(films, tmp_path):
+    document = run(films, tmp_path / "out").to_dict()
+    assert json.loads(json.dumps(document)) == document
+    assert document["recipe"]["image_size"] == [16, 24]
+
+
+def test_seed_and_what_became_of_uncertain_labels_are_told(tmp_path):
+    image = tmp_path / "images" / "patient00001" / "study1" / "view1_frontal.png"
+    image.parent.mkdir(parents=True)
+    Image.new("L", (9, 9), 7).save(image)
+    path = tmp_path / "chexpert.csv"
+    path.write_text(
+        "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema\n"
+        "patient00001/study1/view1_frontal.png,Female,68,Frontal,AP,,1.0,-1.0\n"
+    )
+    table = read_labels(path, uncertain="positive")
+    result = run((table, tmp_path / "images"), tmp_path / "out", seed=5)
+    assert (result.seed, result.uncertain, result.n_uncertain) == (5, "positive", 1)
+    assert pd.read_csv(result.index)["Edema"].tolist() == [1]
+
+
+def test_interpolations_are_measured_against_the_mean():
+    # A chequerboard: every mean is 127.5, every picked pixel is black or white.
+    board = (np.indices((8, 8)).sum(axis=0) % 2 * 255).astype(np.float32)
+    made = {item.interpolation: item for item in compare_interpolations(Film("a.png", board, board, board), (4, 4))}
+    assert made[Interpolation.AREA].distance == 0
+    assert made[Interpolation.NEAREST].distance == pytest.approx(127.5)
+    assert made[Interpolation.BILINEAR].distance < 2
