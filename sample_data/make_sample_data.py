@@ -1,6 +1,7 @@
 """Draw the synthetic chest films of ``sample_data/`` and write their two tables.
 
 Run ``python sample_data/make_sample_data.py`` to write everything again beside this file, or name another folder.
+With ``--n-images`` it draws as many other images instead: ``labels.csv``, ``boxes.csv`` and ``images/`` in the folder.
 NumPy is all it needs. What is drawn and what is planted is described in ``README.md`` beside it.
 
 The bytes must be the same on every machine, so the drawing keeps to operations whose result IEEE 754 fixes to the last
@@ -14,12 +15,14 @@ the lungs) down to about 0.9 (diaphragm). Everything is thickness: a film is bri
 
 from __future__ import annotations
 
+import argparse
 import math
+import multiprocessing
+import os
 import struct
-import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,11 @@ FIRST_PATIENT = 90001
 TRAIN_PATIENTS = ((1, 135), (2, 14), (3, 6), (4, 2), (6, 1))  # (films, patients with so many), only in train
 VALID_PATIENTS = ((1, 36), (2, 2), (3, 1))  # only in valid; the patient of the copied film comes on top
 SHARED_PATIENTS = ((1, 1), (1, 1), (1, 2), (1, 1), (1, 1))  # in both tables: (films in train, films in valid)
+
+# What --n-images draws.
+FIRST_OTHER_PATIENT = 100001  # none of those above
+IMAGES_PER_PATIENT = ((1, 0.6), (2, 0.8), (3, 0.95), (5, 1.0))  # (images, fraction of patients with at most so many)
+BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"  # as in NIH's BBox_List_2017.csv
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -399,13 +407,22 @@ def lungs(scene: Scene, mediastinum: float) -> Array:
     return depth_wall * inner * (0.55 + 0.45 * apex) * floor
 
 
-def heart(scene: Scene) -> Array:
-    """Return how much of the lung's depth the heart, the aorta and the great vessels take, 0 to 1."""
+def heart_muscle(scene: Scene) -> tuple[Array, Array]:
+    """Return the squared distances from the middles of the left heart and the right atrium, in their radii."""
     a = scene.anatomy
     size = a.heart * (1.06 if scene.pose.portable else 1.0)
     base_y = a.diaphragm + scene.pose.breath - 0.20 - 0.16 * size
     main = scene.ball(a.heart_x + 0.06, base_y + 0.05, size, size * 0.68, slant=a.heart_tilt)
     atrium = scene.ball(-0.06, base_y + 0.02, 0.34 * size + 0.06, 0.66 * size)
+    return main, atrium
+
+
+def heart(scene: Scene) -> Array:
+    """Return how much of the lung's depth the heart, the aorta and the great vessels take, 0 to 1."""
+    a = scene.anatomy
+    size = a.heart * (1.06 if scene.pose.portable else 1.0)
+    base_y = a.diaphragm + scene.pose.breath - 0.20 - 0.16 * size
+    main, atrium = heart_muscle(scene)
     knob = scene.ball(0.10 + 0.3 * a.knob, -0.50, a.knob + 0.05, a.knob + 0.02)
     trunk = scene.ball(0.12, base_y - 0.34 - 0.1 * size, a.knob + 0.09, 0.34, slant=-0.25)
     cava = scene.ball(-0.12, -0.5, 0.13, 0.55)
@@ -839,8 +856,39 @@ def develop(thickness: Array, pose: Pose, dice: Dice) -> Pixels:
     return np.clip(np.floor(film + 0.5), 0.0, 255.0).astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class Box:
+    """Where a finding is on an image: the smallest upright rectangle around what it changed.
+
+    ``x`` and ``y`` are the upper left corner, in pixels of the image from its upper left corner.
+    """
+
+    finding: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def scaled(self, factor: float) -> Box:
+        """Return the box on an image ``factor`` times as large."""
+        return Box(self.finding, *(number * factor for number in (self.x, self.y, self.width, self.height)))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An image, uint8 of shape (SIZE, SIZE), 0 black to 255 white, and the boxes of what was planted."""
+
+    pixels: Pixels
+    boxes: list[Box] = field(default_factory=list)
+
+
 def draw_film(patient: int, follow_up: int, findings: Sequence[str] = ()) -> Pixels:
-    """Return one film, uint8 of shape (SIZE, SIZE), 0 black to 255 white.
+    """Return one film, uint8 of shape (SIZE, SIZE), 0 black to 255 white."""
+    return draw(patient, follow_up, findings).pixels
+
+
+def draw(patient: int, follow_up: int, findings: Sequence[str] = ()) -> Drawing:
+    """Return one film and the boxes of its findings.
 
     The patient's number fixes the anatomy; patient and follow-up number fix how the film was taken.
     """
@@ -856,15 +904,57 @@ def draw_film(patient: int, follow_up: int, findings: Sequence[str] = ()) -> Pix
     grown = vessels(scene, Dice(FILM_SEED, patient, 1), anatomy.vessels)
     scene.dense = grown * np.minimum(1.0, 1.3 * scene.air) + ribs(scene)
     scene.air *= 0.90 + 0.10 * texture(dice, 30) + 0.10 * texture(dice, 75)
-    for name, draw in FINDINGS.items():
-        if name in findings:
-            draw(scene, findings_dice)
     body = soft_tissue(scene)
-    lung = 0.88 * scene.air * (1.0 - scene.haze) * np.minimum(1.0, body / 0.9)
+    boxes = heart_boxes(scene) if "Cardiomegaly" in findings else []
+    for name, draw_finding in FINDINGS.items():
+        if name in findings:
+            before = chest_contents(scene, body)
+            draw_finding(scene, findings_dice)
+            boxes += boxes_of(name, np.abs(chest_contents(scene, body) - before))
     bones = (spine(scene) + shoulder_bones(scene)) * step(body / 0.3)
     gas = (airways(scene) + belly_gas(scene, dice)) * step(body / 0.5)
+    lung = 0.88 * scene.air * (1.0 - scene.haze) * np.minimum(1.0, body / 0.9)
     thickness = body * 0.95 - 0.95 * lung + 0.9 * scene.dense + bones - gas
-    return develop(np.maximum(thickness, 0.0) + cables(scene, dice), pose, dice)
+    return Drawing(develop(np.maximum(thickness, 0.0) + cables(scene, dice), pose, dice), boxes)
+
+
+def chest_contents(scene: Scene, body: Array) -> Array:
+    """Return the thickness that findings change: what is dense, less the air."""
+    return 0.9 * scene.dense - 0.84 * scene.air * (1.0 - scene.haze) * np.minimum(1.0, body / 0.9)
+
+
+def heart_boxes(scene: Scene) -> list[Box]:
+    """Return the box of an enlarged heart: it is there on every film, so nothing was added that could be measured."""
+    main, atrium = heart_muscle(scene)
+    inside = (np.minimum(main, atrium) < 1.0) & (scene.above > -0.05) & (scene.wall > 0.0)
+    return boxes_of("Cardiomegaly", mask(inside))
+
+
+BLOCK = 8  # pixels: changes nearer to each other than a block belong to one box
+
+
+def boxes_of(finding: str, change: Array) -> list[Box]:
+    """Return a box around each connected region that a finding changed by a third of its largest change or more."""
+    changed = change >= max(float(change.max()) / 3.0, 0.01)
+    n = SIZE // BLOCK
+    blocks = changed.reshape(n, BLOCK, n, BLOCK).any(axis=(1, 3))
+    boxes = []
+    left = set(zip(*(index.tolist() for index in np.nonzero(blocks)), strict=True))
+    while left:
+        region, waiting = set(), [min(left)]
+        while waiting:
+            row, column = waiting.pop()
+            if (row, column) in left:
+                left.remove((row, column))
+                region.add((row, column))
+                waiting += [(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        here = np.zeros((n, n), bool)
+        here[tuple(np.array(sorted(region)).T)] = True
+        rows, columns = np.nonzero(changed & here.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1))
+        top, side = int(rows.min()), int(columns.min())
+        if len(rows) >= 12:  # specks at a border are no place to look at
+            boxes.append(Box(finding, side, top, int(columns.max()) + 1 - side, int(rows.max()) + 1 - top))
+    return boxes
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -890,15 +980,20 @@ class Film:
         known = {"Image": self.name, "PatientId": str(self.patient)}
         return ",".join(known.get(column, str(int(column in self.findings))) for column in COLUMNS)
 
-    def pixels(self) -> Pixels:
-        """Return the picture, uint8 of shape (SIZE, SIZE)."""
+    def drawing(self) -> Drawing:
+        """Return the picture and the boxes of its findings."""
         if self.copy_of:
-            return brightened(self.copy_of.pixels())
-        return draw_film(self.patient, self.follow_up, sorted(self.findings))
+            original = self.copy_of.drawing()
+            return replace(original, pixels=brightened(original.pixels))
+        return draw(self.patient, self.follow_up, sorted(self.findings))
 
-    def png(self) -> bytes:
+    def png(self, pixels: Pixels) -> bytes:
         """Return the file; a copy goes through another PNG filter than its original."""
-        return encode_png(self.pixels(), paeth=self.copy_of is None)
+        return encode_png(pixels, paeth=self.copy_of is None)
+
+    def box_rows(self, boxes: Sequence[Box]) -> list[str]:
+        """Return the lines of the box list."""
+        return [f"{self.name},{box.finding},{box.x:g},{box.y:g},{box.width:g},{box.height:g}" for box in boxes]
 
 
 def brightened(pixels: Pixels) -> Pixels:
@@ -1011,16 +1106,174 @@ def encode_png(pixels: Pixels, *, paeth: bool = True) -> bytes:
     )
 
 
+def shrunk(drawing: Drawing, size: int) -> Drawing:
+    """Return the drawing with ``size`` pixels along each edge, each the mean of those it stands for."""
+    factor = SIZE // size
+    if factor == 1:
+        return drawing
+    total = drawing.pixels.astype(np.int32).reshape(size, factor, size, factor)
+    pixels = sum(total[:, i, :, j] for i in range(factor) for j in range(factor))
+    rounded = (pixels + factor * factor // 2) // (factor * factor)
+    return Drawing(rounded.astype(np.uint8), [box.scaled(1 / factor) for box in drawing.boxes])
+
+
 def write(folder: Path) -> None:
-    """Write both tables and all films into a folder."""
+    """Write both tables, the box list and all films into a folder."""
     images = folder / "images-small"
     images.mkdir(parents=True, exist_ok=True)
+    boxes = []
     for name, films in zip(("train-small.csv", "valid-small.csv"), tables(), strict=True):
-        lines = [",".join(COLUMNS), *(film.row() for film in films)]
-        (folder / name).write_bytes(("\n".join(lines) + "\n").encode("ascii"))
+        write_lines(folder / name, [",".join(COLUMNS), *(film.row() for film in films)])
         for film in films:
-            (images / film.name).write_bytes(film.png())
+            boxes += write_image(images, film, SIZE)
+    write_lines(folder / "boxes.csv", [BOX_HEADER, *sorted(boxes)])
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write a text file."""
+    path.write_bytes(("\n".join(lines) + "\n").encode("ascii"))
+
+
+def write_image(folder: Path, film: Film, size: int) -> list[str]:
+    """Draw and write one image; return its lines of the box list."""
+    drawing = shrunk(film.drawing(), size)
+    (folder / film.name).write_bytes(film.png(drawing.pixels))
+    return film.box_rows(drawing.boxes)
+
+
+def _write_image(arguments: tuple[Path, Film, int]) -> list[str]:
+    return write_image(*arguments)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# As many images as one likes
+
+
+def other_films(n_images: int, prevalence: float, seed: int = 0) -> list[Film]:
+    """Return ``n_images`` rows of other patients, each finding on ``prevalence`` of them, independently of the others.
+
+    Chronic findings are on every image of a patient.
+    """
+    dice = Dice(TABLE_SEED, 1, seed)
+    patient, films = FIRST_OTHER_PATIENT + 1_000_000 * seed, []
+    while len(films) < n_images:
+        place = dice.uniform()
+        n = next(n for n, most in IMAGES_PER_PATIENT if place < most)
+        films += [Film(patient, i) for i in range(min(n, n_images - len(films)))]
+        patient += 1
+    dealt: dict[Film, set[str]] = {film: set() for film in films}
+    n_positives = int(prevalence * n_images + 0.5)
+    for finding in POSITIVES:
+        if finding in CHRONIC:
+            chosen = images_of_some_patients(dice, films, n_positives)
+        else:
+            chosen = dice.shuffled(films)[:n_positives]
+        for film in chosen:
+            dealt[film].add(finding)
+    return [replace(film, findings=frozenset(dealt[film])) for film in films]
+
+
+def images_of_some_patients(dice: Dice, films: Sequence[Film], n: int) -> list[Film]:
+    """Return all images of random patients, ``n`` images in all, or fewer if no patient has so few."""
+    by_patient: dict[int, list[Film]] = {}
+    for film in films:
+        by_patient.setdefault(film.patient, []).append(film)
+    chosen: list[Film] = []
+    for patient in dice.shuffled(list(by_patient)):
+        if len(chosen) + len(by_patient[patient]) <= n:
+            chosen += by_patient[patient]
+    return chosen
+
+
+def with_labels_of_others(films: Sequence[Film]) -> list[Film]:
+    """Return rows in which each patient has the labels of another one with as many images."""
+    by_number: dict[int, list[int]] = {}
+    rows: dict[int, list[Film]] = {}
+    for film in films:
+        rows.setdefault(film.patient, []).append(film)
+    for patient, own in rows.items():
+        by_number.setdefault(len(own), []).append(patient)
+    dice = Dice(TABLE_SEED, 2)
+    donor = {}
+    for patients in by_number.values():
+        order = dice.shuffled(patients)
+        donor.update(zip(order, order[1:] + order[:1], strict=True))
+    return [replace(film, findings=rows[donor[film.patient]][film.follow_up].findings) for film in films]
+
+
+def write_others(
+    folder: Path,
+    n_images: int,
+    prevalence: float = 0.25,
+    size: int = SIZE,
+    *,
+    seed: int = 0,
+    permute_labels: bool = False,
+    workers: int = 1,
+) -> None:
+    """Draw ``n_images`` images into ``folder/images`` and write ``labels.csv`` and ``boxes.csv`` beside them."""
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    films = other_films(n_images, prevalence, seed)
+    tasks = [(images, film, size) for film in films]
+    if workers == 1:
+        boxes = [_write_image(task) for task in tasks]
+    else:
+        with multiprocessing.Pool(workers) as pool:
+            boxes = pool.map(_write_image, tasks, chunksize=8)
+    rows = with_labels_of_others(films) if permute_labels else films
+    write_lines(folder / "labels.csv", [",".join(COLUMNS), *(film.row() for film in rows)])
+    write_lines(folder / "boxes.csv", [BOX_HEADER, *(line for lines in boxes for line in lines)])
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    result = argparse.ArgumentParser(description="Draw synthetic chest images, their labels and boxes.")
+    result.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="where to write; default: beside this file")
+    result.add_argument("--n-images", type=int, metavar="N", help="draw N other images instead of the sample data")
+    result.add_argument("--prevalence", type=float, metavar="P", help="fraction of images with each finding (0.25)")
+    result.add_argument("--size", type=int, metavar="PIXELS", help="32, 64, 128 or 256 pixels along each edge (256)")
+    result.add_argument("--seed", type=int, metavar="N", help="other patients for other seeds (0)")
+    result.add_argument("--permute-labels", action="store_true", help="give each patient the labels of another one")
+    result.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write what the command line asks for."""
+    command = parser()
+    options = command.parse_args(arguments)
+    chosen = [name for name in ("prevalence", "size", "seed", "workers") if getattr(options, name) is not None]
+    if options.n_images is None:
+        if chosen or options.permute_labels:
+            command.error("the sample data are always the same; --n-images N draws others")
+        write(options.folder or Path(__file__).resolve().parent)
+        return
+    if options.folder is None:
+        command.error("--n-images needs a folder to write into")
+    prevalence = 0.25 if options.prevalence is None else options.prevalence
+    size, seed = options.size or SIZE, options.seed or 0
+    workers = options.workers or os.cpu_count() or 1
+    if (
+        options.n_images < 1
+        or not 0.0 <= prevalence <= 1.0
+        or size not in (32, 64, 128, 256)
+        or seed < 0
+        or workers < 1
+    ):
+        command.error(
+            "expected --n-images of at least 1, --prevalence 0 to 1, --size 32, 64, 128 or 256, --seed 0 or more"
+        )
+    write_others(
+        options.folder,
+        options.n_images,
+        prevalence,
+        size,
+        seed=seed,
+        permute_labels=options.permute_labels,
+        workers=workers,
+    )
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent)
+    main()

@@ -63,7 +63,7 @@ def images(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_script_writes_the_same_tables_and_pictures(sample_data, drawn_again):
-    for name in TABLES:
+    for name in (*TABLES, "boxes.csv"):
         assert (drawn_again / name).read_bytes() == (sample_data / name).read_bytes()
     assert images(drawn_again) == images(sample_data)
     for name in images(sample_data):
@@ -192,3 +192,106 @@ def test_each_finding_is_plain_to_see_and_changes_nothing_else(script, pathology
     assert 0.001 < (changed > 12).mean() < 0.5
     assert not changed[:20].any()  # neck and marker
     assert not changed[:, :20].any()  # right arm
+
+
+def boxes_in(path: Path) -> list[list[str]]:
+    lines = path.read_text(encoding="ascii").splitlines()
+    assert lines[0] == "Image Index,Finding Label,Bbox [x,y,w,h],,,"
+    return [line.split(",") for line in lines[1:]]
+
+
+def test_every_finding_has_a_box_and_no_other_has(sample_data, rows):
+    boxed = {(row[0], row[1]) for row in boxes_in(sample_data / "boxes.csv")}
+    labels = itertools.chain(*rows.values())
+    assert boxed == {(row["Image"], name) for row in labels for name in PATHOLOGIES if row[name] == "1"}
+
+
+def test_boxes_lie_on_the_image(sample_data):
+    for _, _, *numbers in boxes_in(sample_data / "boxes.csv"):
+        x, y, width, height = map(float, numbers)
+        assert x >= 0 and y >= 0 and width >= 1 and height >= 1
+        assert x + width <= 256 and y + height <= 256
+
+
+@pytest.mark.parametrize("pathology", ["Mass", "Nodule", "Pneumothorax", "Consolidation", "Hernia"])
+def test_boxes_hold_what_the_finding_changed(script, pathology):
+    healthy = script.draw_film(99001, 0).astype(int)
+    drawing = script.draw(99001, 0, [pathology])
+    changed = np.abs(drawing.pixels.astype(int) - healthy)
+    inside = np.zeros(changed.shape, bool)
+    for box in drawing.boxes:
+        inside[int(box.y) : int(box.y + box.height), int(box.x) : int(box.x + box.width)] = True
+    assert changed[inside].sum() > 0.8 * changed.sum()
+    assert changed[inside].mean() > 4 * changed[~inside].mean()
+
+
+def test_box_of_two_marks_and_a_speck(script):
+    """By hand: a square of 20 pixels, one of 10 far from it with half the change, and a speck of 2."""
+    change = np.zeros((256, 256), np.float32)
+    change[16:36, 40:60] = 0.6
+    change[200:210, 100:110] = 0.3
+    change[100, 200:202] = 0.6
+    found = script.boxes_of("Mass", change)
+    assert found == [script.Box("Mass", 40, 16, 20, 20), script.Box("Mass", 100, 200, 10, 10)]
+
+
+@pytest.fixture(scope="module")
+def others(script, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("others")
+    script.main([str(folder), "--n-images", "40", "--prevalence", "0.2", "--size", "64", "--workers", "1"])
+    return folder
+
+
+def labels_in(folder: Path) -> list[dict[str, str]]:
+    with (folder / "labels.csv").open(newline="", encoding="ascii") as file:
+        return list(csv.DictReader(file))
+
+
+def test_other_images_are_as_many_as_asked_for(others, rows):
+    labels = labels_in(others)
+    assert len(labels) == 40
+    assert sorted(row["Image"] for row in labels) == sorted(path.name for path in (others / "images").iterdir())
+    assert not {row["PatientId"] for row in labels} & {row["PatientId"] for row in itertools.chain(*rows.values())}
+    for pathology in PATHOLOGIES:
+        assert 7 <= sum(row[pathology] == "1" for row in labels) <= 8, pathology
+    with Image.open(others / "images" / labels[0]["Image"]) as image:
+        assert image.size == (64, 64)
+
+
+def test_boxes_shrink_with_the_image(others, script):
+    row = labels_in(others)[1]
+    findings = [name for name in PATHOLOGIES if row[name] == "1"]
+    whole = script.draw(int(row["PatientId"]), int(row["Image"][-7:-4]), sorted(findings))
+    numbers = [list(map(float, box[2:])) for box in boxes_in(others / "boxes.csv") if box[0] == row["Image"]]
+    assert numbers == [[n / 4 for n in (box.x, box.y, box.width, box.height)] for box in whole.boxes]
+    expected = whole.pixels.reshape(64, 4, 64, 4).mean(axis=(1, 3))
+    assert np.abs(pixels(others / "images" / row["Image"]) - expected).max() <= 0.5
+
+
+def test_permuted_labels_are_those_of_other_patients(others, script, tmp_path):
+    script.write_others(tmp_path, 40, 0.2, 64, permute_labels=True)
+    before, after = labels_in(others), labels_in(tmp_path)
+    assert [row["Image"] for row in before] == [row["Image"] for row in after]
+    for pathology in PATHOLOGIES:
+        assert sum(row[pathology] == "1" for row in before) == sum(row[pathology] == "1" for row in after)
+    assert sum(any(one[name] != two[name] for name in PATHOLOGIES) for one, two in zip(before, after, strict=True)) > 20
+    image = before[0]["Image"]
+    assert (others / "images" / image).read_bytes() == (tmp_path / "images" / image).read_bytes()
+    assert (others / "boxes.csv").read_bytes() == (tmp_path / "boxes.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--n-images", "5"],
+        ["--size", "64", "folder"],
+        ["folder", "--n-images", "0"],
+        ["folder", "--n-images", "5", "--size", "100"],
+        ["folder", "--n-images", "5", "--prevalence", "1.5"],
+    ],
+)
+def test_script_refuses_what_it_cannot_draw(script, arguments, capsys):
+    with pytest.raises(SystemExit) as error:
+        script.main(arguments)
+    assert error.value.code == 2
+    assert "usage:" in capsys.readouterr().err
