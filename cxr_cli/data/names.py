@@ -1,4 +1,4 @@
-"""Image names come from outside: which of them could lead out of the image folder."""
+"""Names in tables: how a pathology is printed, and which image names could lead out of the image folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from cxr_cli.errors import shown
 LONGEST_NAME = 4096
 #: What is said of such names where they are kept.
 UNSAFE = "image name is absolute, leaves the image folder or holds control characters: never opened"
+
+
+def in_print(pathology: str) -> str:
+    """Return a pathology's name as papers print it: "Pleural_Thickening" becomes "Pleural thickening".
+
+    Only words of the form "Thickening" are put in lower case; abbreviations such as COVID-19 stay as they are.
+    """
+    first, *others = pathology.replace("_", " ").split() or [pathology]
+    return " ".join([first, *(word.lower() if word.istitle() else word for word in others)])
 
 
 def unsafe_names(names: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Drawings of a network: its dense connectivity, and parameters and feature maps by depth."""
+"""Plots of a network: its dense connectivity, and parameters and feature maps by depth."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from cxr_cli.plots import style
 from cxr_cli.services.build_model.architecture import FINAL, HEAD, STEM, Block, Layer, dense_layers
 from cxr_cli.services.build_model.build_model import BuildModelResult
 
-#: Okabe and Ito's colours, which colour-blind readers can tell apart.
-_TRAINABLE, _FROZEN, _INK = "#E69F00", "#C9D3DB", "#333333"
-_BY_TYPE = {"Conv2D": ("convolution", "#0072B2"), "BatchNormalization": ("batch normalisation", "#56B4E9")}
-_DENSE = ("dense (head)", "#D55E00")
+_BY_TYPE = {
+    "Conv2D": ("convolution", style.CONVOLUTION),
+    "BatchNormalization": ("batch normalization", style.NORMALIZATION),
+}
+_DENSE = ("dense (head)", style.DENSE)
 #: Widths on the drawing: a layer of a dense block, a transition or other part, a gap.
 _STEP, _PART, _GAP = 1.0, 1.9, 1.3
 #: Height of a box for the square root of the side of its feature maps.
@@ -55,7 +57,7 @@ def plot_architecture(result: BuildModelResult) -> Figure:
                 "",
                 (right + _GAP, -0.5),
                 (right, -0.5),
-                arrowprops={"arrowstyle": "-|>", "color": _INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0},
+                arrowprops={"arrowstyle": "-|>", "color": style.INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0},
             )
         left = right + _GAP
     numbers = network.model
@@ -68,9 +70,9 @@ def plot_architecture(result: BuildModelResult) -> Figure:
     )
     axes.legend(
         handles=[
-            Patch(facecolor=_TRAINABLE, edgecolor=_INK, label="trainable"),
-            Patch(facecolor=_FROZEN, edgecolor=_INK, hatch="////", label="frozen"),
-            Patch(facecolor="white", edgecolor=_INK, label="what enters a dense block"),
+            Patch(facecolor=style.TRAINABLE, edgecolor=style.INK, label="trainable"),
+            Patch(facecolor=style.FROZEN, edgecolor=style.INK, hatch=style.FROZEN_HATCH, label="frozen"),
+            Patch(facecolor="white", edgecolor=style.INK, label="input of a dense block"),
             Line2D([], [], color=colormaps["viridis"](0.3), label="output of a layer taken in by a later one"),
         ],
         loc="upper left",
@@ -92,7 +94,9 @@ def _draw_dense_block(axes: Axes, block: Block, members: Sequence[Layer], left: 
     places |= {layer.name: left + _STEP * (number + 1.5) for number, layer in enumerate(dense)}
     height = _height(block)
     axes.add_patch(
-        Rectangle((left + 0.3 * _STEP, -height), 0.4 * _STEP, height, facecolor="white", edgecolor=_INK, linewidth=0.8)
+        Rectangle(
+            (left + 0.3 * _STEP, -height), 0.4 * _STEP, height, facecolor="white", edgecolor=style.INK, linewidth=0.8
+        )
     )
     for layer in dense:
         corner = (places[layer.name] - 0.32 * _STEP, -height)
@@ -143,7 +147,9 @@ def _draw_part(axes: Axes, block: Block, left: float, below: float) -> float:
     middle = (left + right) / 2
     if not head:
         # Dense blocks write right below; the parts between them further down, at the end of a line.
-        axes.plot([middle, middle], [-(entry + height) / 2 - 0.2, below - _TEXT + 0.2], color="#BBBBBB", linewidth=0.7)
+        axes.plot(
+            [middle, middle], [-(entry + height) / 2 - 0.2, below - _TEXT + 0.2], color=style.GUIDE, linewidth=0.7
+        )
     _label(axes, middle, below - (0 if head else _TEXT), _words(block))
     return right
 
@@ -162,9 +168,9 @@ def _words(block: Block) -> list[str]:
 def _paint(trainable: bool) -> dict[str, Any]:
     """Return how a part is painted; hatching tells frozen ones apart in print, too."""
     return {
-        "facecolor": _TRAINABLE if trainable else _FROZEN,
-        "hatch": None if trainable else "////",
-        "edgecolor": _INK,
+        "facecolor": style.TRAINABLE if trainable else style.FROZEN,
+        "hatch": None if trainable else style.FROZEN_HATCH,
+        "edgecolor": style.INK,
         "linewidth": 0.8,
     }
 
@@ -179,9 +185,9 @@ def _maps(block: Block) -> str:
 
 def _label(axes: Axes, middle: float, top: float, lines: Sequence[str]) -> None:
     """Write a name in bold and more lines below it."""
-    style: dict[str, Any] = {"ha": "center", "va": "top", "color": _INK}
-    axes.text(middle, top, lines[0], fontsize=10, fontweight="bold", **style)
-    axes.text(middle, top - 0.85, "\n".join(lines[1:]), fontsize=8.5, linespacing=1.35, **style)
+    text: dict[str, Any] = {"ha": "center", "va": "top", "color": style.INK}
+    axes.text(middle, top, lines[0], fontsize=10, fontweight="bold", **text)
+    axes.text(middle, top - 0.85, "\n".join(lines[1:]), fontsize=8.5, linespacing=1.35, **text)
 
 
 def plot_depth(result: BuildModelResult) -> Figure:
@@ -195,7 +201,7 @@ def plot_depth(result: BuildModelResult) -> Figure:
         width = 4 if kind == "Dense" else 1
         parameters.bar(places, values, width=width, color=colour, label=label)
     parameters.set_yscale("log")
-    parameters.set_ylabel("parameters of the layer")
+    parameters.set_ylabel("Parameters of the layer")
     parameters.legend(loc="upper left", fontsize=9, framealpha=0.9)
     # Zero padding widens the maps by a few pixels, which is nothing to show.
     maps = [
@@ -203,21 +209,23 @@ def plot_depth(result: BuildModelResult) -> Figure:
         for place, layer in enumerate(network.layers)
         if len(layer.output_shape) == 3 and layer.type != "ZeroPadding2D"
     ]
-    sides.step([place for place, _ in maps], [layer.output_shape[0] for _, layer in maps], where="post", color=_INK)
+    sides.step(
+        [place for place, _ in maps], [layer.output_shape[0] for _, layer in maps], where="post", color=style.INK
+    )
     sides.set_yscale("log", base=2)
     sides.yaxis.set_major_locator(FixedLocator(sorted({layer.output_shape[0] for _, layer in maps})))
     sides.yaxis.set_major_formatter(ScalarFormatter())
     sides.yaxis.set_minor_locator(NullLocator())
-    sides.set_ylabel("height of the feature\nmaps (pixels)")
+    sides.set_ylabel("Height of the feature\nmaps (pixels)")
     for label, colour, marker, chosen in _channel_series(network.layers):
         numbers = [network.layers[place].output_shape[2] for place in chosen]
         channels.plot(chosen, numbers, marker, color=colour, markersize=3, label=label)
     channels.legend(loc="upper left", fontsize=9, framealpha=0.9)
-    channels.set_ylabel("channels of the output")
-    channels.set_xlabel("layer, in order from input to output")
+    channels.set_ylabel("Channels of the output")
+    channels.set_xlabel("Layer, in order from input to output")
     channels.set_xlim(-1, len(network.layers))
     for axes in (parameters, sides, channels):
-        axes.spines[["top", "right"]].set_visible(False)
+        style.tidy(axes)
         _shade_blocks(axes, result, named=axes is parameters)
     return figure
 
@@ -229,9 +237,9 @@ def _channel_series(layers: Sequence[Layer]) -> list[tuple[str, str, str, list[i
         return [place for place, item in enumerate(layers) if item.type == kind and kernel in (None, item.kernel)]
 
     return [
-        ("concatenation", "#009E73", "^", places("Concatenate")),
-        ("1x1 convolution", "#0072B2", "o", places("Conv2D", 1)),
-        ("3x3 convolution (growth)", "#CC79A7", "s", places("Conv2D", 3)),
+        ("concatenation", style.CONCATENATION, "^", places("Concatenate")),
+        ("1x1 convolution", style.CONVOLUTION, "o", places("Conv2D", 1)),
+        ("3x3 convolution (growth)", style.GROWTH, "s", places("Conv2D", 3)),
     ]
 
 
@@ -240,7 +248,7 @@ def _shade_blocks(axes: Axes, result: BuildModelResult, *, named: bool) -> None:
     for block in result.architecture.blocks:
         stop = start + block.n_layers
         if block.depth is not None:
-            axes.axvspan(start - 0.5, stop - 0.5, color="#EEF1F3", zorder=-1)
+            axes.axvspan(start - 0.5, stop - 0.5, color=style.SHADE, zorder=-1)
             if named:
                 state = "trainable" if block.trainable == "yes" else "frozen"
                 axes.text(

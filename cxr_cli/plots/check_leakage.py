@@ -1,4 +1,4 @@
-"""What `check-leakage` found, drawn: how large the shared part of each split is, and near duplicates side by side."""
+"""Plots of leakage: how much of each split is shared, and near duplicates side by side."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
+
+from cxr_cli.plots import style
 
 if TYPE_CHECKING:
     from cxr_cli.services.check_leakage.pair_images import PairPictures
     from cxr_cli.services.check_leakage.result import LeakageReport
 
-#: Colours that colour-blind people tell apart (Okabe and Ito); the hatch serves black-and-white prints.
-_OWN, _SHARED, _HATCH = "#56B4E9", "#D55E00", "////"
-#: Pairs of films in one row of the sheet.
+#: Pairs of images in one row of the sheet.
 _PAIRS_ACROSS = 2
 
 
@@ -35,13 +35,12 @@ def split_sizes(report: LeakageReport) -> Figure:
     _bars(panels[0], labels, [images for _, images, _ in rows], "Images")
     _bars(panels[1], labels, [patients for _, _, patients in rows], "Patients")
     panels[0].invert_yaxis()
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+    style.legend_below(figure, panels[0])
     return figure
 
 
 def near_duplicate_sheet(pairs: Sequence[PairPictures]) -> Figure:
-    """Draw pairs of films side by side, with their names, patients and both measures.
+    """Draw pairs of images side by side, with their names, patients and both measures.
 
     Parameters
     ----------
@@ -108,30 +107,35 @@ def _bars(axes: Axes, labels: Sequence[str], values: Sequence[tuple[int, int]], 
     positions = range(len(labels))
     own = [total - shared for total, shared in values]
     shared_part = [shared for _, shared in values]
-    axes.barh(positions, own, color=_OWN, label="in this split only")
+    axes.barh(positions, own, color=style.OWN, label="in this split only")
     axes.barh(
-        positions, shared_part, left=own, color=_SHARED, hatch=_HATCH, edgecolor="white", label="shared with another"
+        positions,
+        shared_part,
+        left=own,
+        color=style.SHARED,
+        hatch=style.SHARED_HATCH,
+        edgecolor="white",
+        label="shared with another split",
     )
     largest = max((total for total, _ in values), default=0) or 1
     for position, (total, shared) in enumerate(values):
-        share = f"{100 * shared / total:.1f} %" if total else "none known"
-        text = f"{shared:,} of {total:,} ({share})" if total else share
+        text = f"{shared:,} of {total:,} ({style.percent(shared / total)})" if total else "none known"
         axes.text(total + 0.02 * largest, position, text, va="center", fontsize=9)
     axes.set_xlim(0, 1.65 * largest)
     axes.set_yticks(positions, ["\n".join(textwrap.wrap(label, 24)) for label in labels])
     axes.set_xlabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_formatter(style.THOUSANDS)
+    style.tidy(axes)
 
 
 def _title(item: PairPictures) -> str:
     pair = item.pair
     how = "" if pair.alteration == "none" else f", {pair.alteration}"
-    who = {True: ", ANOTHER PATIENT ID", False: ", same patient", None: ""}[pair.other_patient]
+    who = {True: ", different patient ids", False: ", same patient", None: ""}[pair.other_patient]
     return f"{item.grade}{how}{who}\n{pair.distance} of 256 bits, correlation {pair.correlation:.2f}"
 
 
 def _caption(split: str, image: str, patient: str | None) -> str:
     name = image if len(image) <= 34 else f"…{image[-33:]}"
-    return f"{split}: {name}\npatient {patient or 'not known'}"
+    return f"{split}: {name}\npatient {patient or 'unknown'}"

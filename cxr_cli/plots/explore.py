@@ -1,4 +1,4 @@
-"""What `explore` found, drawn: labels, co-occurrence, patients, groups, films and their grey values."""
+"""Plots of a data set: labels, co-occurrence, patients, subgroups, images and their grey values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullFormatter, PercentFormatter
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullFormatter
 from numpy.typing import NDArray
 
 from cxr_cli.data.images import GrayImage, read_gray
+from cxr_cli.data.names import in_print
+from cxr_cli.plots import style
 from cxr_cli.services.images.resize import area
 
 if TYPE_CHECKING:
@@ -21,11 +25,6 @@ if TYPE_CHECKING:
     from cxr_cli.services.explore.result import AgeFacts, ExploreResult, PatientFacts
     from cxr_cli.services.explore.subgroups import Breakdown
 
-#: Colours that colour-blind people tell apart (Okabe and Ito), and markers that a black-and-white print does.
-BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
-GREY = "#8C8C8C"
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
-_MARKERS = ("o", "s", "^", "D", "v")
 #: Up to so many images per patient the numbers are drawn as bars, beyond that as points on logarithmic axes.
 _MOST_BARS = 30
 #: Up to so many pathologies the cells of the co-occurrence matrix are lettered.
@@ -33,14 +32,16 @@ _MOST_LETTERED = 20
 #: How many of the random images are drawn, and how many of them stand side by side with their histograms.
 MOST_IMAGES = 36
 _ACROSS = 3
-#: Longest side of a drawn film in pixels: more than a printed one shows.
+#: Rows of the co-occurrence matrix with fewer positives are hatched: their fractions say little.
+_FEW_POSITIVES = 10
+#: Longest side of a drawn image in pixels: more than a printed one shows.
 _SIDE = 640
 #: Bins of the histograms, over the full range.
 _BINS = 256
 
 
 def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
-    """Yield (name, figure) for everything that there is to draw.
+    """Yield (name, figure) for everything there is to draw.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
     Raises
     ------
     ImageError
-        A film of the sample can no longer be read.
+        An image of the sample can no longer be read.
     """
     if result.pathologies:
         yield "label-distribution", label_distribution(result)
@@ -68,65 +69,91 @@ def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
 def label_distribution(result: ExploreResult) -> Figure:
     """Draw how many images have each pathology, the commonest on top, and how many have none."""
     ordered = sorted(result.pathologies, key=lambda item: item.n_positive)
-    names = [item.pathology for item in ordered]
+    names = [in_print(item.pathology) for item in ordered]
     counts = [item.n_positive for item in ordered]
-    shares = [item.prevalence for item in ordered]
-    names.append("no finding")
+    fractions = [item.prevalence for item in ordered]
+    names.append("No finding")
     counts.append(result.labels.n_without_finding)
-    shares.append(result.labels.n_without_finding / result.table.n_rows)
+    fractions.append(result.labels.n_without_finding / result.table.n_rows)
     figure = Figure(figsize=(8, 1.2 + 0.3 * len(names)), layout="constrained")
     axes = figure.subplots()
-    bars = axes.barh(names, counts, color=[*[BLUE] * len(ordered), GREY], height=0.72)
+    bars = axes.barh(names, counts, color=[*[style.POSITIVE] * len(ordered), style.NEUTRAL], height=0.72)
     axes.bar_label(
         bars,
-        [f"{count:,}  ({_percent(share)})" for count, share in zip(counts, shares, strict=True)],
+        [f"{count:,}  ({style.percent(fraction)})" for count, fraction in zip(counts, fractions, strict=True)],
         padding=4,
         fontsize=9,
     )
     axes.set_xlim(0, max(*counts, 1) * 1.22)
-    axes.xaxis.set_major_formatter(_THOUSANDS)
+    axes.xaxis.set_major_formatter(style.THOUSANDS)
     axes.set_xlabel("Images")
-    axes.set_title(f"Findings in {result.table.n_rows:,} images (prevalence where known)", fontsize=11)
+    unknown = " among known labels" if any(item.n_unknown for item in ordered) else ""
+    axes.set_title(f"Findings in {result.table.n_rows:,} images (prevalence{unknown})", fontsize=style.TITLE)
     axes.margins(y=0.02)
-    _tidy(axes, "x")
+    style.tidy(axes, "x")
     return figure
 
 
+#: White for none, one hue to dark.
+_FRACTIONS = LinearSegmentedColormap.from_list("fractions", ["white", style.POSITIVE])
+
+
 def co_occurrence(result: ExploreResult) -> Figure:
-    """Draw which share of the images with one pathology also have another."""
+    """Draw which fraction of the images with one pathology also have another.
+
+    Rows of pathologies with fewer than 10 positives are hatched and do not set the scale of the colours.
+    """
     matrix = np.array(result.co_occurrence.n_images, dtype=float)
     positives = np.diagonal(matrix).copy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = matrix / positives[:, None]
-    np.fill_diagonal(shares, np.nan)
-    names = result.co_occurrence.pathologies
+        fractions = matrix / positives[:, None]
+    np.fill_diagonal(fractions, np.nan)
+    names = [in_print(name) for name in result.co_occurrence.pathologies]
+    few = positives < _FEW_POSITIVES
     side = 2.6 + 0.44 * len(names)
     figure = Figure(figsize=(side + 1.4, side), layout="constrained")
     axes = figure.subplots()
-    highest = max(float(np.nanmax(shares, initial=0.0)), 0.01)
-    picture = axes.imshow(np.ma.masked_invalid(shares), cmap="cividis", vmin=0, vmax=highest)
-    axes.set_facecolor("#E6E6E6")
+    scaled = fractions[~few] if (~few).any() else fractions
+    highest = max(float(np.nanmax(scaled, initial=0.0)), 0.01)
+    heat = axes.imshow(np.ma.masked_invalid(fractions), cmap=_FRACTIONS, vmin=0, vmax=highest)
+    axes.set_facecolor(style.SHADE)
+    for row in np.flatnonzero(few).tolist():
+        axes.add_patch(Rectangle((-0.5, row - 0.5), len(names), 1, facecolor="white", edgecolor="none"))
+        axes.add_patch(
+            Rectangle((-0.5, row - 0.5), len(names), 1, fill=False, hatch="....", edgecolor=style.GRID, linewidth=0)
+        )
     axes.set_xticks(range(len(names)), labels=names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(
         range(len(names)), labels=[f"{name} ({int(n):,})" for name, n in zip(names, positives, strict=True)]
     )
     if len(names) <= _MOST_LETTERED:
-        for row, column in np.argwhere(~np.isnan(shares)).tolist():
-            share = shares[row, column]
-            colour = "white" if share < 0.55 * highest else "black"
-            axes.text(column, row, _in_cell(share), ha="center", va="center", fontsize=8, color=colour)
+        for row, column in np.argwhere(~np.isnan(fractions)).tolist():
+            dark = fractions[row, column] > 0.6 * highest and not few[row]
+            axes.text(
+                column,
+                row,
+                _in_cell(fractions[row, column]),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else style.NEUTRAL if few[row] else "black",
+            )
+    axes.tick_params(length=0)
     axes.set_xlabel("… that also have")
-    axes.set_ylabel("Images with (number)")
-    axes.set_title("Findings on the same image", fontsize=11)
-    bar = figure.colorbar(picture, ax=axes, shrink=0.8, label="Share of the row's images (%)")
+    axes.set_ylabel("Images with (count)")
+    axes.set_title("Findings on the same image", fontsize=style.TITLE)
+    bar = figure.colorbar(heat, ax=axes, shrink=0.8, label="Fraction of the row's images (%)")
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+    if few.any():
+        hatched = Patch(facecolor="white", hatch="....", edgecolor=style.GRID, label=f"< {_FEW_POSITIVES} positives")
+        figure.legend(handles=[hatched], loc="outside lower right", frameon=False, fontsize=style.NOTE)
     return figure
 
 
-def _in_cell(share: float) -> str:
-    if share == 0:
+def _in_cell(fraction: float) -> str:
+    if fraction == 0:
         return ""
-    return "<1" if share < 0.005 else f"{100 * share:.0f}"
+    return "<1" if fraction < 0.005 else f"{100 * fraction:.0f}"
 
 
 def images_per_patient(patients: PatientFacts) -> Figure:
@@ -136,17 +163,17 @@ def images_per_patient(patients: PatientFacts) -> Figure:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     if patients.maximum <= _MOST_BARS:
-        bars = axes.bar(numbers, counts, color=BLUE, width=0.8)
+        bars = axes.bar(numbers, counts, color=style.POSITIVE, width=0.8)
         axes.bar_label(bars, [f"{count:,}" for count in counts], padding=2, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(0.3, patients.maximum + 0.7)
-        axes.set_ylim(0.7, max(counts) * 2)
+        axes.set_ylim(0, max(counts) * 1.12)
     else:
-        axes.plot(numbers, counts, "o", color=BLUE, markersize=4)
+        axes.plot(numbers, counts, "o", color=style.POSITIVE, markersize=4)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(_THOUSANDS)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(_THOUSANDS)
+        axes.xaxis.set_major_formatter(style.THOUSANDS)
+        axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(style.THOUSANDS)
     axes.set_xlabel("Images of one patient")
     axes.set_ylabel("Patients")
     axes.set_title(
@@ -154,7 +181,7 @@ def images_per_patient(patients: PatientFacts) -> Figure:
         f"at most {patients.maximum:,} images",
         fontsize=11,
     )
-    _tidy(axes, "both")
+    style.tidy(axes, "y" if patients.maximum <= _MOST_BARS else "both")
     return figure
 
 
@@ -164,6 +191,7 @@ def age_sex_view(result: ExploreResult) -> Figure:
     known = {name: part for name, part in parts.items() if part is not None}
     order = sorted(range(len(result.pathologies)), key=lambda place: result.pathologies[place].n_positive)
     names = [result.pathologies[place].pathology for place in order]
+    printed = [in_print(name) for name in names]
     values = [value for part in known.values() for group in part.groups for value in group.prevalence.values()]
     figure = Figure(figsize=(1.6 + 3.9 * len(known), 4.0 + 0.3 * len(names)), layout="constrained")
     grid = figure.subplots(2, len(known), squeeze=False, height_ratios=(2.4, 1.2 + 0.3 * len(names)))
@@ -174,43 +202,43 @@ def age_sex_view(result: ExploreResult) -> Figure:
             _draw_sizes(grid[0, column], name, part)
         _draw_prevalences(grid[1, column], name, part, names)
         _scale_prevalences(grid[1, column], values)
-        grid[1, column].set_yticks(range(len(names)), labels=names if column == 0 else [""] * len(names))
+        grid[1, column].set_yticks(range(len(names)), labels=printed if column == 0 else [""] * len(names))
     return figure
 
 
 def _draw_ages(axes: Axes, age: AgeFacts) -> None:
     decades = list(age.by_decade)
-    axes.bar([decade + 5 for decade in decades], list(age.by_decade.values()), width=9, color=BLUE)
+    axes.bar([decade + 5 for decade in decades], list(age.by_decade.values()), width=9, color=style.POSITIVE)
     axes.xaxis.set_major_locator(MultipleLocator(20))
-    axes.yaxis.set_major_formatter(_THOUSANDS)
+    axes.yaxis.set_major_formatter(style.THOUSANDS)
     axes.set_xlabel("Age (years)")
     axes.set_ylabel("Images")
     axes.set_title(f"Age: mean {age.mean:.1f}, std {age.std:.1f} years" + _unknown(age.n_unknown), fontsize=10)
-    _tidy(axes, "y")
+    style.tidy(axes, "y")
 
 
 def _draw_sizes(axes: Axes, name: str, part: Breakdown) -> None:
     places = range(len(part.groups))
     counts = [group.n_images for group in part.groups]
-    bars = axes.bar(places, counts, width=0.6, color=[_style(place)[0] for place in places])
+    bars = axes.bar(places, counts, width=0.6, color=[style.series(place)[0] for place in places])
     axes.bar_label(bars, [f"{count:,}" for count in counts], padding=2, fontsize=9)
     axes.set_xticks(places, labels=[group.name for group in part.groups])
     axes.set_xlim(-0.7, max(len(counts), 2) - 0.3)
     axes.set_ylim(0, 1.12 * max([1, *counts]))
-    axes.yaxis.set_major_formatter(_THOUSANDS)
+    axes.yaxis.set_major_formatter(style.THOUSANDS)
     axes.set_ylabel("Images")
     axes.set_title(name.capitalize() + _unknown(part.n_unknown), fontsize=10)
-    _tidy(axes, "y")
+    style.tidy(axes, "y")
 
 
 def _unknown(count: int) -> str:
-    return f" (not known: {count:,})" if count else ""
+    return f" (unknown: {count:,})" if count else ""
 
 
 def _draw_prevalences(axes: Axes, name: str, part: Breakdown, pathologies: Sequence[str]) -> None:
     groups = [group for group in part.groups if group.n_images]
     for place, group in enumerate(groups):
-        colour, marker = _style(place)
+        colour, marker = style.series(place)
         values = [group.prevalence[pathology] for pathology in pathologies]
         axes.plot(
             values, range(len(values)), marker, color=colour, markersize=6, alpha=0.9, label=group.name, clip_on=False
@@ -218,12 +246,12 @@ def _draw_prevalences(axes: Axes, name: str, part: Breakdown, pathologies: Seque
     for row, pathology in enumerate(pathologies):
         values = [group.prevalence[pathology] for group in groups if group.prevalence[pathology] >= 0]
         if values:
-            axes.hlines(row, min(values), max(values), color=GREY, linewidth=1, zorder=1)
+            axes.hlines(row, min(values), max(values), color=style.NEUTRAL, linewidth=1, zorder=1)
     axes.set_ylim(-0.6, len(pathologies) - 0.4)
     axes.set_title(f"Prevalence by {name}", fontsize=10)
-    # The commonest pathologies are on top, so the upper left is empty.
+    # The commonest pathologies are on top: the upper left is empty.
     axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
-    _tidy(axes, "both")
+    style.tidy(axes, "both")
 
 
 def _scale_prevalences(axes: Axes, values: Sequence[float]) -> None:
@@ -246,49 +274,51 @@ def _scale_prevalences(axes: Axes, values: Sequence[float]) -> None:
 
 
 def images(shown: Sequence[ImageFacts]) -> Figure:
-    """Draw films in a grid with their names and findings, black as 0 and white as full scale."""
+    """Draw images in a grid with their names and findings, black as 0 and white as full scale."""
     across = min(math.ceil(math.sqrt(len(shown))), 6)
     down = math.ceil(len(shown) / across)
     figure = Figure(figsize=(2.9 * across, 3.4 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False)
     for axes, item in zip(grid.flat, shown, strict=False):
-        _draw_film(axes, item, read_gray(item.path), width=34)
+        _draw_image(axes, item, read_gray(item.path), width=34)
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     return figure
 
 
 def intensities(shown: Sequence[ImageFacts]) -> Figure:
-    """Draw each film beside the histogram of its grey values, with mean and standard deviation."""
+    """Draw each image beside the histogram of its grey values, with mean and standard deviation."""
     across = min(_ACROSS, len(shown))
     down = math.ceil(len(shown) / across)
     figure = Figure(figsize=(5.4 * across, 2.7 * down), layout="constrained")
     grid = figure.subplots(down, 2 * across, squeeze=False, width_ratios=(1, 1.25) * across)
     for place in range(down * across):
         row, column = divmod(place, across)
-        film, histogram = grid[row, 2 * column], grid[row, 2 * column + 1]
+        shown_at, histogram = grid[row, 2 * column], grid[row, 2 * column + 1]
         if place < len(shown):
             gray = read_gray(shown[place].path)
-            _draw_film(film, shown[place], gray, width=28)
+            _draw_image(shown_at, shown[place], gray, width=28)
             _draw_histogram(histogram, shown[place], gray)
         else:
-            film.set_axis_off()
+            shown_at.set_axis_off()
             histogram.set_axis_off()
     handles, labels = grid[0, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
-def _draw_film(axes: Axes, item: ImageFacts, gray: GrayImage, width: int) -> None:
-    axes.imshow(_picture(gray), cmap="gray", vmin=0, vmax=gray.full_scale, aspect="equal")
+def _draw_image(axes: Axes, item: ImageFacts, gray: GrayImage, width: int) -> None:
+    axes.imshow(_shrunk(gray), cmap="gray", vmin=0, vmax=gray.full_scale, aspect="equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    findings = "labels not known" if item.pathologies is None else ", ".join(item.pathologies) or "no finding"
+    findings = "labels unknown"
+    if item.pathologies is not None:
+        findings = ", ".join(map(in_print, item.pathologies)) or "no finding"
     lines = [_shortened(item.image, width), *textwrap.wrap(findings, width)[:3]]
     axes.set_title("\n".join(lines), fontsize=8)
 
 
-def _picture(gray: GrayImage) -> NDArray[Any]:
+def _shrunk(gray: GrayImage) -> NDArray[Any]:
     """Shrink a large image by averaging."""
     scale = min(1.0, _SIDE / max(gray.height, gray.width))
     if scale == 1:
@@ -302,52 +332,36 @@ def _shortened(name: str, width: int) -> str:
 
 def _draw_histogram(axes: Axes, item: ImageFacts, gray: GrayImage) -> None:
     counts = np.bincount(gray.pixels.reshape(-1), minlength=gray.full_scale + 1).reshape(_BINS, -1).sum(axis=1)
-    shares = counts / counts.sum()
-    edges = np.linspace(0, 1, len(shares) + 1)
-    axes.stairs(shares, edges, fill=True, color=GREY)
-    axes.axvspan(item.mean - item.std, item.mean + item.std, color=SKY, alpha=0.25, linewidth=0, label="mean ± std")
-    axes.axvline(item.mean, color=BLUE, linewidth=1.5, label="mean")
-    height = _readable_height(shares)
+    fractions = counts / counts.sum()
+    edges = np.linspace(0, 1, len(fractions) + 1)
+    axes.stairs(fractions, edges, fill=True, color=style.NEUTRAL)
+    axes.axvspan(
+        item.mean - item.std, item.mean + item.std, color=style.BAND, alpha=0.25, linewidth=0, label="mean ± std"
+    )
+    axes.axvline(item.mean, color=style.POSITIVE, linewidth=1.5, label="mean")
+    height = _readable_height(fractions)
     axes.set_ylim(0, height)
-    if shares.max() > height:
-        where = edges[shares.argmax()]
-        cut = f"↑ {100 * shares.max():.1f} % at {where:.2f}"
+    if fractions.max() > height:
+        where = edges[fractions.argmax()]
+        cut = f"↑ {100 * fractions.max():.1f} % at {where:.2f}"
         axes.text(0.98, 0.97, cut, transform=axes.transAxes, ha="right", va="top", fontsize=6)
     axes.set_xlim(0, 1)
     axes.yaxis.set_major_locator(MaxNLocator(3))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.yaxis.set_major_formatter(style.PERCENT_TICKS)
     axes.tick_params(labelsize=7)
-    axes.set_xlabel("Grey value (share of full range)", fontsize=7)
-    axes.set_ylabel("Pixels", fontsize=7)
+    axes.set_xlabel("Grey value (fraction of the full range)", fontsize=7)
+    axes.set_ylabel("Fraction of pixels", fontsize=7)
     axes.set_title(
         f"min {item.minimum:.2f}, max {item.maximum:.2f}\nmean {item.mean:.3f}, std {item.std:.3f}", fontsize=8
     )
-    _tidy(axes, "x")
+    style.tidy(axes, "x")
 
 
-def _readable_height(shares: NDArray[np.float64]) -> float:
+def _readable_height(fractions: NDArray[np.float64]) -> float:
     """Return an upper limit that shows the bulk of the bars.
 
-    One grey value often holds a fifth of a film, the black around it, beside which the others would be flat: where
+    One grey value, the black around the patient, often holds a fifth of an image and would flatten all others. Where
     the three highest bars stand out far, the axis ends at 1.6 times the fourth.
     """
-    ordered = np.sort(shares)
+    ordered = np.sort(fractions)
     return float(min(1.1 * ordered[-1], max(1.6 * ordered[-4], 0.002)))
-
-
-def _style(place: int) -> tuple[str, str]:
-    return _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
-
-
-def _percent(share: float) -> str:
-    return "not known" if math.isnan(share) else f"{100 * share:.1f} %"
-
-
-_THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
-
-
-def _tidy(axes: Axes, grid: str) -> None:
-    axes.set_axisbelow(True)
-    axes.grid(axis=grid, color="#DDDDDD", linewidth=0.6)  # type: ignore[arg-type]
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)

@@ -1,4 +1,4 @@
-"""Films before and after preprocessing: side by side, their histograms, and what was done to all of them."""
+"""Plots of preprocessing: images before and after, their histograms, and the statistics of all of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from cxr_cli.plots import style
 from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.samples import Film, Interpolated
 from cxr_cli.services.store.standardization import Standardization
 
-# Okabe and Ito: colours that colour-blind people tell apart.
-_BEFORE, _AFTER = "#E69F00", "#0072B2"
 _UNITS = {
     Standardization.SAMPLEWISE: "standard deviations of the image",
     Standardization.FEATUREWISE: "standard deviations of the training images",
@@ -27,19 +26,19 @@ _UNITS = {
 
 
 def plot_films(films: Sequence[Film], recipe: Recipe) -> Figure:
-    """Draw each film before and after, and both histograms in one frame.
+    """Draw each image before and after, and both histograms in one frame.
 
     Parameters
     ----------
     films
-        What `cxr_cli.services.preprocess.samples.read_films` returned; at least one.
+        From `cxr_cli.services.preprocess.samples.read_films`; at least one.
     recipe
         How they were preprocessed.
 
     Returns
     -------
     Figure
-        One row per film: source, result, histograms (grey level below, standardized value above).
+        One row per image: source, result, histograms (grey level below, standardized value above).
     """
     figure = Figure(figsize=(11, 0.8 + 3.1 * len(films)), layout="constrained")
     panels = figure.subplots(len(films), 3, squeeze=False, width_ratios=(1, 1, 1.5))
@@ -78,25 +77,33 @@ def _show(axes: Axes, pixels: NDArray[np.float32], low: float, high: float) -> N
 
 
 def _draw_histograms(axes: Axes, film: Film, unit: str, *, first: bool, last: bool) -> None:
-    axes.hist(film.before.ravel(), bins=64, range=(0, 256), density=True, color=_BEFORE, alpha=0.55, label="before")
+    axes.hist(
+        film.before.ravel(), bins=64, range=(0, 256), density=True, color=style.BEFORE, alpha=0.55, label="before"
+    )
     above = axes.twiny()
     above.hist(
-        film.after.ravel(), bins=64, density=False, weights=_shares(film, above), histtype="step", color=_AFTER, lw=1.6
+        film.after.ravel(),
+        bins=64,
+        density=False,
+        weights=_weights(film),
+        histtype="step",
+        color=style.AFTER,
+        lw=1.6,
     )
     low, high = _matching_range(film)
     axes.set_xlim(0, 256)
     above.set_xlim(low, high)
     axes.set_yticks([])
-    axes.tick_params(axis="x", colors="#9A6A00")
-    above.tick_params(axis="x", colors=_AFTER)
-    axes.set_ylabel("share of pixels")
+    axes.tick_params(axis="x", colors=style.INK)
+    above.tick_params(axis="x", colors=style.AFTER)
+    axes.set_ylabel("Fraction of pixels")
     if last:
-        axes.set_xlabel("before: grey level", color="#9A6A00")
+        axes.set_xlabel("Before: grey level", color=style.INK)
     if first:
-        above.set_xlabel(f"after: {unit}", color=_AFTER)
+        above.set_xlabel(f"After: {unit}", color=style.AFTER)
 
 
-def _shares(film: Film, above: Axes) -> NDArray[np.float64]:
+def _weights(film: Film) -> NDArray[np.float64]:
     """Weigh pixels so that the step line encloses the same area as the histogram below it."""
     low, high = _matching_range(film)
     values = film.after.ravel()
@@ -119,14 +126,14 @@ def _matching_range(film: Film) -> tuple[float, float]:
 
 
 def plot_interpolations(film: Film, made: Sequence[Interpolated]) -> Figure:
-    """Draw the middle of a film under every interpolation, pixel by pixel.
+    """Draw the middle of an image under every interpolation, pixel by pixel.
 
     Parameters
     ----------
     film
-        The film before preprocessing.
+        The image before preprocessing.
     made
-        What `cxr_cli.services.preprocess.samples.compare_interpolations` made of it.
+        From `cxr_cli.services.preprocess.samples.compare_interpolations`.
     """
     figure = Figure(figsize=(2.6 * (1 + len(made)), 3.3), layout="constrained")
     panels = figure.subplots(1, 1 + len(made))
@@ -136,10 +143,12 @@ def plot_interpolations(film: Film, made: Sequence[Interpolated]) -> Figure:
     for axes, one in zip(panels[1:], made, strict=True):
         axes.imshow(_middle(one.levels), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
-        told = "mean of the covered pixels" if one.distance == 0 else f"off it by {one.distance:.1f} grey levels"
-        axes.set_title(f"{one.interpolation.value}\n{told}", fontsize=10)
+        difference = "mean of the covered pixels" if one.distance == 0 else f"{one.distance:.1f} grey levels from it"
+        axes.set_title(f"{one.interpolation.value}\n{difference}", fontsize=10)
     height, width = made[0].levels.shape
-    figure.suptitle(f"{film.image} to {width} × {height}: the middle, and the root mean square difference from area")
+    figure.suptitle(
+        f"Middle of {film.image} at {width} × {height}, with the RMS difference from area", fontsize=style.TITLE
+    )
     return figure
 
 
@@ -163,20 +172,21 @@ def plot_distributions(index: Path, recipe: Recipe) -> Figure:
     figure = Figure(figsize=(10, 6), layout="constrained")
     panels = figure.subplots(2, 2)
     rows = (
-        ("before", "grey level", _BEFORE, panels[0]),
-        ("after", _UNITS[recipe.standardize], _AFTER, panels[1]),
+        ("before", "grey level", style.BEFORE, panels[0]),
+        ("after", _UNITS[recipe.standardize], style.AFTER, panels[1]),
     )
     for when, unit, colour, (left, right) in rows:
-        _draw_distribution(left, table[f"{when}_mean"].to_numpy(float), f"mean {when}", unit, colour)
-        _draw_distribution(right, table[f"{when}_std"].to_numpy(float), f"standard deviation {when}", unit, colour)
+        _draw_distribution(left, table[f"{when}_mean"].to_numpy(float), f"Mean {when}", unit, colour)
+        _draw_distribution(right, table[f"{when}_std"].to_numpy(float), f"Standard deviation {when}", unit, colour)
     figure.suptitle(f"{len(table):,} images, {recipe.standardize.value} standardization, {recipe.interpolation.value}")
     return figure
 
 
 def _draw_distribution(axes: Axes, values: NDArray[np.float64], title: str, unit: str, colour: str) -> None:
-    axes.set_title(title, fontsize=10)
-    axes.set_xlabel(unit)
-    axes.set_ylabel("images")
+    axes.set_title(title, fontsize=style.PANEL)
+    axes.set_xlabel(unit[0].upper() + unit[1:])
+    axes.set_ylabel("Images")
+    style.tidy(axes)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if not len(values):
         axes.text(0.5, 0.5, "no images", ha="center", transform=axes.transAxes)

@@ -1,4 +1,4 @@
-"""The splits drawn: their sizes, the positives in them, and how far those are from what was planned."""
+"""Plots of a split: sizes, positives, and their deviation from the target."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from cxr_cli.data.names import in_print
+from cxr_cli.plots import style
 
 if TYPE_CHECKING:
     from cxr_cli.services.split.result import SplitResult, SplitSummary
-
-#: Colours that colour-blind people tell apart (Okabe and Ito), and markers that a black-and-white print does.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v")
-_GREY = "#555555"
 
 
 def plot_split(result: SplitResult) -> Figure:
@@ -24,7 +22,7 @@ def plot_split(result: SplitResult) -> Figure:
     Parameters
     ----------
     result
-        What `cxr_cli.services.split.split.divide` or `split` returned.
+        Result of `cxr_cli.services.split.split.divide` or `split`.
 
     Returns
     -------
@@ -35,7 +33,7 @@ def plot_split(result: SplitResult) -> Figure:
     figure = Figure(figsize=(13, 1.6 + 0.3 * max(len(order), 6)), layout="constrained")
     sizes, positives, deviations = figure.subplots(1, 3, width_ratios=(0.9, 1.3, 1.1))
     _draw_sizes(sizes, result.splits)
-    names = [result.pathologies[place] for place in order]
+    names = [in_print(result.pathologies[place]) for place in order]
     _draw_positives(positives, result.splits, order, names)
     if result.min_positives or result.official:
         _draw_prevalences(deviations, result.splits, order)
@@ -43,15 +41,13 @@ def plot_split(result: SplitResult) -> Figure:
         _draw_deviations(deviations, result.splits, order)
     deviations.set_yticks(range(len(names)), labels=[])
     patients = "" if result.n_patients is None else f" of {result.n_patients:,} patients"
-    figure.suptitle(f"{result.n_images:,} images{patients} in {len(result.splits)} splits")
+    figure.suptitle(f"{result.n_images:,} images{patients} in {len(result.splits)} splits", fontsize=style.TITLE)
     return figure
 
 
 def _style(number: int, n_splits: int) -> tuple[str, str]:
-    """Return colour and marker of a split; many folds look alike, for they differ in nothing."""
-    if n_splits > len(_COLOURS):
-        return _COLOURS[0], _MARKERS[0]
-    return _COLOURS[number], _MARKERS[number]
+    """Return colour and marker of a split; many folds look alike because they differ in nothing."""
+    return style.series(0 if n_splits > len(style.SERIES) else number)
 
 
 def _draw_sizes(axes: Axes, splits: Sequence[SplitSummary]) -> None:
@@ -66,31 +62,30 @@ def _draw_sizes(axes: Axes, splits: Sequence[SplitSummary]) -> None:
     axes.set_yticks(places, labels=[summary.name for summary in splits])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.45 * max(summary.n_images for summary in splits))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.tick_params(axis="x", labelrotation=30)
-    axes.set_xlabel("Number")
+    axes.xaxis.set_major_formatter(style.THOUSANDS)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_xlabel("Count")
     axes.set_title("Size", fontsize=11)
-    _tidy(axes)
+    style.tidy(axes)
 
 
 def _draw_positives(axes: Axes, splits: Sequence[SplitSummary], order: Sequence[int], names: Sequence[str]) -> None:
     for number, summary in enumerate(splits):
         colour, marker = _style(number, len(splits))
         values = [summary.pathologies[place].n_positive for place in order]
-        label = summary.name if len(splits) <= len(_COLOURS) else ("each fold" if number == 0 else None)
+        label = summary.name if len(splits) <= len(style.SERIES) else ("each fold" if number == 0 else None)
         axes.plot(values, range(len(order)), marker, color=colour, markersize=6, alpha=0.85, label=label)
     if any(not label.n_positive for summary in splits for label in summary.pathologies):
         axes.set_xscale("symlog", linthresh=1)  # a logarithmic axis has no place for none
         axes.set_xlim(left=-0.3)
     else:
         axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(style.THOUSANDS)
     axes.set_yticks(range(len(order)), labels=names)
     axes.set_xlabel("Images with the finding (logarithmic)")
     axes.set_title("Positives", fontsize=11)
-    axes.grid(axis="both", color="#DDDDDD", linewidth=0.6)
     axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
-    _tidy(axes)
+    style.tidy(axes, "both")
 
 
 def _draw_deviations(axes: Axes, splits: Sequence[SplitSummary], order: Sequence[int]) -> None:
@@ -98,15 +93,14 @@ def _draw_deviations(axes: Axes, splits: Sequence[SplitSummary], order: Sequence
         colour, marker = _style(number, len(splits))
         values = [_or_nan(summary.pathologies[place].deviation) for place in order]
         axes.plot(values, range(len(order)), marker, color=colour, markersize=6, alpha=0.85)
-    axes.axvline(0, color=_GREY, linewidth=0.8)
+    axes.axvline(0, color=style.INK, linewidth=0.8)
     reach = max([0.005, *(abs(value) for value in _deviations(splits))])
     axes.set_xlim(-1.1 * reach, 1.1 * reach)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    axes.xaxis.set_major_formatter(style.PERCENT_TICKS)
     axes.set_xlabel("(positives − target) / target")
     axes.set_title("Deviation from the target", fontsize=11)
-    axes.grid(axis="both", color="#DDDDDD", linewidth=0.6)
-    _tidy(axes)
+    style.tidy(axes, "both")
 
 
 def _draw_prevalences(axes: Axes, splits: Sequence[SplitSummary], order: Sequence[int]) -> None:
@@ -114,14 +108,13 @@ def _draw_prevalences(axes: Axes, splits: Sequence[SplitSummary], order: Sequenc
         colour, marker = _style(number, len(splits))
         values = [_or_nan(summary.pathologies[place].prevalence_ratio) or float("nan") for place in order]
         axes.plot(values, range(len(order)), marker, color=colour, markersize=6, alpha=0.85)
-    axes.axvline(1, color=_GREY, linewidth=0.8)
+    axes.axvline(1, color=style.INK, linewidth=0.8)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"×{value:g}"))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-    axes.set_xlabel("Prevalence in the split / in the whole table")
-    axes.set_title("How far prevalence is bent", fontsize=11)
-    axes.grid(axis="both", color="#DDDDDD", linewidth=0.6)
-    _tidy(axes)
+    axes.set_xlabel("Prevalence in the split / in the table")
+    axes.set_title("Prevalence relative to the whole table", fontsize=11)
+    style.tidy(axes, "both")
 
 
 def _deviations(splits: Sequence[SplitSummary]) -> list[float]:
@@ -130,9 +123,3 @@ def _deviations(splits: Sequence[SplitSummary]) -> list[float]:
 
 def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-def _tidy(axes: Axes) -> None:
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)

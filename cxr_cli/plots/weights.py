@@ -1,4 +1,4 @@
-"""Pictures of class weights: how rare pathologies are, what weighting balances, and what it leaves unbalanced."""
+"""Plots of class weights: how rare pathologies are, what weighting balances, and what it leaves unbalanced."""
 
 from __future__ import annotations
 
@@ -8,156 +8,123 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter
+
+from cxr_cli.data.names import in_print
+from cxr_cli.plots import style
 
 if TYPE_CHECKING:
     from cxr_cli.services.weights.weights import PathologyWeights, WeightsResult
 
-#: Colours that colour-blind people tell apart (Okabe and Ito).
-_POSITIVE, _NEGATIVE, _UNKNOWN = "#D55E00", "#0072B2", "#BBBBBB"
-_REGULAR, _WEIGHTED = "#999999", "#009E73"
-
 
 def class_distribution(result: WeightsResult) -> Figure:
-    """Draw the share of positives, negatives and unknown labels of each pathology, rarest at the bottom.
+    """Draw the positives of each pathology on a logarithmic axis, the rarest at the bottom.
 
     Parameters
     ----------
     result
-        What `cxr_cli.services.weights.weights.compute_weights` returned.
+        Result of `cxr_cli.services.weights.weights.compute_weights`.
     """
     rows = sorted(result.pathologies, key=lambda row: row.n_positive)
-    figure, axes = _figure(len(rows), width=9)
-    left = np.zeros(len(rows))
-    parts = [("positive", _POSITIVE, "n_positive"), ("negative", _NEGATIVE, "n_negative")]
-    if result.n_unknown:
-        parts.append(("not known", _UNKNOWN, "n_unknown"))
-    for label, colour, field in parts:
-        shares = np.array([getattr(row, field) for row in rows]) / result.n_images
-        axes.barh(range(len(rows)), shares, left=left, color=colour, label=label)
-        left += shares
+    figure, axes = _figure(len(rows), width=8)
+    counts = [row.n_positive for row in rows]
+    axes.plot(counts, range(len(rows)), style.MARKERS[0], color=style.POSITIVE, markersize=7, clip_on=False)
     for place, row in enumerate(rows):
-        axes.annotate(
-            f"{row.n_positive:,} positive ({_percent(row.prevalence)})",
-            (1, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
+        note = f"{row.n_positive:,} ({style.percent(row.prevalence)})"
+        if row.n_unknown:
+            note += f", {row.n_unknown:,} unknown"
+        axes.annotate(note, (row.n_positive, place), (8, 0), textcoords="offset points", va="center", fontsize=8)
     _name(axes, rows)
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlabel("Share of images")
-    percent = " of the known labels" if result.n_unknown else ""
-    figure.suptitle(f"Class distribution of {result.n_images:,} images (in brackets: prevalence{percent})", fontsize=11)
-    _legend(figure, axes)
+    most = max([*counts, 1])
+    if min(counts, default=0) == 0:
+        axes.set_xscale("symlog", linthresh=1, linscale=0.3)  # a logarithmic axis has no place for zero
+        axes.set_xlim(0, 6 * most)
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(min(counts) / 1.6, 6 * most)
+    axes.xaxis.set_major_formatter(style.THOUSANDS)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("Positive images (logarithmic)")
+    known = " among known labels" if result.n_unknown else ""
+    axes.set_title(f"Positives in {result.n_images:,} images (prevalence{known})", fontsize=style.TITLE)
+    style.tidy(axes, "x")
     return figure
 
 
 def contributions(result: WeightsResult) -> Figure:
-    """Draw what positives and negatives contribute to the loss of each pathology, before and after weighting.
+    """Draw which fraction of each pathology's loss positives contribute, before and after weighting.
+
+    The model is one whose cross-entropy is the same on positives and negatives: without weights the fraction is the
+    prevalence; 0.5 means that positives and negatives count the same.
 
     Parameters
     ----------
     result
-        What `cxr_cli.services.weights.weights.compute_weights` returned.
-
-    Returns
-    -------
-    Two panels with the pathologies in one order: frequencies, and weight times frequency.
+        Result of `cxr_cli.services.weights.weights.compute_weights`.
     """
     rows = sorted(result.pathologies, key=lambda row: row.n_positive)
-    figure = Figure(figsize=(12, _height(len(rows))), layout="constrained")
-    before, after = figure.subplots(1, 2, sharey=True)
-    _pairs(before, [row.prevalence for row in rows], [1 - row.prevalence for row in rows])
-    _pairs(after, [row.positive_contribution for row in rows], [row.negative_contribution for row in rows])
-    _name(before, rows)
-    before.set_title("Before: frequency", fontsize=10)
-    after.set_title(f"After: weight × frequency (scheme {result.scheme})", fontsize=10)
-    before.set_xlim(0, 1.12)
-    for axes in (before, after):
-        axes.set_xlabel("Contribution to the mean loss, per unit of cross-entropy")
-    after.set_xlim(0, 1.15 * max(_largest(rows), 1e-9))
-    figure.suptitle("What positives and negatives contribute to the loss (the scales differ)", fontsize=11)
-    _legend(figure, before)
+    figure, axes = _figure(len(rows), width=8)
+    before = [row.prevalence for row in rows]
+    after = [_fraction(row.positive_contribution, row.negative_contribution) for row in rows]
+    places = np.arange(len(rows))
+    axes.axvline(0.5, color=style.GUIDE, linewidth=0.8, zorder=1)
+    both = [place for place in places if np.isfinite(before[place]) and np.isfinite(after[place])]
+    axes.hlines(both, [before[i] for i in both], [after[i] for i in both], color=style.GUIDE, linewidth=1.5, zorder=1)
+    axes.plot(before, places, "o", color=style.BEFORE, markersize=7, label="unweighted", clip_on=False)
+    axes.plot(after, places, "D", color=style.AFTER, markersize=6, label=f"weighted ({result.scheme})", clip_on=False)
+    _name(axes, rows)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("Fraction of the pathology's loss that positives contribute (0.5: balanced)")
+    axes.set_title("Loss from positives, before and after weighting", fontsize=style.TITLE)
+    style.tidy(axes, "x")
+    style.legend_below(figure, axes)
     return figure
 
 
 def loss_shares(result: WeightsResult) -> Figure:
-    """Draw the share of each pathology in the total loss of a model that says 0.5, regular and weighted.
+    """Draw the fraction of the total loss that falls on each pathology, for a constant prediction of 0.5.
 
     Parameters
     ----------
     result
-        What `cxr_cli.services.weights.weights.compute_weights` returned.
+        Result of `cxr_cli.services.weights.weights.compute_weights`.
     """
     rows = sorted(result.pathologies, key=lambda row: (_number(row.weighted_loss_share), row.n_positive))
     figure, axes = _figure(len(rows), width=9, row_height=0.4)
     weighted = [_number(row.weighted_loss_share) for row in rows]
-    regular = [_number(row.regular_loss_share) for row in rows]
+    unweighted = [_number(row.regular_loss_share) for row in rows]
     places = np.arange(len(rows))
-    for shares, offset, colour, label in (
-        (weighted, 0.2, _WEIGHTED, f"weighted (scheme {result.scheme})"),
-        (regular, -0.2, _REGULAR, "regular"),
+    for fractions, offset, colour, label in (
+        (weighted, 0.2, style.AFTER, f"weighted ({result.scheme})"),
+        (unweighted, -0.2, style.BEFORE, "unweighted"),
     ):
-        bars = axes.barh(places + offset, shares, height=0.38, color=colour, label=label)
-        axes.bar_label(bars, [_percent(share) for share in shares], padding=3, fontsize=7.5)
+        bars = axes.barh(places + offset, fractions, height=0.38, color=colour, label=label)
+        axes.bar_label(bars, [style.percent(fraction) for fraction in fractions], padding=3, fontsize=7.5)
     _name(axes, rows)
-    largest = max([*weighted, *regular, 1e-9])
-    axes.set_xlim(0, 1.12 * largest)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if largest > 0.05 else 1))
-    axes.set_xlabel("Share of the total loss")
-    figure.suptitle("Share of each pathology in the loss of a model that says 0.5 of every image", fontsize=11)
-    _legend(figure, axes)
+    axes.set_xlim(0, 1.12 * max([*weighted, *unweighted, 1e-9]))
+    axes.xaxis.set_major_formatter(style.PERCENT_TICKS)
+    axes.set_xlabel("Fraction of the total loss")
+    axes.set_title("Fraction of the total loss, constant prediction of 0.5", fontsize=style.TITLE)
+    style.tidy(axes)
+    style.legend_below(figure, axes)
     return figure
 
 
 def _figure(n_rows: int, *, width: float, row_height: float = 0.3) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, _height(n_rows, row_height)), layout="constrained")
+    figure = Figure(figsize=(width, 1.6 + row_height * max(n_rows, 3)), layout="constrained")
     return figure, figure.subplots()
 
 
-def _height(n_rows: int, row_height: float = 0.4) -> float:
-    return 1.6 + row_height * max(n_rows, 3)
-
-
-def _pairs(axes: Axes, positive: Sequence[float], negative: Sequence[float]) -> None:
-    places = np.arange(len(positive))
-    for values, offset, colour, label in (
-        (positive, 0.2, _POSITIVE, "positives"),
-        (negative, -0.2, _NEGATIVE, "negatives"),
-    ):
-        numbers = [_number(value) for value in values]
-        bars = axes.barh(places + offset, numbers, height=0.38, color=colour, label=label)
-        written = [f"{value:#.3g}" if np.isfinite(value) else "–" for value in values]
-        axes.bar_label(bars, written, padding=3, fontsize=7.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-
-
 def _name(axes: Axes, rows: Sequence[PathologyWeights]) -> None:
-    names = [row.pathology + ("" if row.weighted else " (not weighted)") for row in rows]
+    names = [in_print(row.pathology) + ("" if row.weighted else " (not weighted)") for row in rows]
     axes.set_yticks(range(len(rows)), labels=names)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-
-
-def _largest(rows: Sequence[PathologyWeights]) -> float:
-    return max(_number(value) for row in rows for value in (row.positive_contribution, row.negative_contribution))
+def _fraction(part: float, rest: float) -> float:
+    return part / (part + rest) if part + rest > 0 else float("nan")
 
 
 def _number(value: float) -> float:
     return value if np.isfinite(value) else 0.0
-
-
-def _percent(share: float) -> str:
-    if not np.isfinite(share):
-        return "–"
-    return f"{100 * share:.{2 if 0 < share < 0.01 else 1}f} %"

@@ -88,7 +88,7 @@ def test_depth_shows_every_layer_with_weights(result):
     bars = {container.get_label(): container for container in parameters.containers}
     assert {label: len(item) for label, item in bars.items()} == {
         "convolution": 120,
-        "batch normalisation": 121,
+        "batch normalization": 121,
         "dense (head)": 1,
     }
     assert sum(bar.get_height() for container in parameters.containers for bar in container) == 7_042_629

@@ -84,7 +84,7 @@ def test_the_sheet_shows_pairs_side_by_side(scene):
     figure = near_duplicate_sheet(pair_pictures(report, tables, found, side=64))
     assert len(figure.axes) == 6
     titles = [cell.get_suptitle() for cell in figure.subfigs]
-    assert "mirrored, ANOTHER PATIENT ID" in titles[0] and "correlation 1.00" in titles[0]
+    assert "mirrored, different patient ids" in titles[0] and "correlation 1.00" in titles[0]
     assert "same patient" in titles[2]
     assert figure.axes[0].get_title() == "train: t2.png\npatient 2"
     assert figure.axes[1].get_title() == "valid: v2.png\npatient 12"

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
+from cxr_cli.data.names import in_print
 from cxr_cli.errors import ImageError
 from cxr_cli.plots import explore as plots
 from cxr_cli.services.explore.explore import explore
@@ -69,12 +70,12 @@ def test_bars_are_the_counts_the_commonest_on_top(result):
     assert widths[-1] == 110  # no finding
     assert widths[:-1] == sorted(item.n_positive for item in result.pathologies)
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert labels[-2:] == ["Infiltration", "no finding"]
+    assert labels[-2:] == ["Infiltration", "No finding"]
     assert "34  (17.0 %)" in texts(axes)
     assert axes.get_xlim()[1] > 110 and axes.get_xlabel() == "Images"
 
 
-def test_co_occurrence_is_a_share_of_the_row(result):
+def test_co_occurrence_is_a_fraction_of_the_row(result):
     axes = plots.co_occurrence(result).axes[0]
     shares = axes.images[0].get_array()
     names = list(result.co_occurrence.pathologies)
@@ -85,10 +86,20 @@ def test_co_occurrence_is_a_share_of_the_row(result):
     assert [tick.get_text() for tick in axes.get_yticklabels()][row] == "Effusion (24)"
 
 
+def test_rows_with_few_positives_are_hatched_and_do_not_set_the_colours(result):
+    axes = plots.co_occurrence(result).axes[0]
+    matrix = np.array(result.co_occurrence.n_images)
+    few = np.flatnonzero(matrix.diagonal() < 10)
+    hatched = [patch.get_y() + 0.5 for patch in axes.patches if patch.get_hatch()]
+    assert hatched == few.tolist() and 0 < len(few) < len(matrix)
+    enough = np.delete(matrix / matrix.diagonal()[:, None], few, axis=0)
+    assert axes.images[0].get_clim()[1] == pytest.approx(enough[enough < 1].max())
+
+
 def test_bars_for_few_images_per_patient_points_for_many(result):
     (axes,) = plots.images_per_patient(result.patients).axes
     heights = {round(bar.get_center()[0]): bar.get_height() for bar in axes.patches}
-    assert heights == result.patients.images_per_patient
+    assert heights == result.patients.images_per_patient and axes.get_yscale() == "linear"
     many = dataclasses.replace(result.patients, images_per_patient={1: 100, 184: 1}, maximum=184)
     (axes,) = plots.images_per_patient(many).axes
     assert axes.get_xscale() == "log" and axes.lines[0].get_xdata().tolist() == [1, 184]
@@ -97,7 +108,7 @@ def test_bars_for_few_images_per_patient_points_for_many(result):
 def test_groups_are_drawn_with_their_prevalences(nih):
     axes = plots.age_sex_view(nih).axes
     assert [item.get_title() for item in axes] == [
-        "View (not known: 20)",
+        "View (unknown: 20)",
         "Sex",
         "Age: mean 29.5, std 17.3 years",
         "Prevalence by view",
@@ -123,7 +134,7 @@ def test_prevalences_get_an_axis_that_shows_all_of_them(values, scale):
     assert axes.get_xscale() == scale and all(low <= value < high for value in values)
 
 
-def test_films_are_shown_as_they_are_with_their_findings(result):
+def test_images_are_shown_as_they_are_with_their_findings(result):
     shown = result.images.check.sample
     axes = plots.images(shown).axes
     for item, place in zip(shown, axes, strict=False):
@@ -131,13 +142,13 @@ def test_films_are_shown_as_they_are_with_their_findings(result):
         assert place.images[0].get_clim() == (0, 255)
         np.testing.assert_array_equal(place.images[0].get_array(), read_gray(item.path).pixels)
     titles = " ".join(place.get_title() for place in axes)
-    assert all(name in titles for item in shown for name in item.pathologies)
+    assert all(in_print(name) in titles for item in shown for name in item.pathologies)
     unknown = dataclasses.replace(shown[0], pathologies=None)
-    assert "labels not known" in plots.images([unknown]).axes[0].get_title()
+    assert "labels unknown" in plots.images([unknown]).axes[0].get_title()
 
 
 @pytest.mark.parametrize(("height", "width"), [(1280, 640), (3, 2000), (1, 1)])
-def test_large_films_are_shrunk_by_averaging(result, tmp_path, height, width):
+def test_large_images_are_shrunk_by_averaging(result, tmp_path, height, width):
     pixels = np.arange(height * width).reshape(height, width) % 251 * 257
     Image.fromarray(pixels.astype(np.uint16)).save(tmp_path / "large.png")
     item = dataclasses.replace(result.images.check.sample[0], path=str(tmp_path / "large.png"))
@@ -148,7 +159,7 @@ def test_large_films_are_shrunk_by_averaging(result, tmp_path, height, width):
     assert decodes(plots.intensities([item]))
 
 
-def test_many_films_are_too_many_to_draw(result):
+def test_many_images_are_too_many_to_draw(result):
     check = result.images.check
     many = dataclasses.replace(check, sample=check.sample * 20)
     images = dataclasses.replace(result.images, check=many)
@@ -156,7 +167,7 @@ def test_many_films_are_too_many_to_draw(result):
     assert sum(bool(axes.images) for axes in figure.axes) == plots.MOST_IMAGES
 
 
-def test_a_film_that_has_gone_is_named(result):
+def test_an_image_that_has_gone_is_named(result):
     gone = dataclasses.replace(result.images.check.sample[0], path="gone.png")
     with pytest.raises(ImageError, match=r"gone\.png"):
         plots.images([gone])
@@ -165,7 +176,7 @@ def test_a_film_that_has_gone_is_named(result):
 def test_histograms_add_up_and_say_mean_and_deviation(result):
     shown = result.images.check.sample
     figure = plots.intensities(shown)
-    histograms = [axes for axes in figure.axes if axes.get_ylabel() == "Pixels"]
+    histograms = [axes for axes in figure.axes if axes.get_ylabel() == "Fraction of pixels"]
     assert len(histograms) == 4 and decodes(figure)
     for item, axes in zip(shown, histograms, strict=True):
         (stairs,) = [patch for patch in axes.patches if hasattr(patch, "get_data")]
@@ -183,4 +194,4 @@ def test_empty_and_unknown_labels_can_be_drawn(tmp_path):
     assert math.isnan(nothing.pathologies[0].prevalence)
     drawn = dict(plots.figures(nothing))
     assert all(decodes(figure) for figure in drawn.values())
-    assert any("not known" in text for text in texts(drawn["label-distribution"].axes[0]))
+    assert any("unknown" in text for text in texts(drawn["label-distribution"].axes[0]))

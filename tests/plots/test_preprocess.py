@@ -25,7 +25,7 @@ def test_films_side_by_side(scheme):
     figure = plot_films(films, Recipe((20, 30), scheme))
     shown = texts(figure)
     assert "a.png" in shown and "b.png" in shown
-    assert "before: grey level" in shown and "after: " in shown
+    assert "Before: grey level" in shown and "After: " in shown
     assert sum(len(axes.images) for axes in figure.axes) == 4
     assert len(figure.axes) == 2 * 4  # three panels and a second scale for the histogram
 
@@ -75,4 +75,4 @@ def test_interpolations():
         assert item.interpolation.value in shown
         assert item.levels.shape == (7, 11)
     assert "mean of the covered pixels" in shown
-    assert f"off it by {made[1].distance:.1f} grey levels" in shown
+    assert f"{made[1].distance:.1f} grey levels from it" in shown

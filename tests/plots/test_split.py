@@ -44,7 +44,7 @@ def test_what_is_drawn_is_what_was_found(table):
 
 def test_bent_prevalence_takes_the_place_of_deviations(table):
     axes = plot_split(divide(table, min_positives=5)).axes[2]
-    assert axes.get_title() == "How far prevalence is bent" and axes.get_xscale() == "log"
+    assert axes.get_title() == "Prevalence relative to the whole table" and axes.get_xscale() == "log"
 
 
 def test_many_folds_share_one_look(table):

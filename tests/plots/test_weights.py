@@ -58,27 +58,32 @@ def test_awkward_tables_are_drawn_too(awkward, draw):
     assert "Edema (not weighted)" in names and "Mass" in names
 
 
-def test_class_distribution(result, awkward):
+def dots(axes, label):
+    (line,) = [line for line in axes.lines if line.get_label() == label]
+    return list(line.get_xdata())
+
+
+def test_class_distribution_shows_positives_on_a_logarithmic_axis(result, awkward):
     axes = plots.class_distribution(result).axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    shares = dict(zip(names, widths(axes, "positive"), strict=True))
-    assert shares["Infiltration"] == pytest.approx(34 / 200)
-    assert names[-1] == "Infiltration" and names[0] == "Hernia"
-    np.testing.assert_allclose(np.add(widths(axes, "positive"), widths(axes, "negative")), 1)
-    unknown = widths(plots.class_distribution(awkward).axes[0], "not known")
-    assert sorted(unknown) == pytest.approx([0, 1 / 3, 1])
+    counts = dict(zip(names, axes.lines[0].get_xdata(), strict=True))
+    assert counts["Infiltration"] == 34 and names[-1] == "Infiltration" and names[0] == "Hernia"
+    assert "Pleural thickening" in names and axes.get_xscale() == "log"
+    axes = plots.class_distribution(awkward).axes[0]
+    assert axes.get_xscale() == "symlog" and sorted(axes.lines[0].get_xdata()) == [0, 0, 1]
+    assert any("3 unknown" in text.get_text() for text in axes.texts)
 
 
-def test_contributions_are_equal_after_weighting_and_not_before(result):
-    before, after = plots.contributions(result).axes
-    np.testing.assert_allclose(widths(after, "positives"), widths(after, "negatives"))
-    assert max(widths(before, "positives")) == pytest.approx(34 / 200)
-    np.testing.assert_allclose(np.add(widths(before, "positives"), widths(before, "negatives")), 1)
-    assert after.get_xlim()[1] > max(widths(after, "positives"))
+def test_contributions_are_half_after_weighting_and_the_prevalence_before(result, awkward):
+    axes = plots.contributions(result).axes[0]
+    np.testing.assert_allclose(dots(axes, "weighted (frequency)"), 0.5)
+    assert max(dots(axes, "unweighted")) == pytest.approx(34 / 200)
+    assert axes.get_xlim() == (0, 1)
+    assert np.isnan(dots(plots.contributions(awkward).axes[0], "unweighted")).sum() == 1
 
 
 def test_loss_shares(result):
     axes = plots.loss_shares(result).axes[0]
-    assert sum(widths(axes, "weighted (scheme frequency)")) == pytest.approx(1)
-    assert widths(axes, "regular") == pytest.approx([1 / 14] * 14)
-    assert widths(axes, "weighted (scheme frequency)") == sorted(widths(axes, "weighted (scheme frequency)"))
+    weighted = widths(axes, "weighted (frequency)")
+    assert sum(weighted) == pytest.approx(1) and weighted == sorted(weighted)
+    assert widths(axes, "unweighted") == pytest.approx([1 / 14] * 14)
