@@ -117,8 +117,8 @@ def weights(
 
     _check_options(save, code, as_json)
     table = read_labels(labels, schema=schema, uncertain=uncertain.value)
-    predicted = None if predictions is None else read_predictions(predictions, table)
-    inputs = [table.source, *([] if predicted is None else [predicted.source])]
+    predicted = None if predictions is None else read_predictions(predictions, table.pathologies).in_order(table)
+    inputs = [table.source, *([predicted.source] if predicted is not None and predicted.source is not None else [])]
     result = compute_weights(
         table,
         scheme=scheme.value,

@@ -1,75 +1,228 @@
-"""A model's predicted probabilities, read from CSV and matched with a label table."""
+"""Predictions files: what a model of any framework predicted, one row per image and one column per pathology."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import InputFile
+from cxr_cli.data.files import InputFile, Outputs
 from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.patient_ids import normal_patient_id
+from cxr_cli.data.schemas import CHEXPERT_PATHOLOGIES, NIH_PATHOLOGIES, NO_FINDING
 from cxr_cli.data.tables import RawTable, read_table
 from cxr_cli.errors import InputError, shown
 
-#: Names of the image column, in small letters: those of the data sets' own tables.
-IMAGE_COLUMNS = ("image", "image index", "path")
+Floats = NDArray[np.float64]
+
+#: Names of the image column, folded: those of the data sets' own tables and of common training code.
+IMAGE_COLUMNS = ("image", "imageindex", "path", "imagepath", "filename", "imagename", "imageid")
+#: Names of the patient column, folded.
+PATIENT_COLUMNS = ("patientid", "patient")
+#: What stands before or after the name of a pathology where a file marks its predictions.
+PREFIXES, SUFFIXES = ("prob_", "pred_"), ("_pred", "_prob")
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted probabilities in the order of a label table.
+    """Predicted probabilities: what `read_predictions` reads and ``write`` writes.
 
     Attributes
     ----------
-    source
-        The file, its size and SHA-256.
+    images
+        Image names, each once.
+    pathologies
+        Names of the columns of `probabilities`.
     probabilities
-        Float64, shape (n_images, n_pathologies), in [0, 1]; rows and columns as in the label table.
+        Float64, shape (n_images, n_pathologies), finite. In [0, 1] unless the model gives something else (logits).
+    patients
+        Patient ids in normal form, "" where unknown; None if the file has none.
+    labels
+        Labels that stand in the same file, float64, shape (n_images, n_pathologies): 1 present, 0 absent, NaN unknown
+        or without a column; None if the file has none.
+    unused
+        Columns of the file that were not read.
+    source
+        The file, its size and SHA-256; None if they come from no file.
+    raw
+        The records of the file, for messages that name a line.
     """
 
-    source: InputFile
-    probabilities: NDArray[np.float64]
+    images: tuple[str, ...]
+    pathologies: tuple[str, ...]
+    probabilities: Floats
+    patients: tuple[str, ...] | None = None
+    labels: Floats | None = None
+    unused: tuple[str, ...] = ()
+    source: InputFile | None = None
+    raw: RawTable | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def path(self) -> str:
+        """The file, for messages."""
+        return "predictions" if self.source is None else self.source.path
+
+    def where(self, row: int) -> str:
+        """Name a row for a message: the file and the line in it."""
+        return self.path if self.raw is None else f"{self.path}: line {self.raw.line(row)}"
+
+    def in_order(self, table: LabelTable) -> Predictions:
+        """Return the predictions for the rows and columns of a label table, in its order.
+
+        An image that the table names twice gets its prediction twice.
+
+        Raises
+        ------
+        InputError
+            A pathology or an image is missing or is not in the table, or a value is outside [0, 1].
+        """
+        columns = self._columns(table)
+        rows = self._rows(table)
+        outside = np.argwhere(~((self.probabilities >= 0) & (self.probabilities <= 1)))
+        if len(outside):
+            row, column = outside[0]
+            raise InputError(
+                f"{self.where(int(row))}: column {self.pathologies[column]}: probability "
+                f"{self.probabilities[row, column]:g} ({len(outside):,} such cells)",
+                expected="a number from 0 to 1",
+                remedy="If the model gives logits, put them through a sigmoid first.",
+            )
+        return replace(
+            self,
+            images=tuple(table.images),
+            pathologies=table.pathologies,
+            probabilities=self.probabilities[np.ix_(rows, columns)],
+            patients=None if self.patients is None else tuple(self.patients[row] for row in rows),
+            labels=None if self.labels is None else self.labels[np.ix_(rows, columns)],
+            raw=None,
+        )
+
+    def _columns(self, table: LabelTable) -> list[int]:
+        place = {folded(name): index for index, name in enumerate(self.pathologies)}
+        expected = f"the pathologies of {table.path}: {', '.join(table.pathologies)}"
+        wanted = [folded(name) for name in table.pathologies]
+        missing = [name for name in table.pathologies if folded(name) not in place]
+        extra = [name for name in self.pathologies if folded(name) not in wanted and name != NO_FINDING]
+        for names, what in (
+            (missing, "no column for pathology"),
+            (extra, "not a pathology of the label table: column"),
+        ):
+            if names:
+                more = f" ({len(names)} such columns)" if len(names) > 1 else ""
+                raise InputError(
+                    f"{self.path}: line 1: {what} {shown(names[0])}{more}",
+                    expected=expected,
+                    remedy="Give one column of probabilities for each pathology.",
+                )
+        return [place[name] for name in wanted]
+
+    def _rows(self, table: LabelTable) -> list[int]:
+        place = {name: row for row, name in enumerate(self.images)}
+        known = set(table.images)
+        foreign = [row for row, name in enumerate(self.images) if name not in known]
+        if foreign:
+            raise InputError(
+                f"{self.where(foreign[0])}: image '{shown(self.images[foreign[0]])}' is not in the label table "
+                f"({len(foreign):,} such rows)",
+                expected=f"one row for each image of {table.path}",
+                remedy="The predictions must be for the images of this label table.",
+            )
+        missing = [name for name in table.images if name not in place]
+        if missing:
+            raise InputError(
+                f"{self.path}: no prediction for image '{shown(missing[0])}' ({len(missing):,} such images)",
+                expected=f"one row for each image of {table.path}",
+                remedy="Predict the missing images, or give the label table of the images that were predicted.",
+            )
+        return [place[name] for name in table.images]
+
+    def write(self, outputs: Outputs, name: str | Path) -> Path:
+        """Write a CSV with the columns Image, patient_id (where known) and one per pathology; return its path.
+
+        Numbers are written with as many digits as it takes to read the same value back.
+        """
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        patients = [] if self.patients is None else ["patient_id"]
+        rows.writerow(["Image", *patients, *self.pathologies])
+        for row, (image, values) in enumerate(zip(self.images, self.probabilities, strict=True)):
+            patient = [] if self.patients is None else [self.patients[row]]
+            # str of a NumPy number is the shortest text of its own precision, also where that is float32.
+            rows.writerow([image, *patient, *map(str, values)])
+        return outputs.write_text(name, text.getvalue())
 
 
-def read_predictions(path: Path | str, table: LabelTable) -> Predictions:
-    """Read a CSV of probabilities: a column of image names and one column per pathology of the label table.
+def read_predictions(path: Path | str, pathologies: Sequence[str] = ()) -> Predictions:
+    """Read a CSV of predictions: an image column and one column per pathology, in any order.
 
-    Rows and columns may stand in any order. An image that the label table names twice needs one prediction.
+    Columns of predictions may be marked (``Mass_pred``, ``prob_Mass``); then a column ``Mass`` beside them holds the
+    labels. Upper case, blanks and underscores in names do not count. Columns of any other meaning are left out and
+    listed as unused.
 
     Parameters
     ----------
     path
         The file; ``.csv``, ``.csv.gz`` or ``.zip``.
-    table
-        The label table that the predictions are for.
+    pathologies
+        Names to look for besides those of ChestX-ray14 and CheXpert; the result spells them as given here.
 
     Raises
     ------
     InputError
-        The file is missing or no table; a pathology is missing or is none of the table's; an image is there twice,
-        is not in the table or is missing; a probability is blank, no number or outside [0, 1]. The first such
-        column or line is named.
+        The file is missing or not a table; it has no image column or several, or no column of a pathology; an image is
+        blank or stands there twice; a prediction is blank or not a finite number, or a label is not 0, 1 or blank. The
+        first such line is named.
     """
     raw = read_table(Path(path))
     image = _image_column(raw)
-    _check_columns(raw, image, table)
-    numbers = {name: np.float64 for name in table.pathologies}
-    try:
-        cells = raw.frame({image: str, **numbers})
-    except InputError:
-        # A cell that is no number: read as text, find it and name it.
-        cells = raw.frame({image: str, **dict.fromkeys(table.pathologies, str)})
-    names = cells[image].fillna("").str.strip()
-    rows = _match_images(raw, image, names, table)
-    values = np.column_stack([_probabilities(raw, name, cells[name]) for name in table.pathologies])
-    return Predictions(raw.source, values[rows])
+    patient = next((name for name in raw.header if folded(name) in PATIENT_COLUMNS), None)
+    predicted, labelled = _columns(raw, pathologies)
+    if not predicted:
+        raise InputError(
+            f"{raw.path}: line 1: no column of predictions: {', '.join(shown(name) for name in raw.header[:20])}",
+            expected="one column for each pathology, named as in the label table, such as Mass, Mass_pred or prob_Mass",
+            remedy="Name the columns by their pathologies.",
+        )
+    used = [image, *([patient] if patient else []), *predicted.values(), *labelled.values()]
+    cells = raw.frame(dict.fromkeys(used, str), used)
+    names = cells[image].fillna("").str.strip().tolist()
+    _check_images(raw, image, names)
+    labels = None
+    if labelled:
+        missing = np.full(raw.n_rows, np.nan)
+        columns = [_labels(raw, labelled[name], cells) if name in labelled else missing for name in predicted]
+        labels = np.column_stack(columns)
+    return Predictions(
+        images=tuple(names),
+        pathologies=tuple(predicted),
+        probabilities=np.column_stack([_numbers(raw, column, cells[column].tolist()) for column in predicted.values()]),
+        patients=tuple(normal_patient_id(item) for item in cells[patient].fillna("")) if patient else None,
+        labels=labels,
+        unused=tuple(name for name in raw.header if name and name not in used),
+        source=raw.source,
+        raw=raw,
+    )
+
+
+def folded(name: str) -> str:
+    """Return a name without what tables spell differently.
+
+    Examples
+    --------
+    >>> folded("Pleural_Thickening") == folded("pleural thickening")
+    True
+    """
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def _image_column(raw: RawTable) -> str:
-    found = [name for name in raw.header if name.casefold() in IMAGE_COLUMNS]
+    found = [name for name in raw.header if folded(name) in IMAGE_COLUMNS]
     if len(found) != 1:
         what = f"columns {', '.join(found)} could both name the image" if found else "no image column"
         raise InputError(
@@ -80,60 +233,90 @@ def _image_column(raw: RawTable) -> str:
     return found[0]
 
 
-def _check_columns(raw: RawTable, image: str, table: LabelTable) -> None:
-    expected = f"the pathologies of {table.path}: {', '.join(table.pathologies)}"
-    missing = [name for name in table.pathologies if name not in raw.header]
-    extra = [name for name in raw.header if name not in (image, "") and name not in table.pathologies]
-    for names, what in ((missing, "no column for pathology"), (extra, "not a pathology of the label table: column")):
-        if names:
-            more = f" ({len(names)} such columns)" if len(names) > 1 else ""
+def _columns(raw: RawTable, pathologies: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the columns of predictions and of labels by pathology, in the order of the file."""
+    vocabulary = {folded(name): name for name in (*CHEXPERT_PATHOLOGIES, *NIH_PATHOLOGIES, NO_FINDING, *pathologies)}
+    marked: dict[str, str] = {}
+    plain: dict[str, str] = {}
+    for name in raw.header:
+        bare = _unmarked(name)
+        if bare is None and folded(name) not in vocabulary:
+            continue
+        pathology = vocabulary.get(folded(name if bare is None else bare), name if bare is None else bare)
+        columns = plain if bare is None else marked
+        if pathology in columns:
             raise InputError(
-                f"{raw.path}: line 1: {what} {shown(names[0])}{more}",
-                expected=expected,
-                remedy="Give one column of probabilities for each pathology and nothing else but the image.",
+                f"{raw.path}: line 1: columns {shown(columns[pathology])} and {shown(name)} are the same pathology",
+                expected="one column for each pathology",
+                remedy="Remove one of them.",
             )
+        columns[pathology] = name
+    if not marked:
+        return plain, {}
+    return marked, {name: column for name, column in plain.items() if name in marked}
 
 
-def _match_images(raw: RawTable, column: str, names: pd.Series[str], table: LabelTable) -> NDArray[np.intp]:
-    """Return the row of the predictions for each row of the label table."""
-
-    def fail(row: int, what: str) -> InputError:
-        return InputError(
-            f"{raw.path}: line {raw.line(row)}: {what}",
-            expected=f"one row for each image of {table.path}",
-            remedy=f"Check column {column}: the predictions must be for the images of this label table.",
-        )
-
-    index = pd.Index(names)
-    repeated = np.flatnonzero(index.duplicated())
-    if len(repeated):
-        raise fail(int(repeated[0]), f"image '{shown(names.iloc[repeated[0]])}' is there for the second time")
-    foreign = np.flatnonzero(~index.isin(table.images))
-    if len(foreign):
-        raise fail(
-            int(foreign[0]),
-            f"image '{shown(names.iloc[foreign[0]])}' is not in the label table ({len(foreign):,} such rows)",
-        )
-    rows = index.get_indexer(pd.Index(table.images))
-    missing = np.flatnonzero(rows < 0)
-    if len(missing):
-        raise InputError(
-            f"{raw.path}: no prediction for image '{shown(table.images[missing[0]])}' ({len(missing):,} such images)",
-            expected=f"one row for each image of {table.path}",
-            remedy="Predict the missing images, or give the label table of the images that were predicted.",
-        )
-    return rows
+def _unmarked(name: str) -> str | None:
+    """Return the pathology of a column that is marked as predictions; None if it is not."""
+    lower = name.casefold()
+    for prefix in PREFIXES:
+        if lower.startswith(prefix):
+            return name[len(prefix) :]
+    for suffix in SUFFIXES:
+        if lower.endswith(suffix):
+            return name[: -len(suffix)]
+    return None
 
 
-def _probabilities(raw: RawTable, name: str, column: pd.Series[float]) -> NDArray[np.float64]:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
+def _check_images(raw: RawTable, column: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for row, name in enumerate(names):
+        if not name or name in seen:
+            what = f"image '{shown(name)}' is there for the second time" if name else f"no image in column {column}"
+            raise InputError(
+                f"{raw.path}: line {raw.line(row)}: {what}",
+                expected="one row for each image",
+                remedy="Remove the row.",
+            )
+        seen.add(name)
+
+
+def _numbers(raw: RawTable, column: str, cells: list[str | float]) -> Floats:
+    """Read a column exactly: pandas' parser is off in the last digit of some numbers."""
+    try:
+        values = np.array(cells, dtype=object).astype(np.float64)
+    except ValueError:
+        values = np.array([_number(cell) for cell in cells])
+    bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        cell = column.iloc[bad[0]]
-        written = "blank" if pd.isna(cell) else shown(str(cell))
+        cell = cells[int(bad[0])]
+        written = shown(cell) if isinstance(cell, str) else "blank"
         raise InputError(
-            f"{raw.path}: line {raw.line(int(bad[0]))}: column {name}: probability {written} ({len(bad):,} such cells)",
-            expected="a number from 0 to 1",
-            remedy="If the model gives logits, put them through a sigmoid first.",
+            f"{raw.path}: line {raw.line(int(bad[0]))}: column {column}: probability {written} "
+            f"({len(bad):,} such cells)",
+            expected="a finite number, from 0 to 1 if it is a probability",
+            remedy="Predict this image again, or remove the row.",
         )
     return values
+
+
+def _labels(raw: RawTable, column: str, cells: object) -> Floats:
+    texts: list[str | float] = cells[column].tolist()  # type: ignore[index]
+    values = np.array([_number(text) if isinstance(text, str) and text.strip() else np.nan for text in texts])
+    blank = np.array([not isinstance(text, str) or not text.strip() for text in texts], bool)
+    bad = np.flatnonzero(~(blank | (values == 0) | (values == 1)))
+    if len(bad):
+        raise InputError(
+            f"{raw.path}: line {raw.line(int(bad[0]))}: column {column}: label {shown(str(texts[int(bad[0])]))} "
+            f"({len(bad):,} such cells)",
+            expected="1, 0 or blank, because another column holds the predictions for this pathology",
+            remedy="Correct the column, or give the labels with --labels.",
+        )
+    return values
+
+
+def _number(text: str | float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")

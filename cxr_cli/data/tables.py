@@ -383,9 +383,10 @@ def _header(path: Path, line: bytes) -> tuple[str, ...]:
             f"{path}: line 1: duplicate columns: {', '.join(shown(name) for name in twice[:10])}",
             remedy="Remove or rename one of each.",
         )
-    if "" in header[:-1]:
+    # The first column may be the index that pandas writes without a name.
+    if "" in header[1:-1]:
         raise LabelTableError(
-            f"{path}: line 1: column {header.index('') + 1} has no name", remedy="Name it or remove it."
+            f"{path}: line 1: column {header.index('', 1) + 1} has no name", remedy="Name it or remove it."
         )
     odd = next((name for name in header if not name.isprintable()), None)
     if odd is not None:

@@ -77,7 +77,7 @@ def test_binary_example_of_the_course():
 
 def test_two_pathologies_of_the_course():
     labels = read_labels(EXAMPLES / "two.csv")
-    predictions = read_predictions(EXAMPLES / "two-predictions.csv", labels)
+    predictions = read_predictions(EXAMPLES / "two-predictions.csv").in_order(labels)
     result = compute_weights(labels, predictions=predictions, reduction="sum")
     assert result.class_weights.positive == pytest.approx((0.2, 0.8), abs=1e-12)
     assert result.class_weights.negative == pytest.approx((0.8, 0.2), abs=1e-12)
@@ -91,7 +91,7 @@ def test_two_pathologies_of_the_course():
 @pytest.mark.parametrize(("epsilon", "expected"), [(1, -0.4956203), (1e-7, 0.9754045450464113)])
 def test_assignment_of_the_course(number, epsilon, expected):
     labels = read_labels(EXAMPLES / "three.csv")
-    predictions = read_predictions(EXAMPLES / f"three-predictions-{number}.csv", labels)
+    predictions = read_predictions(EXAMPLES / f"three-predictions-{number}.csv").in_order(labels)
     result = compute_weights(labels, predictions=predictions, epsilon=epsilon)
     assert result.class_weights.positive == pytest.approx((0.25, 0.25, 0.5))
     assert result.predictors[-1].weighted == pytest.approx(expected, abs=1e-7)
