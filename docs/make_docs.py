@@ -1,4 +1,4 @@
-"""Remake what the documentation shows of the program: option and field tables, JSON Schemas, recordings, plots.
+"""Remake the generated parts of the documentation: option tables, reference pages, JSON Schemas, recordings, plots.
 
 Run it from anywhere with the package and its extra ``test`` installed::
 
@@ -38,6 +38,7 @@ from cxr_cli.services.json_schema import RESULTS, document_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
 IMAGES = DOCS / "images"
 SCHEMAS = ROOT / "cxr_cli" / "json_schemas"
 #: Pictures of plots have at most so many pixels across, so many colours and so many bytes: pages are to load fast.
@@ -147,7 +148,7 @@ def fields_table(command: str) -> str:
     whole = schema["properties"]["result"]["$ref"].rpartition("/")[2]
     parts = []
     for name, definition in schema["$defs"].items():
-        rows = [f"### {'result' if name == whole else name}", "", definition["description"], ""]
+        rows = [f"## {'result' if name == whole else name}", "", definition["description"], ""]
         rows += ["| field | type | meaning |", "|---|---|---|"]
         for field, kind in definition["properties"].items():
             rows.append(f"| `{field}` | {_type_name(kind)} | {_cell(kind.get('description', ''))} |")
@@ -182,18 +183,31 @@ def with_section(page: str, name: str, text: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{text}{match[2]}", page)
 
 
-def page_with_tables(command: str, page: str) -> str:
-    """Return a command's page with its option and field tables as they must be now."""
-    page = with_section(page, "options", "\n" + options_table(command) + "\n")
-    return with_section(page, "fields", fields_table(command))
+def page_with_options(command: str, page: str) -> str:
+    """Return a command's page with its option table as it must be now."""
+    return with_section(page, "options", "\n" + options_table(command) + "\n")
+
+
+def reference_page(command: str) -> str:
+    """Return the page with every field of a command's JSON."""
+    schema = f"[JSON Schema](../../cxr_cli/json_schemas/{command}.json)"
+    return f"""# JSON of `cxr {command}`
+
+`cxr {command} --json` prints one document: `schema_version`, `command`, `cxr_version`, `inputs` (path, size and SHA-256
+of every file read, images excepted), `outputs` (path of every file written) and `result`. Rows are counted from 0 below
+the header. The {schema} is installed with the package. [cxr {command}](../{command}.md) explains the command.
+{fields_table(command).rstrip()}
+"""
 
 
 def make_tables() -> None:
-    """Write option and field tables into the pages, and the JSON Schemas."""
+    """Write the option tables into the pages, the reference pages and the JSON Schemas."""
     SCHEMAS.mkdir(exist_ok=True)
+    REFERENCE.mkdir(exist_ok=True)
     for command in RESULTS:
         path = DOCS / f"{command}.md"
-        path.write_text(page_with_tables(command, path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(page_with_options(command, path.read_text(encoding="utf-8")), encoding="utf-8")
+        (REFERENCE / f"{command}.md").write_text(reference_page(command), encoding="utf-8")
         schema = json.dumps(document_schema(command), indent=1, ensure_ascii=False) + "\n"
         (SCHEMAS / f"{command}.json").write_text(schema, encoding="utf-8")
 

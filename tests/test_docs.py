@@ -18,7 +18,7 @@ from cxr_cli.cli.app import app
 from cxr_cli.services.parallel import available_cores
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = [command.name for command in app.registered_commands]
 #: Runs of words that begin a section; every command's page has them, in this order.
 SECTIONS = ["## Options", "## In a shell script", "## As a library", "## Limits", "## JSON"]
@@ -95,7 +95,9 @@ def runs(request, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name != "reference"], ids=lambda page: page.stem
+)
 def test_examples_run(runs, page):
     runs[page].result()
 
@@ -130,8 +132,11 @@ def test_examples_of_docstrings_run(name, monkeypatch):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_pages_are_up_to_date_and_alike(command):
     page = (ROOT / "docs" / f"{command}.md").read_text(encoding="utf-8")
-    assert "<!-- options -->" in page and "<!-- fields -->" in page
-    assert make_docs.page_with_tables(command, page) == page, QUICK
+    assert "<!-- options -->" in page and f"(reference/{command}.md)" in page
+    assert make_docs.page_with_options(command, page) == page, QUICK
+    assert len(page.splitlines()) <= 200, "field tables belong in docs/reference/, details in a page of their own"
+    reference = ROOT / "docs" / "reference" / f"{command}.md"
+    assert reference.read_text(encoding="utf-8") == make_docs.reference_page(command), QUICK
     places = [page.find(f"\n{section}\n") for section in SECTIONS]
     assert -1 not in places and places == sorted(places), dict(zip(SECTIONS, places, strict=True))
 
