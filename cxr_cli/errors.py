@@ -71,5 +71,12 @@ class OutputError(CxrError):
     """An output that cannot or must not be written."""
 
 
+class MachineError(CxrError):
+    """The machine failed, not the input: memory ran out, the disk or network did, processes cannot be started.
+
+    Never a verdict on the input that was at work: the same may succeed the next time.
+    """
+
+
 class MissingPackageError(CxrError):
     """An optional package that the chosen option needs and that is not installed."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxr_cli.errors import InputError, MissingPackageError, OutputError
+from cxr_cli.errors import InputError, MachineError, MissingPackageError, OutputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,6 +137,55 @@ def unreadable(path: Path, error: OSError, *, remedy: str | None = None) -> Inpu
         errno.ENOTDIR: "a part of the path is not a folder",
     }.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
     return InputError(f"{path}: {reason}", remedy=remedy or "Check the path.")
+
+
+#: Errors of the system that say nothing of the file: disk, network, memory, too many open files.
+_MACHINE_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ENOMEM", "EMFILE", "ENFILE", "EAGAIN", "EBUSY", "ENODEV", "ENXIO", "ESTALE", "EREMOTEIO"),
+        *("ETIMEDOUT", "ENOTCONN", "ENOLINK", "ECONNRESET", "ECONNABORTED", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN"),
+    )
+    if hasattr(errno, name)
+)
+#: What the loader says when a library does not fit into memory (glibc, musl, macOS).
+_LOADER_OUT_OF_MEMORY = ("failed to map segment", "cannot allocate memory", "out of memory", "not enough memory")
+
+
+def machine_failure(error: BaseException | None) -> str | None:
+    """Return how the machine failed if that is what an error, or what it was raised from, is about; else None.
+
+    Examples
+    --------
+    >>> machine_failure(OSError(errno.EIO, "Input/output error")), machine_failure(OSError(errno.ENOENT, "none"))
+    ('Input/output error', None)
+    """
+    while error is not None:
+        if is_out_of_memory(error):
+            return "out of memory"
+        if isinstance(error, OSError) and error.errno is not None and error.errno in _MACHINE_ERRORS:
+            return os.strerror(error.errno)
+        error = error.__cause__
+    return None
+
+
+def raise_if_machine_failed(error: BaseException, path: Path | str) -> None:
+    """Raise MachineError if a file could not be read because the machine failed: that is not a verdict on the file."""
+    reason = machine_failure(error)
+    if reason is not None:
+        raise MachineError(
+            f"{path}: cannot be read now: {reason}",
+            remedy="Free some memory and use fewer --workers, then repeat the command."
+            if reason == "out of memory"
+            else "Check the disk or the network, then repeat the command.",
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, which importing a library reports in its own words."""
+    if isinstance(error, ImportError):
+        return any(sign in str(error).lower() for sign in _LOADER_OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from cxr_cli.errors import CxrError
+from cxr_cli.errors import CxrError, MachineError
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -23,6 +23,10 @@ KILLED_WORKER = "the process that decoded it died"
 #: Items handed to a cluster ahead of the one waited for: enough to keep many workers busy, and few enough
 #: that results waiting for their turn stay small whatever the number of items.
 AHEAD = 64
+#: So many items one after the other that kill their process, and none that does not: not the items are to blame.
+MOST_DEATHS = 5
+#: How often a new process may die before it has done anything.
+_MOST_STARTS = 3
 
 #: Blocks of up to this size are kept for the next image: below glibc's limit, 32 MB.
 _KEPT_BYTES = 24 << 20
@@ -121,7 +125,8 @@ def process_pool(count: int) -> Executor:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    with starting_processes():
+        pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     for _ in range(count):
         submit(pool, os.getpid)
     return pool
@@ -129,9 +134,34 @@ def process_pool(count: int) -> Executor:
 
 def submit(pool: Executor, function: Callable[..., Value], *arguments: Any) -> Future[Value]:
     """Hand a task to a pool of `process_pool`, which may start a process for it, then or later."""
-    # Until a new process ignores Ctrl-C itself, it inherits that it is held back.
-    with _ctrl_c_held_back(), _one_thread_each(), _script_hidden():
+    with starting_processes():
         return pool.submit(function, *arguments)
+
+
+@contextlib.contextmanager
+def starting_processes() -> Iterator[None]:
+    """Wrap whatever starts Python processes: they leave Ctrl-C to this one and run no code of the current folder.
+
+    They use one thread each and do not import the main script.
+
+    Raises
+    ------
+    MachineError
+        The system does not let this process start others.
+    """
+    # Until a new process ignores Ctrl-C itself, it inherits that it is held back.
+    with _ctrl_c_held_back(), _environment_of_workers(), _script_hidden():
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "new thread" not in str(error):
+                raise
+            reason = getattr(error, "strerror", None) or str(error)
+            raise MachineError(
+                f"worker processes cannot be started: {reason}",
+                remedy="Look whether there is enough memory, how many processes you may start (ulimit -u), and whether "
+                "/dev/shm can be written to.",
+            ) from error
 
 
 @contextlib.contextmanager
@@ -149,10 +179,14 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes that start now do their linear algebra with one thread: each has a core to itself."""
+def _environment_of_workers() -> Iterator[None]:
+    """Let processes that start now do their linear algebra with one thread, and import nothing from here.
+
+    Each has a core to itself. The current folder holds data: without PYTHONSAFEPATH, a ``struct.py`` there would be
+    run by every process that `multiprocessing` starts (its ``python -c`` puts the folder first on the path).
+    """
     # The libraries look when they are loaded, which can be the first thing a process does.
-    missing = {name for name in _THREAD_LIMITS if name not in os.environ}
+    missing = {name for name in (*_THREAD_LIMITS, "PYTHONSAFEPATH") if not os.environ.get(name)}
     os.environ.update(dict.fromkeys(missing, "1"))
     try:
         yield
@@ -184,7 +218,10 @@ def map_surviving(
 
     When a worker dies, the items under way are done again, each in parts and one part after the other in a process
     of its own; the values of the parts come in one list. A part whose process dies too is the culprit and gets the
-    value of `lost`; the rest goes on.
+    value of `lost`; the rest goes on. Before a part is blamed, its process must have shown that it lives and knows the
+    function; and where one part after the other kills its process, none is blamed.
+
+    A part that fails because the machine does (`MachineError`) is done again once, alone.
 
     Parameters
     ----------
@@ -201,34 +238,53 @@ def map_surviving(
 
     Raises
     ------
+    MachineError
+        Workers cannot start, die whatever they are given, or the machine fails twice on the same part.
     CxrError
         The executor that was handed in is broken.
     """
     if executor is None:
         keep_freed_memory()
-        yield from ([function(item)] for item in items)
+        for item in items:
+            yield from _here(function, item, split)
         return
     together = executor if isinstance(executor, Workers) else _HandedIn(executor)
     alone = Workers(1) if isinstance(together, Workers) else together
     # Two items a worker: one under way and one at hand. How many workers a cluster has is not known.
     ahead = 2 * together.count + 1 if isinstance(together, Workers) else AHEAD
     lost_worker = _lost_worker_errors()
+    again: tuple[type[Exception], ...] = (*lost_worker, MachineError)
+    last_resort = _LastResort(alone, function, lost, lost_worker)
     source = iter(items)
+    # Values that blame parts wait for one that does not: only then it is known that the processes are sound.
+    held: list[list[Value]] = []
     waiting: deque[tuple[Item, Future[Value]]] = deque()
     try:
         while True:
             for item in itertools.islice(source, ahead - len(waiting)):
                 waiting.append((item, together.submit(function, item)))
             if not waiting:
+                yield from held
                 return
             item, future = waiting[0]
             try:
                 values = [future.result()]
-            except lost_worker:
+                last_resort.n_deaths = 0
+            except again:
                 # One after the other: a process that dies takes along whatever else it was given.
-                values = [_alone(alone, function, part, lost, lost_worker) for part in split(item)]
+                values = []
+                try:
+                    for part in split(item):
+                        values.append(last_resort.do(part))
+                except MachineError:
+                    if not last_resort.n_deaths:
+                        yield from [*held, values]
+                    raise
             waiting.popleft()
-            yield values
+            held.append(values)
+            if not last_resort.n_deaths:
+                yield from held
+                held.clear()
     finally:
         under_way = [future for _, future in waiting if not future.cancel()]
         if isinstance(together, Workers):
@@ -238,18 +294,75 @@ def map_surviving(
             alone.close()
 
 
-def _alone(
-    worker: _HandedIn | Workers,
-    function: Callable[[Item], Value],
-    part: Item,
-    lost: Callable[[Item], Value],
-    lost_worker: tuple[type[Exception], ...],
-) -> Value:
-    # Twice: a process that was killed from outside, for want of memory say, is no proof against its image.
-    for _ in range(2):
-        with contextlib.suppress(*lost_worker):
-            return worker.submit(function, part).result()
-    return lost(part)
+def _here(
+    function: Callable[[Item], Value], item: Item, split: Callable[[Item], Sequence[Item]]
+) -> Iterator[list[Value]]:
+    values: list[Value] = []
+    try:
+        values.append(function(item))
+    except MachineError:
+        try:
+            for part in split(item):
+                values.append(function(part))
+        except MachineError:
+            yield values
+            raise
+    yield values
+
+
+def _dying(how: str) -> MachineError:
+    return MachineError(
+        f"worker processes {how}", remedy="Free some memory, use fewer with --workers, or look at the lines above."
+    )
+
+
+class _LastResort(Generic[Item, Value]):
+    """Does parts alone that could not be done in company."""
+
+    def __init__(
+        self,
+        worker: _HandedIn | Workers,
+        function: Callable[[Item], Value],
+        lost: Callable[[Item], Value],
+        lost_worker: tuple[type[Exception], ...],
+    ) -> None:
+        self.worker, self.function, self.lost, self.lost_worker = worker, function, lost, lost_worker
+        #: Parts given up since the last that was done.
+        self.n_deaths = 0
+
+    def do(self, part: Item) -> Value:
+        # Twice: a process that was killed from outside, for want of memory say, is no proof against its image.
+        for is_last in (False, True):
+            self._see_it_live()
+            try:
+                value = self.worker.submit(self.function, part).result()
+            except self.lost_worker:
+                continue
+            except MachineError:
+                if is_last:
+                    raise
+                continue
+            self.n_deaths = 0
+            return value
+        self.n_deaths += 1
+        if self.n_deaths >= MOST_DEATHS:
+            raise _dying("die one after the other, whatever they are given")
+        return self.lost(part)
+
+    def _see_it_live(self) -> None:
+        """Raise MachineError unless a process starts and can load what it is to run."""
+        if not isinstance(self.worker, Workers):
+            return
+        for _ in range(_MOST_STARTS):
+            with contextlib.suppress(*self.lost_worker):
+                self.worker.submit(_lives, self.function).result()
+                return
+        raise _dying("die as soon as they start")
+
+
+def _lives(function: Callable[..., object]) -> bool:
+    """Return True; that it comes back says that the process lives and has found the function's module."""
+    return callable(function)
 
 
 class _HandedIn:
@@ -290,12 +403,12 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, function: Callable[[Item], Value], item: Item) -> Future[Value]:
+    def submit(self, function: Callable[[Any], Value], item: Any) -> Future[Value]:
         """Hand an item to the next process that is free, after those handed in before.
 
         Raises
         ------
-        CxrError
+        MachineError
             No process can be started.
         """
         for _ in range(2):
@@ -305,7 +418,7 @@ class Workers:
                 return submit(self.pool, function, item)
             except BrokenExecutor:
                 self.close()
-        raise CxrError("worker processes die as soon as they start", remedy="Free some memory.")
+        raise _dying("die as soon as they start")
 
     def close(self, *, wait: bool = True) -> None:
         """End the processes after the few items they have at hand; they start again when they are needed again."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import DAMAGED_ARCHIVE, atomic_path
+from cxr_cli.data.files import DAMAGED_ARCHIVE, atomic_path, raise_if_machine_failed
 from cxr_cli.data.images import GrayImage, decode_gray, read_content
 from cxr_cli.errors import ImageError, InputError
 from cxr_cli.services.check_leakage.descriptors import CONFIRM_SIDE, THUMBNAIL_SIDE, describe, is_blank
@@ -105,6 +105,7 @@ def fingerprint_image(path: Path) -> Fingerprint | Unreadable:
         content = read_content(path)
         image = decode_gray(content, path)
     except ImageError as error:
+        raise_if_machine_failed(error, path)
         return Unreadable(error.what.removeprefix(f"{path}: "))
     thumbnail = area(image.pixels, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     descriptor = describe(thumbnail)

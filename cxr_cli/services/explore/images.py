@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.data.files import raise_if_machine_failed
 from cxr_cli.errors import ImageError
 from cxr_cli.services.images.pixels import sum_pixels
 from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
@@ -193,6 +194,7 @@ def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
     try:
         gray = read_gray(task.path)
     except ImageError as error:
+        raise_if_machine_failed(error, task.path)
         return BrokenImage(task.image, task.path, error.what.removeprefix(f"{task.path}: "))
     return measure(gray, task)
 

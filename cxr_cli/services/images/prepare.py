@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxr_cli.data.files import raise_if_machine_failed
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.store import RowsPart
 from cxr_cli.errors import ImageError
@@ -214,6 +215,8 @@ def prepare(task: Task) -> Prepared:
 
     Raises
     ------
+    MachineError
+        Memory, disk or network failed: no verdict on the image.
     OSError
         The rows file cannot be written.
     """
@@ -235,16 +238,15 @@ def _prepare_each(task: Task, keep: Callable[[NDArray[Any]], None]) -> Iterator[
     for path in task.paths:
         try:
             pixels, record = prepare_image(path, task.recipe)
-        except ImageError as error:
+        except (ImageError, MemoryError) as error:
+            raise_if_machine_failed(error, path)
             yield _reason(error, path)
-        except MemoryError:
-            yield "needs more memory than there is"
         else:
             keep(pixels)
             yield record.to_row()
 
 
-def _reason(error: ImageError, path: str) -> str:
+def _reason(error: Exception, path: str) -> str:
     # The image is named beside it, and where it lies is no part of the result.
     return str(error).partition("\n")[0].removeprefix(f"{path}: ")
 
