@@ -12,10 +12,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.data.torch_checkpoint import Checkpoint, is_torch_file, read_checkpoint
 from cxr_cli.data.weight_files import REMEDY, StoredLayer, WeightFile, open_weight_file, read_array
 from cxr_cli.errors import UsageError, WeightsFileError
 from cxr_cli.models.consistency import find_exchanged
 from cxr_cli.models.densenet import HEAD_LAYER, base_layers
+from cxr_cli.models.torch_densenet import arrange
 
 #: How many differing layers a message shows.
 _SHOWN = 3
@@ -88,7 +90,8 @@ def load_pretrained(model: keras.Model, path: Path, *, keep_head: bool = False) 
     model
         What :func:`cxr_cli.models.densenet.build_densenet` returned.
     path
-        A file that :func:`cxr_cli.data.weight_files.open_weight_file` can read.
+        A file that :func:`cxr_cli.data.weight_files.open_weight_file` or
+        :func:`cxr_cli.data.torch_checkpoint.read_checkpoint` can read.
     keep_head
         Load the file's dense layer as the head; it must have as many units as `model` has pathologies.
 
@@ -103,6 +106,8 @@ def load_pretrained(model: keras.Model, path: Path, *, keep_head: bool = False) 
         `keep_head` and the file has no head, or one of another width.
     """
     layers = {layer.name: layer for layer in base_layers(model) if layer.weights}
+    if is_torch_file(path):
+        return _load_torch(model, layers, read_checkpoint(path), keep_head=keep_head)
     with open_weight_file(path) as file:
         _refuse_flipped_kernels(file)
         found, matched_by = _match(file, layers)
@@ -122,6 +127,45 @@ def load_pretrained(model: keras.Model, path: Path, *, keep_head: bool = False) 
         n_parameters=sum(array.size for array in arrays),
         head="none in file" if head is None else "loaded" if keep_head else "left out",
         n_head_units=None if head is None else head[1],
+        untrained=_untrained(layers.values()),
+    )
+
+
+def _load_torch(
+    model: keras.Model, layers: Mapping[str, keras.layers.Layer], checkpoint: Checkpoint, *, keep_head: bool
+) -> LoadedWeights:
+    """Load what PyTorch saved: by torchvision's names, all or nothing."""
+    stored = arrange(checkpoint)
+    values = {
+        name: [stored.layers[name][variable.name] for variable in layer.weights] for name, layer in layers.items()
+    }
+    for name, layer in layers.items():
+        for variable, array in zip(layer.weights, values[name], strict=True):
+            if tuple(variable.shape) != array.shape:
+                raise WeightsFileError(
+                    f"{checkpoint.path}: {variable.name} of {name} has shape {array.shape}",
+                    expected=f"{tuple(variable.shape)}, as in DenseNet121",
+                )
+    head = model.get_layer(HEAD_LAYER)
+    units = None if stored.head is None else stored.head[0].shape[1]
+    if keep_head and units != head.units:
+        raise UsageError(
+            f"{checkpoint.path}: its head has {'no single dense layer' if units is None else f'{units} units'}, the "
+            f"model {head.units} pathologies",
+            remedy="Leave out --keep-head: the base is loaded, and the model gets a new head.",
+        )
+    for name, layer in layers.items():
+        layer.set_weights(values[name])
+    if keep_head and stored.head is not None:
+        head.set_weights(list(stored.head))
+    arrays = [array for layer_values in values.values() for array in layer_values]
+    return LoadedWeights(
+        layout=checkpoint.layout,
+        matched_by="name",
+        n_arrays=len(arrays),
+        n_parameters=sum(array.size for array in arrays),
+        head="none in file" if units is None else "loaded" if keep_head else "left out",
+        n_head_units=units,
         untrained=_untrained(layers.values()),
     )
 
