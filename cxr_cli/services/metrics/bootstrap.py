@@ -261,16 +261,9 @@ class _Sorted:
         """Return AUROC and average precision of some draws; shape (n_draws, 2)."""
         if not len(self.positives) or not len(self.negatives):
             return np.full((len(counts), 2), np.nan)
-        positive = np.take(counts, self.positives, axis=1, mode="clip")
-        if self.positive_starts is not None:
-            positive = np.add.reduceat(positive, self.positive_starts, axis=1)
-        runs = np.take(counts, self.negatives, axis=1, mode="clip")
-        sums = np.zeros((len(counts), len(self.negative_starts) + 1), np.int64)
-        np.cumsum(np.add.reduceat(runs, self.negative_starts, axis=1), axis=1, out=sums[:, 1:])
-        above = np.take(sums, self.above, axis=1, mode="clip")
-        down_to = above if self.down_to is None else np.take(sums, self.down_to, axis=1, mode="clip")
+        positive, above, down_to, n_negative = self.steps(counts)
         true = np.cumsum(positive, axis=1)
-        n_positive, n_negative = true[:, -1].copy(), sums[:, -1]
+        n_positive = true[:, -1].copy()
         # Twice the number of pairs in the wrong order: a whole number, and exact.
         wrong = np.einsum("ij,ij->i", positive, above if down_to is above else above + down_to)
         pairs = np.where((n_positive > 0) & (n_negative > 0), n_positive * n_negative, np.nan)
@@ -280,6 +273,109 @@ class _Sorted:
         true *= positive
         precision = (true / predicted).sum(axis=1) / np.where(np.isnan(pairs), np.nan, n_positive)
         return np.stack([area, precision], axis=1)
+
+    def steps(self, counts: Integers) -> tuple[Integers, Integers, Integers, Integers]:
+        """Count images at each distinct score of the positives, in some draws.
+
+        Returns
+        -------
+        positive, above, down_to
+            Shape (n_draws, n_scores), descending: positives with the score; negatives above it; negatives above or at
+            it (the same array as `above` where no negative ties with a positive).
+        n_negative
+            Shape (n_draws,).
+        """
+        positive = np.take(counts, self.positives, axis=1, mode="clip")
+        if self.positive_starts is not None:
+            positive = np.add.reduceat(positive, self.positive_starts, axis=1)
+        runs = np.take(counts, self.negatives, axis=1, mode="clip")
+        sums = np.zeros((len(counts), len(self.negative_starts) + 1), np.int64)
+        np.cumsum(np.add.reduceat(runs, self.negative_starts, axis=1), axis=1, out=sums[:, 1:])
+        above = np.take(sums, self.above, axis=1, mode="clip")
+        down_to = above if self.down_to is None else np.take(sums, self.down_to, axis=1, mode="clip")
+        return positive, above, down_to, sums[:, -1]
+
+
+class CurveStatistics:
+    """ROC and precision-recall curves of draws of patients, at fixed places.
+
+    Parameters
+    ----------
+    labels, scores, clusters
+        As for `RankStatistics`.
+    grid
+        Shape (n_places,), in [0, 1]: false positive rates at which the ROC curve is read, and recalls at which the
+        precision is.
+    """
+
+    def __init__(self, labels: ArrayLike, scores: ArrayLike, clusters: ArrayLike, grid: ArrayLike) -> None:
+        self.columns = RankStatistics(labels, scores, clusters).columns
+        self.grid = np.asarray(grid, np.float64)
+
+    def __call__(self, counts: Integers) -> Floats:
+        """Return values of shape (n_draws, n_pathologies, 2, n_places): sensitivity and precision.
+
+        NaN in draws without positives or without negatives.
+        """
+        values = np.full((len(counts), len(self.columns), 2, len(self.grid)), np.nan)
+        for place, column in enumerate(self.columns):
+            if len(column.positives) and len(column.negatives):
+                steps = column.steps(counts)
+                for draw in range(len(counts)):
+                    values[draw, place] = self._read(*(item[draw] for item in steps))
+        return values
+
+    def _read(self, positive: Integers, above: Integers, down_to: Integers, n_negative: np.int64) -> Floats:
+        true = np.cumsum(positive)
+        if not true[-1] or not n_negative:
+            return np.full((2, len(self.grid)), np.nan)
+        # From the corner before each score to the one behind it: straight up, or slanted where both classes tie.
+        across = np.stack([above, down_to], axis=1).ravel() / n_negative
+        up = np.stack([true - positive, true], axis=1).ravel() / true[-1]
+        sensitivity = np.interp(self.grid, np.append(across, 1.0), np.append(up, 1.0))
+        # The highest point of a vertical step.
+        last = np.searchsorted(down_to / n_negative, self.grid, side="right") - 1
+        sensitivity = np.maximum(sensitivity, np.where(last >= 0, true[last] / true[-1], 0.0))
+        first = np.minimum(np.searchsorted(true, self.grid * true[-1] - 1e-9), len(true) - 1)
+        return np.stack([sensitivity, true[first] / np.maximum(true[first] + down_to[first], 1)])
+
+
+class Tallies:
+    """How many images of draws of patients fall into each category.
+
+    Parameters
+    ----------
+    categories
+        Integers, shape (n_images, n_columns), below `n_categories`; -1 for images that are left out.
+    clusters
+        Shape (n_images,), integers from 0: the place of each image's patient in a draw.
+    n_categories
+        How many there are.
+    """
+
+    def __init__(self, categories: ArrayLike, clusters: ArrayLike, n_categories: int) -> None:
+        table, codes = np.asarray(categories, np.int64), np.asarray(clusters, np.int64)
+        if table.ndim != 2 or codes.shape != table.shape[:1]:
+            raise ValueError(f"categories of shape {table.shape} and clusters of shape {codes.shape}")
+        if table.size and not (table.min() >= -1 and table.max() < n_categories):
+            raise ValueError(f"categories must lie between -1 and {n_categories - 1}")
+        self.n_categories = n_categories
+        self.columns: list[tuple[Integers, Integers, Integers]] = []
+        for column in table.T:
+            order = np.argsort(column, kind="stable")
+            order = order[np.searchsorted(column[order], 0) :]
+            present, starts = np.unique(column[order], return_index=True)
+            self.columns.append((codes[order], present, starts))
+
+    def __call__(self, counts: Integers) -> Floats:
+        """Return counts of shape (n_draws, n_columns, n_categories)."""
+        values = np.zeros((len(counts), len(self.columns), self.n_categories))
+        for place, (codes, present, starts) in enumerate(self.columns):
+            step = max(1, _GATHERED // max(len(codes), 1))
+            for start in range(0, len(counts) if len(codes) else 0, step):
+                gathered = np.take(counts[start : start + step], codes, axis=1, mode="clip")
+                values[start : start + step, place, present] = np.add.reduceat(gathered, starts, axis=1)
+        return values
 
 
 class Sums:
@@ -292,8 +388,6 @@ class Sums:
         and the same on every machine. Whole numbers are summed as they are.
     clusters
         Shape (n_images,), integers from 0: the place of each image's patient in a draw.
-    n_clusters
-        Number of patients.
 
     Raises
     ------
@@ -301,20 +395,21 @@ class Sums:
         Shapes do not fit, or a value is not finite or too large.
     """
 
-    def __init__(self, values: ArrayLike, clusters: ArrayLike, n_clusters: int) -> None:
+    def __init__(self, values: ArrayLike, clusters: ArrayLike) -> None:
         table, codes = np.asarray(values, np.float64), np.asarray(clusters, np.int64)
         if table.ndim != 2 or codes.shape != table.shape[:1]:
             raise ValueError(f"values of shape {table.shape} and clusters of shape {codes.shape}")
         if not (np.abs(table) < 2**20).all():
             raise ValueError("values must be finite and below 2**20")
         self.unit = 1.0 if (table == np.rint(table)).all() else _UNIT
-        whole = np.rint(table / self.unit)
-        self.totals = np.zeros((n_clusters, table.shape[1]))
-        np.add.at(self.totals, codes, whole)
+        # Only the patients that the images are of: a subgroup has few of them.
+        self.members, places = np.unique(codes, return_inverse=True)
+        self.totals = np.zeros((len(self.members), table.shape[1]))
+        np.add.at(self.totals, places, np.rint(table / self.unit))
 
     def __call__(self, counts: Integers) -> Floats:
         """Return the sums of each draw; shape (n_draws, n_values)."""
-        sums: Floats = counts.astype(np.float64) @ self.totals
+        sums: Floats = counts[:, self.members].astype(np.float64) @ self.totals
         return sums * self.unit
 
 

@@ -185,6 +185,34 @@ def expected_calibration_error(bins: Bins) -> float:
     return float((bins.n_images * gaps).sum() / bins.n_images.sum())
 
 
+def correct_prior(probabilities: ArrayLike, positive_weights: ArrayLike, negative_weights: ArrayLike) -> Floats:
+    """Turn the probabilities of a model trained with class weights into those of one trained without.
+
+    Weighting multiplies the odds that a perfectly fitted model says by positive / negative weight; dividing by that
+    again gives p = q n / (q n + (1 - q) w), with q the probability said and w and n the positive and negative weight.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (n_images, n_pathologies) or what broadcasts with the weights; in [0, 1].
+    positive_weights, negative_weights
+        Shape (n_pathologies,); above 0.
+
+    References
+    ----------
+    Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, theorem 2; King and Zeng (2001), section 4.1.
+
+    Examples
+    --------
+    >>> correct_prior(0.5, 0.98, 0.02)
+    array(0.02)
+    """
+    said = np.asarray(probabilities, dtype=np.float64)
+    present = said * np.asarray(negative_weights, dtype=np.float64)
+    absent = (1 - said) * np.asarray(positive_weights, dtype=np.float64)
+    return np.asarray(present / (present + absent))
+
+
 def logit(probabilities: ArrayLike) -> Floats:
     """Return log(p / (1 - p)), with p kept 2**-24 away from 0 and 1."""
     chances = np.clip(np.asarray(probabilities, np.float64), CLIP, 1 - CLIP)

@@ -12,6 +12,7 @@ from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.data.labels import LabelTable, UncertainPolicy
 from cxr_cli.data.predictions import Predictions
 from cxr_cli.errors import LabelTableError, UsageError
+from cxr_cli.services.metrics.calibration import correct_prior
 from cxr_cli.services.metrics.losses import EPSILON, Floats, Reduction, constant_loss_parts, loss_parts
 from cxr_cli.services.result import Result
 
@@ -321,34 +322,6 @@ def scheme_weights(
     if max_ratio is not None:
         positive = np.minimum(positive, max_ratio * negative)
     return np.where(both, positive, 1.0), np.where(both, negative, 1.0)
-
-
-def correct_prior(probabilities: ArrayLike, positive_weights: ArrayLike, negative_weights: ArrayLike) -> Floats:
-    """Turn the probabilities of a model trained with class weights into those of one trained without.
-
-    Weighting multiplies the odds that a perfectly fitted model says by positive / negative weight; dividing by that
-    again gives p = q n / (q n + (1 - q) w), with q the probability said and w and n the positive and negative weight.
-
-    Parameters
-    ----------
-    probabilities
-        Shape (n_images, n_pathologies) or what broadcasts with the weights; in [0, 1].
-    positive_weights, negative_weights
-        Shape (n_pathologies,); above 0.
-
-    References
-    ----------
-    Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, theorem 2; King and Zeng (2001), section 4.1.
-
-    Examples
-    --------
-    >>> correct_prior(0.5, 0.98, 0.02)
-    array(0.02)
-    """
-    said = np.asarray(probabilities, dtype=np.float64)
-    present = said * np.asarray(negative_weights, dtype=np.float64)
-    absent = (1 - said) * np.asarray(positive_weights, dtype=np.float64)
-    return np.asarray(present / (present + absent))
 
 
 def _effective_number(counts: Floats, beta: float) -> Floats:

@@ -9,14 +9,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from cxr_cli.services.metrics import bootstrap
 from cxr_cli.services.metrics.bootstrap import (
     BLOCK,
+    CurveStatistics,
     RankStatistics,
     Sums,
+    Tallies,
     clusters_of,
     draw_counts,
     percentile_interval,
     replicate,
 )
-from cxr_cli.services.metrics.ranking import auroc, average_precision
+from cxr_cli.services.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 
 
 @st.composite
@@ -80,7 +82,7 @@ def test_the_same_bytes_for_any_number_of_workers_and_any_cut(monkeypatch):
     clusters = clusters_of(random.integers(0, 80, 500))
     labels = (random.random((500, 4)) < 0.1).astype(float)
     scores = random.random((500, 4))
-    statistics = [RankStatistics(labels, scores, clusters), Sums((scores - labels) ** 2, clusters, clusters.max() + 1)]
+    statistics = [RankStatistics(labels, scores, clusters), Sums((scores - labels) ** 2, clusters)]
     n_clusters, done = int(clusters.max()) + 1, []
     one = replicate(statistics, n_clusters, 2 * BLOCK + 3, seed=5, progress=lambda *counts: done.append(counts))
     assert [array.shape for array in one] == [(2 * BLOCK + 3, 4, 2), (2 * BLOCK + 3, 4)]
@@ -106,10 +108,29 @@ def test_sums_are_those_of_the_images_drawn():
     clusters = random.integers(0, 9, 50)
     values = random.random((50, 3)) * 100
     counts = draw_counts(9, 8, seed=0)
-    found = Sums(values, clusters, 9)(counts)
+    found = Sums(values, clusters)(counts)
     np.testing.assert_allclose(found, counts[:, clusters] @ values, atol=1e-7)
-    whole = Sums(np.rint(values), clusters, 9)(counts)
+    whole = Sums(np.rint(values), clusters)(counts)
     np.testing.assert_array_equal(whole, counts[:, clusters] @ np.rint(values))
+
+
+@given(clustered())
+def test_tallies_count_the_images_drawn(case):
+    labels, scores, clusters, counts = case
+    categories = np.where(np.isnan(labels), -1, scores.astype(int))
+    found = Tallies(categories, clusters, 8)(counts)
+    for draw, count in enumerate(counts):
+        for k in range(categories.shape[1]):
+            used = categories[:, k] >= 0
+            expected = np.bincount(categories[used, k], weights=count[clusters[used]], minlength=8)
+            np.testing.assert_array_equal(found[draw, k], expected)
+
+
+def test_sums_over_a_subgroup_need_only_its_patients():
+    counts = np.array([[2, 0, 1], [1, 1, 1]])
+    statistics = Sums([[1.5], [2.0]], [2, 2])
+    assert statistics.totals.shape == (1, 1)
+    assert statistics(counts).tolist() == [[3.5], [3.5]]
 
 
 def test_images_of_unknown_patients_are_patients_of_their_own():
@@ -143,12 +164,41 @@ def test_an_interval_of_patients_is_wider_than_one_of_images():
     [
         lambda: RankStatistics([1, 0], [0.1, 0.2], [0, 1]),
         lambda: RankStatistics([[1], [0]], [[0.1], [0.2]], [0]),
-        lambda: Sums([1.0], [0], 1),
-        lambda: Sums([[np.inf]], [0], 1),
-        lambda: Sums([[2.0**20]], [0], 1),
+        lambda: Sums([1.0], [0]),
+        lambda: Sums([[np.inf]], [0]),
+        lambda: Sums([[2.0**20]], [0]),
+        lambda: Tallies([[3]], [0], 3),
+        lambda: Tallies([0], [0], 3),
         lambda: percentile_interval([1, 2], 1.0),
     ],
 )
 def test_errors(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_curves_of_draws_are_those_of_the_weights():
+    random = np.random.default_rng(2)
+    labels = (random.random((200, 2)) < [0.1, 0.4]).astype(float)
+    scores = np.round(random.random((200, 2)) + 0.4 * labels, 3) + np.arange(200)[:, None] * 1e-6
+    clusters, grid = random.integers(0, 50, 200), np.linspace(0, 1, 21)
+    counts = draw_counts(50, 5, seed=0)
+    found = CurveStatistics(labels, scores, clusters, grid)(counts)
+    assert found.shape == (5, 2, 2, 21)
+    for draw, count in enumerate(counts):
+        for k in range(2):
+            curve = roc_curve(labels[:, k], scores[:, k], count[clusters].astype(float))
+            best = [curve.true_positive_rate[curve.false_positive_rate <= x + 1e-12].max() for x in grid]
+            np.testing.assert_allclose(found[draw, k, 0], best, atol=1e-12)
+            line = precision_recall_curve(labels[:, k], scores[:, k], count[clusters].astype(float))
+            some = count[clusters][np.argsort(-scores[:, k])] > 0
+            first = [line.precision[some][np.flatnonzero(line.recall[some] >= r - 1e-9)[0]] for r in grid[1:]]
+            np.testing.assert_allclose(found[draw, k, 1, 1:], first, atol=1e-12)
+
+
+def test_curves_with_ties_are_slanted_and_undefined_without_both_classes():
+    statistics = CurveStatistics([[1], [0]], [[0.5], [0.5]], [0, 1], [0, 0.5, 1])
+    found = statistics(np.array([[1, 1], [2, 0]]))
+    np.testing.assert_allclose(found[0, 0, 0], [0, 0.5, 1])
+    np.testing.assert_allclose(found[0, 0, 1], [0.5, 0.5, 0.5])
+    assert np.isnan(found[1]).all()
