@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 from cxr_cli.data.labels import read_labels
 from cxr_cli.data.predictions import read_predictions
 from cxr_cli.errors import LabelTableError, UsageError
-from cxr_cli.services.metrics.losses import loss_parts, multi_label_loss
 from cxr_cli.services.metrics.calibration import correct_prior
+from cxr_cli.services.metrics.losses import loss_parts, multi_label_loss
 from cxr_cli.services.weights.weights import SCHEMES, compute_weights, scheme_weights
 from tests.conftest import ROOT
 
