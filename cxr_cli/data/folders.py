@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxr_cli.data.image_types import IMAGE_SUFFIXES
 from cxr_cli.data.names import unsafe_names
 from cxr_cli.errors import ImageError
-
-#: Endings by which a file in an image folder counts as an image.
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from cxr_cli.data import images, png
+from cxr_cli.data import fast_decoders, images, native_stderr, png
 from cxr_cli.data.images import read_gray, read_header
 from cxr_cli.errors import ImageError
 
@@ -223,10 +224,10 @@ def test_too_few_rows(tmp_path):
 
 
 def test_values_without_a_known_scale(tmp_path):
-    fails(save(tmp_path / "a.tif", Image.new("F", (2, 2))), "fractions")
-    fails(save(tmp_path / "b.tif", Image.fromarray(np.array([[70_000]], np.int32))), "70000")
+    fails(save(tmp_path / "a.tif", Image.new("F", (2, 2))), "floating-point", "SampleFormat", "Save it as PNG")
+    fails(save(tmp_path / "b.tif", Image.fromarray(np.array([[70_000]], np.int32))), "signed", "SampleFormat")
     pages = [Image.fromarray(RAMP)] * 2
-    fails(save(tmp_path / "c.tif", pages[0], save_all=True, append_images=pages[1:]), "2 pictures")
+    fails(save(tmp_path / "c.tif", pages[0], save_all=True, append_images=pages[1:]), "2 images")
 
 
 def test_messages_are_the_same_every_time(tmp_path):
@@ -254,3 +255,262 @@ def test_published_values_of_the_first_film(real_data):
     assert values.min() == 0
     assert values.mean() == pytest.approx(0.4796, abs=5e-5)
     assert values.std() == pytest.approx(0.2757, abs=5e-5)
+
+
+# ------------------------------------------------------------------------------------- full scale, polarity, top
+
+
+ORIENTED = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).T,
+    8: lambda a: np.rot90(a, -1),
+}
+"""What a camera held in each of EXIF's orientations stores of an upright image (EXIF 2.3, table 4.6.4)."""
+
+
+def tiff_of(pixels, *, bits, photometric=1, orientation=None, order="<", extra=()):
+    """Write an uncompressed grey TIFF by hand (TIFF 6.0)."""
+    height, width = pixels.shape
+    if bits == 12:
+        pairs = pixels.reshape(height, -1, 2).astype(int)
+        first, second = pairs[..., 0], pairs[..., 1]
+        body = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1).astype(np.uint8).tobytes()
+    else:
+        body = pixels.astype(f"{order}u{bits // 8}").tobytes()
+    tags = [(256, 3, width), (257, 3, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8)]
+    tags += [(277, 3, 1), (278, 3, height), (279, 4, len(body)), *extra]
+    tags += [(274, 3, orientation)] if orientation else []
+    directory = struct.pack(f"{order}H", len(tags))
+    for tag, kind, value in sorted(tags):
+        directory += struct.pack(f"{order}HHI", tag, kind, 1) + struct.pack(
+            f"{order}{'I' if kind == 4 else 'Hxx'}", value
+        )
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8 + len(body))
+    return start + body + directory + bytes(4)
+
+
+GREYS = {8: np.array([[0, 1, 100, 255]]), 12: np.array([[0, 1, 2000, 4095]]), 16: np.array([[0, 1, 30_000, 65_535]])}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_tiffs_with_white_as_0_are_turned(tmp_path, bits, order):
+    if (bits, order) == (12, ">"):
+        pytest.skip("Pillow reads 12 bits in little-endian files only")
+    path = tmp_path / "a.tif"
+    white = 2**bits - 1
+    for photometric, expected in ((1, GREYS[bits]), (0, white - GREYS[bits])):
+        path.write_bytes(tiff_of(GREYS[bits], bits=bits, photometric=photometric, order=order))
+        image = read_gray(path)
+        np.testing.assert_array_equal(image.pixels, expected)
+        assert (image.full_scale, image.white_is_zero) == (white, photometric == 0)
+
+
+def test_twelve_bits_in_a_big_endian_tiff_are_refused_by_name(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_of(GREYS[12], bits=12, order=">"))
+    fails(path, "12 bits")
+
+
+@pytest.mark.parametrize(
+    ("tags", "word"),
+    [
+        ([(339, 3, 2)], "signed"),
+        ([(339, 3, 4)], "unknown kind"),
+        ([(339, 3, 3)], "floating-point"),
+        ([(259, 3, 1)], "twice"),
+    ],
+)
+def test_tags_that_are_not_known_are_refused_by_name(tmp_path, tags, word):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_of(GREYS[8], bits=8, extra=tags))
+    fails(path, word)
+
+
+@pytest.mark.parametrize(("bits", "photometric", "word"), [(32, 1, "32 bits"), (8, 5, "PhotometricInterpretation 5")])
+def test_depths_and_colours_that_are_not_known_are_refused_by_name(tmp_path, bits, photometric, word):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_of(GREYS[8], bits=bits, photometric=photometric))
+    fails(path, word, "Save it as PNG")
+
+
+def test_the_largest_value_by_tag_is_white(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_of(np.array([[0, 700]]), bits=16, extra=[(281, 3, 16383)]))
+    image = read_gray(path)
+    assert (image.full_scale, image.scale_source) == (16383, "tag")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.tif", "a.jpg", "a.png"])
+def test_orientation_is_followed(tmp_path, name, orientation):
+    upright = np.zeros((16, 24), np.uint8)
+    upright[:8, :8] = 240  # one corner, so that all eight differ
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(ORIENTED[orientation](upright)))
+    if name == "a.tif":
+        path = tmp_path / name
+        path.write_bytes(tiff_of(np.asarray(stored), bits=8, orientation=orientation))
+    else:
+        path = save(tmp_path / name, stored, exif=exif)
+    image = read_gray(path)
+    np.testing.assert_allclose(image.pixels, upright, atol=3)
+    assert image.orientation == orientation
+    header = read_header(path)
+    assert (header.height, header.width) == (16, 24)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_the_range_of_values_in_16_bits_tells_the_detectors_depth(tmp_path, bits):
+    pixels = np.array([[0, 2**bits // 2, 2**bits - 2]], dtype=np.uint16)
+    for name in ("a.png", "a.tif"):
+        image = read_gray(save(tmp_path / name, Image.fromarray(pixels)))
+        np.testing.assert_array_equal(image.pixels, pixels)
+        assert (image.full_scale, image.scale_source) == (2**bits - 1, "range")
+        assert image.pixels.dtype == (np.uint8 if bits == 8 else np.uint16)
+
+
+def with_sbit(pixels, bits):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    content = stream.getvalue()
+    return content[:33] + chunk(b"sBIT", bytes([bits])) + content[33:]
+
+
+def test_significant_bits_of_a_png(tmp_path):
+    path = tmp_path / "a.png"
+    plain = np.array([[0, 100, 900]], dtype=np.uint16)
+    path.write_bytes(with_sbit(plain, 12))
+    image = read_gray(path)
+    assert (image.full_scale, image.scale_source) == (4095, "tag")
+    np.testing.assert_array_equal(image.pixels, plain)
+    # Scaled up as the standard wants it: by zeros, or by the high bits once more.
+    for scaled in (plain << 4, plain << 4 | plain >> 8):
+        path.write_bytes(with_sbit(scaled, 12))
+        assert read_gray(path).full_scale == 65535
+    path.write_bytes(with_sbit(np.array([[0, 40_001]], dtype=np.uint16), 12))
+    assert read_gray(path).full_scale == 65535
+
+
+@given(
+    values=hnp.arrays(np.uint16, (2, 3)),
+    maximum=st.none() | st.integers(0, 70_000),
+    significant=st.none() | st.integers(1, 16),
+    white_is_zero=st.booleans(),
+)
+def test_no_value_lies_above_full_scale(values, maximum, significant, white_is_zero):
+    image = images.grey_of_16_bits(
+        values, "PNG", "I;16", maximum=maximum, significant=significant, white_is_zero=white_is_zero
+    )
+    assert 255 <= image.full_scale <= 65535
+    assert image.pixels.max() <= image.full_scale
+    assert image.pixels.min() >= 0
+    back = image.full_scale - image.pixels.astype(int) if white_is_zero else image.pixels
+    np.testing.assert_array_equal(back, values)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_colour_and_alpha_of_16_bits_keep_their_bits(tmp_path, colour, channels):
+    path = tmp_path / "a.png"
+    samples = np.random.default_rng(0).integers(0, 65536, (3, 4, channels), dtype=np.uint16)
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    path.write_bytes(make_png(4, 3, raw, bits=16, colour=colour))
+    weights = [1.0] if channels == 2 else [0.299, 0.587, 0.114]
+    expected = samples[..., : len(weights)] @ np.array(weights)
+    image = read_gray(path)
+    np.testing.assert_allclose(image.pixels, expected, atol=2)
+    assert image.full_scale == 65535
+
+
+# --------------------------------------------------------------------------------------------- damage in JPEG, TIFF
+
+
+def jpeg_of(**options):
+    noise = np.random.default_rng(0).integers(0, 25, (512, 512))
+    pixels = (np.add.outer(np.arange(512), np.arange(512)) // 5 + noise).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=90, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_damaged_jpegs_that_pillow_accepts_are_refused(tmp_path, options):
+    content = jpeg_of(**options)
+    middle = len(content) // 2
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_gray(path).pixels, np.asarray(image))
+    lost = [content[:middle] + b"\xff\xd9", content[:middle] + content[middle + 4096 :]]
+    # In a progressive file zeros are often valid codes, which no decoder can tell from what was there.
+    zeroed = [] if options else [content[:middle] + bytes(512) + content[middle + 512 :]]
+    for damaged in lost + zeroed:
+        path.write_bytes(damaged)
+        with Image.open(path) as image:
+            image.load()
+        fails(path, "damaged", "guesses")
+
+
+def test_colour_jpegs_keep_pillows_grey_and_are_held_to_the_same(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = save(tmp_path / "a.jpg", Image.fromarray(pixels))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_gray(path).pixels, np.asarray(image.convert("L")))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"\xff\xd9")
+    fails(path, "damaged")
+
+
+def test_jpeg_of_four_inks_is_refused_by_name(tmp_path):
+    fails(save(tmp_path / "a.jpg", Image.new("CMYK", (8, 8))), "CMYK", "Save it as PNG")
+
+
+def test_libtiff_writes_nothing_past_the_console(tmp_path, capfd):
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8))
+    path = save(tmp_path / "a.tif", pixels, compression="tiff_adobe_deflate")
+    content = bytearray(path.read_bytes())
+    content[300:340] = bytes(40)
+    path.write_bytes(content)
+    fails(path, "TIFF")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_others_write_to_stderr_meanwhile_is_handed_on(capfd):
+    with native_stderr.libtiff_messages() as messages:
+        os.write(2, b"working 3 of 4\nZIPDecode: incorrect data check.\n")
+    assert messages == ["ZIPDecode: incorrect data check."]
+    assert capfd.readouterr().err == "working 3 of 4\n"
+
+
+# ------------------------------------------------------------------------------------------------------ other types
+
+
+@pytest.mark.parametrize(
+    ("format", "word"), [("WEBP", "a WebP image"), ("GIF", "a GIF image"), ("JPEG2000", "a JPEG 2000 image")]
+)
+def test_types_that_are_not_read_are_named_with_the_conversion(tmp_path, format, word):
+    path = tmp_path / "x.png"
+    Image.fromarray(RAMP).save(path, format)
+    fails(path, word, "Convert it to")
+
+
+def test_without_kornia_pillow_gives_the_same(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    paths = [
+        save(tmp_path / "a.png", Image.fromarray(rng.integers(0, 256, (9, 8), dtype=np.uint8))),
+        save(tmp_path / "b.png", Image.fromarray(rng.integers(0, 65536, (9, 8), dtype=np.uint16))),
+        save(tmp_path / "c.jpg", Image.fromarray(rng.integers(0, 256, (9, 8), dtype=np.uint8))),
+        save(tmp_path / "d.jpg", Image.fromarray(rng.integers(0, 256, (9, 8, 3), dtype=np.uint8))),
+    ]
+    fast = [read_gray(path) for path in paths]
+    monkeypatch.setattr(fast_decoders, "kornia", None)
+    for path, expected in zip(paths, fast, strict=True):
+        image = read_gray(path)
+        np.testing.assert_array_equal(image.pixels, expected.pixels)
+        assert (image.mode, image.full_scale) == (expected.mode, expected.full_scale)

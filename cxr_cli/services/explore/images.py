@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import raise_if_machine_failed
+from cxr_cli.data.image_types import SUFFIXES
 from cxr_cli.errors import ImageError
 from cxr_cli.services.images.pixels import sum_pixels
 from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
@@ -26,7 +27,16 @@ NEAR_CONSTANT = 0.02
 #: Anatomical contrast below this many standard deviations means inverted. On 39 NIH films it lies between 0.8 and
 #: 2.6, so for the same films inverted between -2.6 and -0.8: the limit keeps its distance from both.
 INVERTED = -0.4
-_SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",)}
+#: Orientations in EXIF, in words.
+_TURNED = {
+    2: "mirrored",
+    3: "upside down",
+    4: "mirrored and upside down",
+    5: "mirrored and on its side",
+    6: "on its side",
+    7: "mirrored and on its side",
+    8: "on its side",
+}
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,8 @@ class ImageFacts:
     height, width
         In pixels.
     minimum, maximum, mean
-        Of the grey values, as a share of the full range (255 or 65535): 0 is black, 1 is white. Alpha has no part
-        in it.
+        Of the grey values, as a share of the full range (`GrayImage.full_scale`): 0 is black, 1 is white. Alpha has
+        no part in it.
     std
         Standard deviation of the pixels at hand (ddof 0), as a share of the full range.
     oddities
@@ -237,16 +247,24 @@ def oddities_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Some of: "16-bit"; "mode RGBA" (or RGB, P, 1 …: not plain grey); "JPEG named .png" (or another format
-        that the name does not tell); "near-constant" (standard deviation below `NEAR_CONSTANT`); "inverted"
+        Some of: "16-bit", or "12-bit in 16 bits" (or another depth: its white is not 65535); "mode RGBA" (or RGB,
+        P, 1 …: not plain grey); "white stored as 0"; "stored on its side (orientation tag 6)" (or another
+        orientation; both are turned on reading); "JPEG named .png" (or another format that the name does not tell);
+        "near-constant" (standard deviation below `NEAR_CONSTANT`); "inverted"
         (`anatomical_contrast` below `INVERTED`: probably black on white).
     """
     found = []
-    if gray.full_scale > 255:
+    if gray.full_scale == 65535:
         found.append("16-bit")
-    elif gray.mode != "L":
+    elif gray.full_scale > 255 or gray.mode.startswith("I;16"):
+        found.append(f"{gray.full_scale.bit_length()}-bit in 16 bits")
+    if gray.mode != "L" and not gray.mode.startswith("I;16"):
         found.append(f"mode {gray.mode}")
-    if suffix.lower() not in _SUFFIXES.get(gray.format, (suffix.lower(),)):
+    if gray.white_is_zero:
+        found.append("white stored as 0")
+    if gray.orientation in _TURNED:
+        found.append(f"stored {_TURNED[gray.orientation]} (orientation tag {gray.orientation})")
+    if suffix.lower() not in SUFFIXES.get(gray.format, (suffix.lower(),)):
         found.append(f"{gray.format} named {suffix or 'without ending'}")
     if std < NEAR_CONSTANT * gray.full_scale:
         found.append("near-constant")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_cli.data.files import raise_if_machine_failed
-from cxr_cli.data.images import read_gray
+from cxr_cli.data.images import GrayImage, read_gray
 from cxr_cli.data.store import RowsPart
 from cxr_cli.errors import ImageError
 from cxr_cli.services.images.pixels import PixelSums, sum_pixels
@@ -85,7 +85,7 @@ class ImageRecord:
     height, width, mode
         Of the source; mode as Pillow names it.
     white
-        Full scale of the source: 255 or 65535.
+        Full scale of the source, `GrayImage.full_scale`: 255, 65535, or 1023, 4095 and so on.
     before
         Sums over the source's pixels, on its own scale.
     resized
@@ -143,11 +143,9 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
     ), record
 
 
-def resize_to_levels(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe
-) -> NDArray[np.uint8] | NDArray[np.float32]:
+def resize_to_levels(image: GrayImage, recipe: Recipe) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Resize and bring to grey levels from 0 to 255, rounded where the recipe stores uint8."""
-    return _to_levels(_resize(pixels, recipe)[0], int(np.iinfo(pixels.dtype).max), recipe)
+    return _to_levels(_resize(image.pixels, recipe)[0], image.full_scale, recipe)
 
 
 def _resize(pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe) -> tuple[Resized, tuple[int, int] | None]:
@@ -158,8 +156,10 @@ def _resize(pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe) -> t
 
 
 def _to_levels(resized: Resized, full_scale: int, recipe: Recipe) -> NDArray[np.uint8] | NDArray[np.float32]:
-    if full_scale == 65535:
-        resized = resized.astype(np.float32) / np.float32(257)
+    if full_scale != 255:
+        resized = resized.astype(np.float32) / np.float32(full_scale / 255)
+        if full_scale != 65535:  # interpolation may have gone above white
+            resized = np.minimum(resized, np.float32(255))
     if recipe.dtype is PixelType.UINT8 and resized.dtype != np.uint8:
         return np.rint(resized).astype(np.uint8)
     assert resized.dtype != np.uint16

@@ -97,7 +97,7 @@ def read_films(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[Fil
         if path is not None:
             source = read_gray(path)
             before = source.pixels.astype(np.float32) * np.float32(255 / source.full_scale)
-            resized = resize_to_levels(source.pixels, seen)
+            resized = resize_to_levels(source, seen)
             sums = sum_pixels(resized, 255)
             after = standardize(resized, seen.standardize, *mean_and_std(seen.standardize, sums, seen.statistics))
             films.append(Film(image, before, resized, after))

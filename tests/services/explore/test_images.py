@@ -32,7 +32,8 @@ from cxr_cli.services.parallel import KILLED_WORKER, Workers
 
 def gray(pixels) -> GrayImage:
     pixels = np.asarray(pixels)
-    return GrayImage(pixels, "PNG", "L" if pixels.dtype == np.uint8 else "I;16")
+    white = 255 if pixels.dtype == np.uint8 else 65535
+    return GrayImage(pixels, "PNG", "L" if white == 255 else "I;16", white)
 
 
 @pytest.fixture(scope="module")
