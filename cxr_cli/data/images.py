@@ -24,7 +24,7 @@ from cxr_cli.data import jpeg, png, tiff
 from cxr_cli.data.files import unreadable
 from cxr_cli.data.image_types import SUFFIXES, UnknownSamples, foreign_type
 from cxr_cli.data.native_stderr import libtiff_messages
-from cxr_cli.errors import ImageError
+from cxr_cli.errors import ImageError, shown
 
 Gray = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -292,7 +292,7 @@ def _damaged(path: Path | str, kind: ImageType, error: Exception) -> ImageError:
     if isinstance(error, UnidentifiedImageError):  # its text names an address in memory
         reason = "its header makes no sense"
     else:
-        reason = str(error).strip() or type(error).__name__
+        reason = shown(str(error).strip(), 200) or type(error).__name__
     return ImageError(f"{path}: cannot be decoded as {kind.name}: {reason}", remedy="Fetch the file again.")
 
 
