@@ -1,0 +1,1 @@
+"""DICOM files: headers, and pixels from stored values to grey in the order of the standard."""

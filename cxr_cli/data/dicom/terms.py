@@ -1,0 +1,59 @@
+"""Closed lists: what is unusual about a DICOM image that is read, and why one is not read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+#: What a reader should know of an image that was read; counted by the commands.
+Issue = Literal[
+    "no window: grey range from percentiles",
+    "no window: grey range of all stored values",
+    "empty LUT sequence",
+    "unusable window",
+    "window misses the values",
+    "LUT entries exceed their bits",
+    "no rescale",
+    "contradictory presentation LUT shape",
+    "colour",
+    "planar colour",
+    "padding masked",
+    "unused bits set",
+    "values exceed bits stored",
+    "excess pixel data",
+    "pixels not square",
+]
+
+#: Why an image is refused; each refusal begins with one of these.
+Reason = Literal[
+    "no pixel data",
+    "several frames",
+    "unsupported transfer syntax",
+    "missing decoder",
+    "unsupported photometric interpretation",
+    "unsupported pixel format",
+    "truncated",
+    "damaged header",
+    "damaged lookup table",
+    "damaged pixel data",
+    "too large",
+]
+
+
+class DicomRefused(ValueError):
+    """A DICOM file whose pixels cannot be had, or not without guessing.
+
+    Parameters
+    ----------
+    reason
+        One of the closed list.
+    detail
+        The values that led to it, in one line.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
