@@ -38,8 +38,8 @@ from timing import Timing, functions_in_turns, headline, ratio, ratios
 
 from cxr_cli.data.images import decode_gray, read_content
 from cxr_cli.data.labels import LabelTable, read_labels
-from cxr_cli.services.images.prepare import PixelType, Recipe
-from cxr_cli.services.images.resize import Interpolation, area
+from cxr_cli.services.images.prepare import Recipe
+from cxr_cli.services.images.resize import area
 from cxr_cli.services.parallel import Workers, available_cores
 from cxr_cli.services.preprocess.preprocess import Options, preprocess
 
@@ -197,7 +197,7 @@ def contestants(
     paths = [str(images / name) for name in table.images]
 
     def recipe(dtype: str, interpolation: str) -> Recipe:
-        return Recipe((size, size), dtype=PixelType(dtype), interpolation=Interpolation(interpolation))
+        return Recipe((size, size), dtype=dtype, interpolation=interpolation)
 
     found: dict[str, Callable[[], object]] = {
         UINT8: lambda: cxr(table, images, output, recipe("uint8", "area"), workers),

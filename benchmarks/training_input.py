@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from cxr_cli.choices import PixelType, StoreFormat
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -29,7 +31,7 @@ from timing import functions_in_turns, headline, ratios
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.models.datasets import StoreDataset, tf_dataset
-from cxr_cli.services.images.prepare import PixelType, Recipe, StoreFormat
+from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.preprocess import Options, preprocess
 from cxr_cli.services.store.reader import Store, open_store
 
@@ -106,8 +108,8 @@ def main() -> None:
             preprocess(table, images, target, Options(Recipe(shape, dtype=dtype, format=form)))
             return open_store(target)
 
-        levels, values = store(PixelType.UINT8, StoreFormat.NPY), store(PixelType.FLOAT32, StoreFormat.NPY)
-        pictures = store(PixelType.UINT8, StoreFormat.PNG)
+        levels, values = store("uint8", "npy"), store("float32", "npy")
+        pictures = store("uint8", "png")
         ways: dict[str, Callable[[], Iterable[Any]]] = {
             OWN: lambda: batches_of(StoreDataset(levels, BATCH, shuffle=True)),
             "PyDataset, float32 store": lambda: batches_of(StoreDataset(values, BATCH, shuffle=True)),

@@ -47,7 +47,7 @@ def _rebuild(kind: type[CxrError], what: str, expected: str | None, remedy: str 
     return kind(what, expected=expected, remedy=remedy)
 
 
-class UsageError(CxrError):
+class UsageError(CxrError, ValueError):
     """Options or arguments that contradict each other or lie outside their range."""
 
 

@@ -23,7 +23,6 @@ import tempfile
 import typing
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +126,14 @@ def options_table(command: str) -> str:
 def _default(value: object) -> str:
     if value is None or value is False or value is inspect.Parameter.empty:
         return ""
-    return f"`{value.value if isinstance(value, Enum) else value}`"
+    return f"`{value}`"
 
 
 def _values(kind: Any) -> str:
     """Return what an option takes: its choices, or nothing for a flag."""
     for item in (kind, *typing.get_args(kind)):
-        if isinstance(item, type) and issubclass(item, Enum):
-            return "|".join(choice.value for choice in item)
+        if typing.get_origin(item) is typing.Literal:
+            return "|".join(typing.get_args(item))
     return "" if bool in (kind, *typing.get_args(kind)) else "N"
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.images.prepare import PixelType, Recipe
+from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.preprocess import Options, preprocess
 from tests.conftest import ROOT
 
@@ -17,7 +17,7 @@ def test_training_on_a_store_lowers_the_loss(cxr, sample_data, tmp_path):
     table = tmp_path / "train-small.csv"
     lines = (sample_data / "train-small.csv").read_text().splitlines(keepends=True)
     table.write_text("".join(lines[:65]))
-    recipe = Recipe(image_size=(64, 64), dtype=PixelType.UINT8)
+    recipe = Recipe(image_size=(64, 64), dtype="uint8")
     preprocess(read_labels(table), sample_data / "images-small", tmp_path / "store", Options(recipe), workers=1)
     assert cxr("weights", table, "--save", "weights.json", "--no-plots").exit_code == 0
     built = cxr(

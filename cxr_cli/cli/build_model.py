@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 
+from cxr_cli.choices import Loss, Standardization, Summary
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     JsonOption,
@@ -18,8 +18,6 @@ from cxr_cli.cli.options import (
     OutputOption,
     SchemaOption,
     SeedOption,
-    Standardize,
-    Uncertain,
     UncertainOption,
     image_size_option,
     output_folder,
@@ -35,22 +33,6 @@ if TYPE_CHECKING:
     from cxr_cli.services.build_model.architecture import Block, Layer, Parameters
     from cxr_cli.services.build_model.build_model import BuildModelResult
     from cxr_cli.services.store.manifest import Manifest, Preprocessing
-
-
-class Loss(StrEnum):
-    """What training minimises."""
-
-    CATEGORICAL = "categorical-crossentropy"
-    BINARY = "binary-crossentropy"
-    WEIGHTED = "weighted-bce"
-
-
-class Summary(StrEnum):
-    """How much of the network is shown."""
-
-    BLOCKS = "blocks"
-    LAYERS = "layers"
-    FULL = "full"
 
 
 def build_model(
@@ -105,7 +87,7 @@ def build_model(
     ] = None,
     learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="R", help="Step size of Adam.")] = 1e-3,
     standardize: Annotated[
-        Standardize | None,
+        Standardization | None,
         typer.Option(
             "--standardize",
             help="What is done to pixel values before the model sees them; recorded with it. Default: samplewise.",
@@ -123,7 +105,7 @@ def build_model(
     mixed_precision: Annotated[
         bool, typer.Option("--mixed-precision", help="Compute in float16, for GPUs; the head stays in float32.")
     ] = False,
-    summary: Annotated[Summary, typer.Option("--summary", help="How much of the network to print.")] = Summary.BLOCKS,
+    summary: Annotated[Summary, typer.Option("--summary", help="How much of the network to print.")] = "blocks",
     save: Annotated[
         Path | None,
         typer.Option(
@@ -132,7 +114,7 @@ def build_model(
     ] = None,
     seed: SeedOption = 0,
     schema: SchemaOption = None,
-    uncertain: UncertainOption = Uncertain.IGNORE,
+    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
@@ -149,7 +131,7 @@ def build_model(
     from cxr_cli.services.build_model.options import ModelOptions, choose_pathologies
     from cxr_cli.services.store.manifest import read_manifest
 
-    table = None if labels is None else read_labels(labels, schema=schema, uncertain=uncertain.value)
+    table = None if labels is None else read_labels(labels, schema=schema, uncertain=uncertain)
     weighting = None if class_weights is None else read_class_weights(class_weights)
     manifest = None if preprocess_manifest is None else read_manifest(preprocess_manifest)
     options = ModelOptions(
@@ -158,7 +140,7 @@ def build_model(
         preprocessing=_preprocessing(standardize, manifest),
         weights=weights,
         keep_head=keep_head,
-        loss=None if loss is None else loss.value,
+        loss=None if loss is None else loss,
         class_weights=weighting,
         freeze=freeze,
         learning_rate=learning_rate,
@@ -205,14 +187,14 @@ def _image_size(text: str | None, manifest: Manifest | None) -> tuple[int, int]:
     return size
 
 
-def _preprocessing(standardize: Standardize | None, manifest: Manifest | None) -> Preprocessing:
+def _preprocessing(standardize: Standardization | None, manifest: Manifest | None) -> Preprocessing:
     from cxr_cli.services.store.manifest import Preprocessing
 
     if manifest is None:
-        return Preprocessing((standardize or Standardize.SAMPLEWISE).value)
-    if standardize is not None and standardize.value != manifest.preprocessing.standardize:
+        return Preprocessing(standardize or "samplewise")
+    if standardize is not None and standardize != manifest.preprocessing.standardize:
         raise UsageError(
-            f"--standardize {standardize.value} contradicts the manifest: {manifest.preprocessing.standardize}",
+            f"--standardize {standardize} contradicts the manifest: {manifest.preprocessing.standardize}",
             remedy="Drop --standardize.",
         )
     return manifest.preprocessing
@@ -232,12 +214,12 @@ def _tables(result: BuildModelResult, summary: Summary) -> Iterator[RenderableTy
     yield _overview(result)
     yield _blocks(result)
     yield _parameters(result)
-    if summary is not Summary.BLOCKS:
+    if summary != "blocks":
         base = result.architecture.base_layers
         yield _layers("First five layers of the base", base[:5])
         yield _layers("Last five layers of the base", base[-5:])
         yield _layer_types(result)
-    if summary is Summary.FULL:
+    if summary == "full":
         yield _layers("All layers", result.architecture.layers)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from cxr_cli.choices import RemovalLevel, UncertainPolicy
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     ClusterOption,
@@ -19,7 +19,6 @@ from cxr_cli.cli.options import (
     NoPlotsOption,
     OutputOption,
     SchemaOption,
-    Uncertain,
     UncertainOption,
     WorkersOption,
     output_folder,
@@ -47,14 +46,6 @@ _N_LISTED = 20
 #: Below so many images a process, starting processes costs more than it saves.
 _IMAGES_PER_PROCESS = 64
 _EXIT = {"clean": 0, "leakage": 1, "unchecked": 2}
-
-
-class Level(StrEnum):
-    """What --remove removes; each level includes those before it."""
-
-    PATIENTS = "patients"
-    EXACT_DUPLICATES = "exact-duplicates"
-    NEAR_DUPLICATES = "near-duplicates"
 
 
 def check_leakage(
@@ -86,7 +77,7 @@ def check_leakage(
         ),
     ] = None,
     remove: Annotated[
-        Level | None,
+        RemovalLevel | None,
         typer.Option(
             "--remove",
             help="What to remove; each includes those before it. Patients are removed whole. "
@@ -138,7 +129,7 @@ def check_leakage(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     schema: SchemaOption = None,
-    uncertain: UncertainOption = Uncertain.IGNORE,
+    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
@@ -165,12 +156,12 @@ def check_leakage(
     outputs = Outputs(output_folder(output, "check-leakage"), [table.path for table in tables.values()])
     report = check(tables, pictures, limits)
     if order:
-        from cxr_cli.services.check_leakage.remove import RemovalLevel, remove_leakage
+        from cxr_cli.services.check_leakage.remove import remove_leakage
 
         def again(cleaned: Mapping[str, LabelTable]) -> LeakageReport:
             return check(cleaned, _fingerprints(cleaned, folders, known, workers, cluster), limits)
 
-        level = RemovalLevel((remove or Level.EXACT_DUPLICATES).value)
+        level = remove or "exact-duplicates"
         report = remove_leakage(tables, report, order, outputs, again, level)
     if not no_plots:
         _save_plots(report, tables, pictures, outputs, hide_ids)
@@ -192,7 +183,7 @@ def check_leakage(
     raise typer.Exit(_EXIT[final.verdict])
 
 
-def _read(arguments: Sequence[Path], schema: str | None, uncertain: Uncertain) -> dict[str, LabelTable]:
+def _read(arguments: Sequence[Path], schema: str | None, uncertain: UncertainPolicy) -> dict[str, LabelTable]:
     from cxr_cli.cli.arguments import find_split, refuse_same_file, split_names
     from cxr_cli.data.labels import read_labels
     from cxr_cli.errors import UsageError
@@ -205,7 +196,7 @@ def _read(arguments: Sequence[Path], schema: str | None, uncertain: Uncertain) -
         if argument != path:
             console.note(f"{argument} is {path}")
     return {
-        name: read_labels(path, schema=schema, uncertain=uncertain.value, allow_image_list=True)
+        name: read_labels(path, schema=schema, uncertain=uncertain, allow_image_list=True)
         for name, path in zip(split_names(arguments), paths, strict=True)
     }
 

@@ -19,7 +19,6 @@ from cxr_cli.cli.options import (
     OutputOption,
     SchemaOption,
     SeedOption,
-    Uncertain,
     UncertainOption,
     WorkersOption,
     output_folder,
@@ -52,7 +51,7 @@ def explore(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     schema: SchemaOption = None,
-    uncertain: UncertainOption = Uncertain.IGNORE,
+    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
@@ -68,7 +67,7 @@ def explore(
 
     if not check_images:
         refuse_useless("without --check-images", cluster=cluster)
-    table = read_labels(labels, schema=schema, uncertain=uncertain.value)
+    table = read_labels(labels, schema=schema, uncertain=uncertain)
     folder = find_image_folder(labels, images)
     if check_images and folder is None:
         raise UsageError("--check-images: there is no image folder beside the table", remedy="Name it with --images.")

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cxr_cli.choices import UncertainPolicy
 from cxr_cli.data.schemas import SCHEMAS
 from cxr_cli.errors import OutputError, UsageError
-
-
-class Uncertain(StrEnum):
-    """What an uncertain label (CheXpert's -1) becomes."""
-
-    IGNORE = "ignore"
-    POSITIVE = "positive"
-    NEGATIVE = "negative"
-
-
-class Standardize(StrEnum):
-    """What is done to pixel values."""
-
-    SAMPLEWISE = "samplewise"
-    FEATUREWISE = "featurewise"
-    IMAGENET = "imagenet"
-    NONE = "none"
 
 
 def _any_of(names: Iterable[str]) -> str:
@@ -71,7 +54,7 @@ SchemaOption = Annotated[
     ),
 ]
 UncertainOption = Annotated[
-    Uncertain,
+    UncertainPolicy,
     typer.Option("--uncertain", help="What an uncertain label (CheXpert's -1) becomes; ignore = not known."),
 ]
 WorkersOption = Annotated[

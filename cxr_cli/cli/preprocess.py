@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from cxr_cli.choices import Engine, Interpolation, PixelType, Standardization, StoreFormat
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     ClusterOption,
@@ -23,8 +23,6 @@ from cxr_cli.cli.options import (
     OutputOption,
     SchemaOption,
     SeedOption,
-    Standardize,
-    Uncertain,
     UncertainOption,
     WorkersOption,
     image_size_option,
@@ -42,60 +40,29 @@ if TYPE_CHECKING:
     from cxr_cli.services.preprocess.preprocess import PreprocessResult, Start
 
 
-class Resize(StrEnum):
-    """Interpolations."""
-
-    AREA = "area"
-    NEAREST = "nearest"
-    BILINEAR = "bilinear"
-    BICUBIC = "bicubic"
-    LANCZOS = "lanczos"
-
-
-class Dtype(StrEnum):
-    """What the store holds."""
-
-    FLOAT32 = "float32"
-    UINT8 = "uint8"
-
-
-class Format(StrEnum):
-    """What is written."""
-
-    NPY = "npy"
-    PNG = "png"
-
-
-class Engine(StrEnum):
-    """Who makes the pixels."""
-
-    FAST = "fast"
-    KERAS = "keras"
-
-
 def preprocess(
     labels: LabelsArgument,
     images: ImagesOption = None,
     image_size: Annotated[str, image_size_option("result")] = "320",
     standardize: Annotated[
-        Standardize,
+        Standardization,
         typer.Option(
             help="samplewise: each image by its own mean and deviation; featurewise: by those of the training table; "
             "imagenet: as DenseNet's preprocess_input; none: grey levels."
         ),
-    ] = Standardize.SAMPLEWISE,
+    ] = "samplewise",
     interpolation: Annotated[
-        Resize, typer.Option(help="How images are resized. nearest is Keras' default; it drops fine structure.")
-    ] = Resize.AREA,
+        Interpolation, typer.Option(help="How images are resized. nearest is Keras' default; it drops fine structure.")
+    ] = "area",
     dtype: Annotated[
-        Dtype | None,
+        PixelType | None,
         typer.Option(
             help="float32: standardized values. uint8: grey levels, a quarter of the size, standardized on reading. "
             "Default: float32; uint8 for PNGs.",
             show_default=False,
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="npy: one array of all images. png: one file per image.")] = Format.NPY,
+    format: Annotated[StoreFormat, typer.Option(help="npy: one array of all images. png: one file per image.")] = "npy",
     fit_stats: Annotated[
         bool, typer.Option("--fit-stats", help="Fit the statistics for featurewise on this table: the training table.")
     ] = False,
@@ -113,7 +80,7 @@ def preprocess(
     engine: Annotated[
         Engine,
         typer.Option(help="fast, or keras: Keras' own ImageDataGenerator, one process, to compare with."),
-    ] = Engine.FAST,
+    ] = "fast",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that fails.")] = False,
     start_over: Annotated[
         bool, typer.Option("--start-over", help="Discard what an unfinished run left instead of continuing it.")
@@ -132,7 +99,7 @@ def preprocess(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     schema: SchemaOption = None,
-    uncertain: UncertainOption = Uncertain.IGNORE,
+    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
@@ -145,20 +112,18 @@ def preprocess(
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.data.labels import read_labels
-    from cxr_cli.services.images.prepare import PixelType, Recipe, StoreFormat
-    from cxr_cli.services.images.resize import Interpolation
+    from cxr_cli.services.images.prepare import Recipe
     from cxr_cli.services.preprocess import options as preprocess_options
-    from cxr_cli.services.store.standardization import Standardization
 
     if no_plots:
         refuse_useless("with --no-plots", augment=augment)
-    chosen_dtype = dtype or (Dtype.UINT8 if format is Format.PNG else Dtype.FLOAT32)
+    chosen_dtype = dtype or ("uint8" if format == "png" else "float32")
     recipe = Recipe(
         image_size=read_image_size(image_size),
-        standardize=Standardization(standardize.value),
-        interpolation=Interpolation(interpolation.value),
-        dtype=PixelType(chosen_dtype.value),
-        format=StoreFormat(format.value),
+        standardize=standardize,
+        interpolation=interpolation,
+        dtype=chosen_dtype,
+        format=format,
     )
     source = None
     if stats is not None:
@@ -166,7 +131,7 @@ def preprocess(
         recipe = replace(recipe, statistics=statistics)
     options = preprocess_options.Options(
         recipe=recipe,
-        engine=preprocess_options.Engine(engine.value),
+        engine=engine,
         fit_statistics=fit_stats,
         fit_sample=fit_sample,
         statistics_from=source,
@@ -176,12 +141,12 @@ def preprocess(
         n_sample=n_images,
     )
     preprocess_options.check(options)
-    table = read_labels(labels, schema=schema, uncertain=uncertain.value, allow_unsafe_names=True)
+    table = read_labels(labels, schema=schema, uncertain=uncertain, allow_unsafe_names=True)
     folder = find_image_folder(labels, images)
     if folder is None:
         raise ImageError(f"{labels}: no image folder beside it", remedy="Give the image folder with --images.")
     outputs = Outputs(output_folder(output, "preprocess"), [labels])
-    if engine is Engine.KERAS:
+    if engine == "keras":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with console.quiet_libraries():
             import cxr_cli.models.generator  # noqa: F401
@@ -266,8 +231,8 @@ def _tables(result: PreprocessResult) -> Iterator[RenderableType]:
     recipe = result.recipe
     size = " × ".join(f"{side:,}" for side in result.shape)
     yield Text(
-        f"{result.store}: {size}, {result.dtype}, {console.size(result.n_bytes)}; {recipe.standardize.value}, "
-        f"{recipe.interpolation.value}" + (" (Keras engine)" if result.engine.value == "keras" else "")
+        f"{result.store}: {size}, {result.dtype}, {console.size(result.n_bytes)}; {recipe.standardize}, "
+        f"{recipe.interpolation}" + (" (Keras engine)" if result.engine == "keras" else "")
     )
     if recipe.statistics is not None:
         yield Text(_statistics(result))

@@ -18,7 +18,6 @@ from cxr_cli.cli.options import (
     OutputOption,
     SchemaOption,
     SeedOption,
-    Uncertain,
     UncertainOption,
     output_folder,
 )
@@ -71,7 +70,7 @@ def split(
     ] = False,
     seed: SeedOption = 0,
     schema: SchemaOption = None,
-    uncertain: UncertainOption = Uncertain.IGNORE,
+    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
@@ -88,7 +87,7 @@ def split(
     if fractions is not None and folds is not None:
         raise UsageError("--fractions and --folds exclude each other", remedy="Drop one of them.")
     shares = service.fold_shares(folds) if folds is not None else service.parse_shares(fractions or "0.7,0.1,0.2")
-    table = read_labels(labels, schema=schema, uncertain=uncertain.value)
+    table = read_labels(labels, schema=schema, uncertain=uncertain)
     lists = None
     if official is not None:
         train_valid, test = _two_paths(official)

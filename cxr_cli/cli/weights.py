@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
+from cxr_cli.choices import Framework, Reduction, Scheme
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     JsonOption,
@@ -18,7 +18,6 @@ from cxr_cli.cli.options import (
     NoPlotsOption,
     OutputOption,
     SchemaOption,
-    Uncertain,
     UncertainOption,
     output_folder,
 )
@@ -30,29 +29,6 @@ if TYPE_CHECKING:
     from cxr_cli.services.weights.weights import PathologyWeights, PredictorLoss, WeightsResult
 
 
-class Scheme(StrEnum):
-    """How weights follow from the numbers of positives and negatives."""
-
-    FREQUENCY = "frequency"
-    W_CEL = "w-cel"
-    BALANCED = "balanced"
-    EFFECTIVE_NUMBER = "effective-number"
-
-
-class Reduction(StrEnum):
-    """How the labels of one pathology are put together."""
-
-    MEAN = "mean"
-    SUM = "sum"
-
-
-class Format(StrEnum):
-    """What to print code for."""
-
-    KERAS = "keras"
-    TORCH = "torch"
-
-
 def weights(
     labels: LabelsArgument,
     scheme: Annotated[
@@ -62,7 +38,7 @@ def weights(
             help="How weights follow from counts. frequency: as in CheXNet; w-cel: ChestX-ray8's, pooled over "
             "pathologies; balanced: as scikit-learn's; effective-number: Cui et al. 2019.",
         ),
-    ] = Scheme.FREQUENCY,
+    ] = "frequency",
     beta: Annotated[
         float | None,
         typer.Option("--beta", metavar="B", help="Beta of effective-number, from 0 to below 1. Default: 0.9999."),
@@ -85,7 +61,7 @@ def weights(
     reduction: Annotated[
         Reduction,
         typer.Option("--reduction", help="Losses shown: the mean over the known labels of a pathology, or the sum."),
-    ] = Reduction.MEAN,
+    ] = "mean",
     epsilon: Annotated[
         float, typer.Option("--epsilon", metavar="E", help="Added inside the logarithms of the losses shown.")
     ] = 1e-7,
@@ -96,11 +72,11 @@ def weights(
         ),
     ] = None,
     code: Annotated[
-        Format | None,
+        Framework | None,
         typer.Option("--format", help="Print code to paste instead of tables: the loss with these weights."),
     ] = None,
     schema: SchemaOption = None,
-    uncertain: UncertainOption = Uncertain.IGNORE,
+    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
@@ -116,16 +92,16 @@ def weights(
     from cxr_cli.services.weights.weights import compute_weights
 
     _check_options(save, code, as_json)
-    table = read_labels(labels, schema=schema, uncertain=uncertain.value)
+    table = read_labels(labels, schema=schema, uncertain=uncertain)
     predicted = None if predictions is None else read_predictions(predictions, table.pathologies).in_order(table)
     inputs = [table.source, *([predicted.source] if predicted is not None and predicted.source is not None else [])]
     result = compute_weights(
         table,
-        scheme=scheme.value,
+        scheme=scheme,
         beta=beta,
         max_ratio=max_ratio,
         predictions=predicted,
-        reduction=reduction.value,
+        reduction=reduction,
         epsilon=epsilon,
     )
     outputs = Outputs(output_folder(output, "weights"), [source.path for source in inputs])
@@ -147,7 +123,7 @@ def weights(
     _notes(result)
 
 
-def _check_options(save: Path | None, code: Format | None, as_json: bool) -> None:
+def _check_options(save: Path | None, code: Framework | None, as_json: bool) -> None:
     if code is not None and as_json:
         raise UsageError("--format and --json both print to stdout", remedy="Drop one of them; --save writes the JSON.")
     if save is not None and save.suffix.lower() not in (".json", ".csv"):
@@ -180,11 +156,11 @@ def _save(saved: Outputs, path: Path, result: WeightsResult, inputs: list[InputF
     saved.write_text(path, text.getvalue())
 
 
-def _code(code: Format, result: WeightsResult, table: LabelTable, save: Path | None) -> str:
+def _code(code: Framework, result: WeightsResult, table: LabelTable, save: Path | None) -> str:
     from cxr_cli.services.weights.code import keras_code, torch_code
 
     title = f"Class weights of {table.path.name} (SHA-256 {table.source.sha256[:12]}…), scheme {result.scheme}."
-    return keras_code(result, title, save) if code is Format.KERAS else torch_code(result, title)
+    return keras_code(result, title, save) if code == "keras" else torch_code(result, title)
 
 
 def _tables(result: WeightsResult, labels: Path) -> Iterator[RenderableType]:

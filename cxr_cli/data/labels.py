@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxr_cli.choices import UncertainPolicy, checked
 from cxr_cli.data.files import InputFile
 from cxr_cli.data.names import UNSAFE, is_unsafe_name, unsafe_names, why_unsafe
 from cxr_cli.data.patient_ids import nih_numbers, normal_patient_id, patient_of_nih_name
 from cxr_cli.data.schemas import NO_FINDING, Schema, recognise
 from cxr_cli.data.tables import RawTable, read_lines, read_table
 from cxr_cli.errors import LabelTableError, shown
-
-UncertainPolicy = Literal["ignore", "positive", "negative"]
 
 #: How many rows a quirk names; its count is always whole.
 QUIRK_ROWS = 20
@@ -173,6 +172,7 @@ def read_labels(
         not 0, 1 or blank (or the schema's mark for uncertain).
     """
     path = Path(path)
+    checked(UncertainPolicy, uncertain, "uncertain")
     if allow_image_list and path.name.lower().endswith((".txt", ".txt.gz")):
         return _read_image_list(path, allow_unsafe_names)
     raw = read_table(path)

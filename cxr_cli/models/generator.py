@@ -13,7 +13,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cxr_cli.services.images.prepare import Recipe
-from cxr_cli.services.store.standardization import Standardization
 
 #: Images per batch: Keras' own default.
 BATCH_SIZE = 32
@@ -23,13 +22,11 @@ def generator(recipe: Recipe) -> Any:
     """Return the ImageDataGenerator that standardizes as the recipe says."""
     scheme = recipe.standardize
     made = tf.keras.preprocessing.image.ImageDataGenerator(
-        samplewise_center=scheme is Standardization.SAMPLEWISE,
-        samplewise_std_normalization=scheme is Standardization.SAMPLEWISE,
-        featurewise_center=scheme is Standardization.FEATUREWISE,
-        featurewise_std_normalization=scheme is Standardization.FEATUREWISE,
-        preprocessing_function=(
-            tf.keras.applications.densenet.preprocess_input if scheme is Standardization.IMAGENET else None
-        ),
+        samplewise_center=scheme == "samplewise",
+        samplewise_std_normalization=scheme == "samplewise",
+        featurewise_center=scheme == "featurewise",
+        featurewise_std_normalization=scheme == "featurewise",
+        preprocessing_function=(tf.keras.applications.densenet.preprocess_input if scheme == "imagenet" else None),
     )
     if recipe.statistics is not None:
         # What `fit` would set, which needs all images in memory.
@@ -53,7 +50,7 @@ def standardized_by_keras(paths: Sequence[str], recipe: Recipe) -> Iterator[NDAr
     """
     if not paths:
         return
-    three = recipe.standardize is Standardization.IMAGENET
+    three = recipe.standardize == "imagenet"
     with contextlib.redirect_stdout(io.StringIO()):  # Keras tells there how many files it found
         batches = generator(recipe).flow_from_dataframe(
             pd.DataFrame({"path": list(paths)}),
@@ -61,7 +58,7 @@ def standardized_by_keras(paths: Sequence[str], recipe: Recipe) -> Iterator[NDAr
             class_mode=None,
             target_size=recipe.image_size,
             color_mode="rgb" if three else "grayscale",
-            interpolation=recipe.interpolation.value,
+            interpolation=recipe.interpolation,
             batch_size=BATCH_SIZE,
             shuffle=False,
             validate_filenames=False,

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from cxr_cli.plots import style
 from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.samples import Film, Interpolated
-from cxr_cli.services.store.standardization import Standardization
 
 _UNITS = {
-    Standardization.SAMPLEWISE: "standard deviations of the image",
-    Standardization.FEATUREWISE: "standard deviations of the training images",
-    Standardization.IMAGENET: "standard deviations of ImageNet (three channels)",
-    Standardization.NONE: "grey level",
+    "samplewise": "standard deviations of the image",
+    "featurewise": "standard deviations of the training images",
+    "imagenet": "standard deviations of ImageNet (three channels)",
+    "none": "grey level",
 }
 
 
@@ -144,7 +143,7 @@ def plot_interpolations(film: Film, made: Sequence[Interpolated]) -> Figure:
         axes.imshow(_middle(one.levels), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
         difference = "mean of the covered pixels" if one.distance == 0 else f"{one.distance:.1f} grey levels from it"
-        axes.set_title(f"{one.interpolation.value}\n{difference}", fontsize=10)
+        axes.set_title(f"{one.interpolation}\n{difference}", fontsize=10)
     height, width = made[0].levels.shape
     figure.suptitle(
         f"Middle of {film.image} at {width} × {height}, with the RMS difference from area", fontsize=style.TITLE
@@ -178,7 +177,7 @@ def plot_distributions(index: Path, recipe: Recipe) -> Figure:
     for when, unit, colour, (left, right) in rows:
         _draw_distribution(left, table[f"{when}_mean"].to_numpy(float), f"Mean {when}", unit, colour)
         _draw_distribution(right, table[f"{when}_std"].to_numpy(float), f"Standard deviation {when}", unit, colour)
-    figure.suptitle(f"{len(table):,} images, {recipe.standardize.value} standardization, {recipe.interpolation.value}")
+    figure.suptitle(f"{len(table):,} images, {recipe.standardize} standardization, {recipe.interpolation}")
     return figure
 
 

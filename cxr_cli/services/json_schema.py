@@ -13,7 +13,6 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence, Set
-from enum import Enum
 from pathlib import PurePath
 from typing import Any, Literal, Union
 
@@ -112,8 +111,6 @@ def _schema(kind: Any, definitions: dict[type, dict[str, Any]]) -> dict[str, Any
         return {"type": "array", "items": _schema(arguments[0], definitions)}
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _object(kind, definitions)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return {"enum": [item.value for item in kind]}
     if isinstance(kind, type) and issubclass(kind, PurePath):
         return {"type": "string"}
     raise TypeError(f"no JSON Schema for {kind!r}")

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Set
-from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
@@ -32,8 +31,6 @@ def plain(value: Any) -> Any:
     NaN and infinities become None, for JSON has no word for them. Fields whose metadata says
     ``{"json": False}`` stay out.
     """
-    if isinstance(value, Enum):
-        return plain(value.value)
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):

@@ -6,7 +6,7 @@ import pytest
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import UsageError
 from cxr_cli.models.datasets import StoreDataset, tf_dataset
-from cxr_cli.services.images.prepare import PixelType, Recipe
+from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.preprocess import Options, preprocess
 from cxr_cli.services.store.reader import open_store
 
@@ -19,7 +19,7 @@ def store(tmp_path_factory, sample_data):
     table = folder / "few.csv"
     lines = (sample_data / "train-small.csv").read_text().splitlines(keepends=True)
     table.write_text("".join(lines[:11]))
-    options = Options(Recipe(image_size=(16, 16), dtype=PixelType.UINT8))
+    options = Options(Recipe(image_size=(16, 16), dtype="uint8"))
     preprocess(read_labels(table), sample_data / "images-small", folder / "out", options, workers=1)
     return open_store(folder / "out")
 
@@ -70,6 +70,6 @@ def test_a_batch_has_the_shapes_of_the_courses_generator(real_data, tmp_path):
     values = json.loads((real_data / "reference_values.json").read_text())["values"]
     expected = next(item["expected"] for item in values if item["id"] == "preprocess.generator.batch")
     table = read_labels(real_data / "nih" / "train-small.csv")
-    preprocess(table, real_data / "nih" / "images-small", tmp_path, Options(Recipe(dtype=PixelType.UINT8)), workers=1)
+    preprocess(table, real_data / "nih" / "images-small", tmp_path, Options(Recipe(dtype="uint8")), workers=1)
     images, labels = StoreDataset(open_store(tmp_path), batch_size=8)[0]
     assert [list(images.shape), list(labels.shape)] == [expected["x_shape"], expected["y_shape"]]

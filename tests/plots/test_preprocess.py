@@ -3,13 +3,14 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from cxr_cli.choices import Standardization, choices
 from cxr_cli.plots.preprocess import plot_distributions, plot_films, plot_interpolations
 from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.samples import Film, compare_interpolations
-from cxr_cli.services.store.standardization import Standardization, standardize
+from cxr_cli.services.store.standardization import standardize
 
 
-def film(image="a.png", scheme=Standardization.SAMPLEWISE):
+def film(image="a.png", scheme="samplewise"):
     levels = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(np.float32)
     return Film(image, levels, levels, standardize(levels, scheme, levels.mean(), levels.std()))
 
@@ -19,7 +20,7 @@ def texts(figure):
     return " ".join(text.get_text() for text in figure.findobj(lambda item: hasattr(item, "get_text")))
 
 
-@pytest.mark.parametrize("scheme", list(Standardization))
+@pytest.mark.parametrize("scheme", choices(Standardization))
 def test_films_side_by_side(scheme):
     films = (film("a.png", scheme), film("b.png", scheme))
     figure = plot_films(films, Recipe((20, 30), scheme))
@@ -72,7 +73,7 @@ def test_interpolations():
     shown = texts(figure)
     assert len(figure.axes) == 6
     for item in made:
-        assert item.interpolation.value in shown
+        assert item.interpolation in shown
         assert item.levels.shape == (7, 11)
     assert "mean of the covered pixels" in shown
     assert f"{made[1].distance:.1f} grey levels from it" in shown

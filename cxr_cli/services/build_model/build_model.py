@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cxr_cli import __version__
+from cxr_cli.choices import UncertainPolicy
 from cxr_cli.data.files import InputFile, OutputFile, Outputs, describe_input
-from cxr_cli.data.labels import LabelTable, UncertainPolicy
+from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.build_model.architecture import Architecture
 from cxr_cli.services.build_model.options import LossChoice, ModelOptions, choose_loss

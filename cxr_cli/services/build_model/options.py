@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
+from cxr_cli.choices import Loss, checked
 from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.errors import UsageError
 from cxr_cli.services.result import Result
@@ -17,8 +18,6 @@ from cxr_cli.services.store.manifest import Manifest, Preprocessing
 if TYPE_CHECKING:
     from cxr_cli.data.labels import LabelTable
 
-Loss = Literal["categorical-crossentropy", "binary-crossentropy", "weighted-bce"]
-LOSSES: tuple[Loss, ...] = get_args(Loss)
 #: The smallest height and width that leaves something to pool after five halvings.
 SMALLEST_IMAGE = 32
 #: Number of dense blocks in a DenseNet; Keras calls their layers conv2_… to conv5_….
@@ -140,8 +139,7 @@ def choose_loss(options: ModelOptions) -> LossChoice:
     """
     weights = options.class_weights
     name = options.loss or ("categorical-crossentropy" if weights is None else "weighted-bce")
-    if name not in LOSSES:
-        raise UsageError(f"--loss {name}", expected=f"one of {', '.join(LOSSES)}")
+    checked(Loss, name, "loss")
     if name == "weighted-bce" and weights is None:
         raise UsageError(
             "--loss weighted-bce needs class weights",

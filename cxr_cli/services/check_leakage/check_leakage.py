@@ -26,7 +26,6 @@ from cxr_cli.services.check_leakage.result import (
     SplitReport,
     Thresholds,
     Unchecked,
-    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def check_leakage(
     unchecked = tuple(_unchecked(reports))
     leakage = any(pair.leakage for pair in pairs)
     return LeakageReport(
-        verdict=Verdict.LEAKAGE if leakage else Verdict.UNCHECKED if unchecked else Verdict.CLEAN,
+        verdict="leakage" if leakage else "unchecked" if unchecked else "clean",
         n_copies_under_other_patient=sum(_copies_under_other_patient(pair) for pair in pairs),
         splits=reports,
         pairs=pairs,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.choices import RemovalLevel, checked, choices
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable, read_labels
 from cxr_cli.errors import CxrError, UsageError
@@ -23,23 +23,14 @@ from cxr_cli.services.check_leakage.result import (
     Removal,
 )
 
-
-class RemovalLevel(StrEnum):
-    """What is removed; each level includes those before it."""
-
-    PATIENTS = "patients"
-    EXACT_DUPLICATES = "exact-duplicates"
-    NEAR_DUPLICATES = "near-duplicates"
-
-
-_LEVELS = tuple(RemovalLevel)
+_LEVELS: tuple[RemovalLevel, ...] = choices(RemovalLevel)
 
 
 def rows_to_remove(
     splits: Mapping[str, LabelTable],
     report: LeakageReport,
     order: Sequence[str],
-    level: RemovalLevel = RemovalLevel.EXACT_DUPLICATES,
+    level: RemovalLevel = "exact-duplicates",
 ) -> dict[str, NDArray[np.bool_]]:
     """Choose the rows that have to go.
 
@@ -67,6 +58,7 @@ def rows_to_remove(
     UsageError
         `order` names a split twice or one that does not exist.
     """
+    checked(RemovalLevel, level, "level")
     if len(set(order)) != len(order) or not set(order) <= set(splits):
         raise UsageError(f"--remove-from {','.join(order)}", expected=f"some of {', '.join(splits)}, each once")
     gone = {name: np.zeros(splits[name].n_images, dtype=bool) for name in order}
@@ -110,7 +102,7 @@ def remove_leakage(
     order: Sequence[str],
     outputs: Outputs,
     check: Callable[[Mapping[str, LabelTable]], LeakageReport],
-    level: RemovalLevel = RemovalLevel.EXACT_DUPLICATES,
+    level: RemovalLevel = "exact-duplicates",
 ) -> LeakageReport:
     """Write cleaned copies of split tables, read them back, and check them again from scratch.
 
@@ -147,7 +139,7 @@ def remove_leakage(
     again = {name: _read_again(table, written.get(name, table.path)) for name, table in splits.items()}
     removal = Removal(
         removed_from=tuple(order),
-        kinds=tuple(str(item) for item in _LEVELS[: _LEVELS.index(level) + 1]),
+        kinds=_LEVELS[: _LEVELS.index(level) + 1],
         splits=tuple(_cleaned(name, splits[name], again[name], gone[name]) for name in order),
         after=check(again),
     )

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from cxr_cli.choices import Verdict
 from cxr_cli.errors import UsageError
 from cxr_cli.services.result import Result
 
 #: Mark fields that hold patient ids and image names: what `hide_ids` replaces.
 PATIENT, IMAGE = {"holds": "patient"}, {"holds": "image"}
-
-
-class Verdict(StrEnum):
-    """The answer: leakage was found; nothing was found and everything was looked at; or not everything was."""
-
-    LEAKAGE = "leakage"
-    CLEAN = "clean"
-    UNCHECKED = "unchecked"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxr_cli.choices import Interpolation, PixelType, Standardization, StoreFormat, checked
 from cxr_cli.data.files import raise_if_machine_failed
 from cxr_cli.data.images import GrayImage, read_gray
 from cxr_cli.data.store import RowsPart
 from cxr_cli.errors import ImageError
 from cxr_cli.services.images.pixels import PixelSums, sum_pixels
-from cxr_cli.services.images.resize import Interpolation, Resized, area_and_moments, resize
+from cxr_cli.services.images.resize import Resized, area_and_moments, resize
 from cxr_cli.services.parallel import KILLED_WORKER
-from cxr_cli.services.store.standardization import Standardization, Statistics, mean_and_std, standardize
-
-
-class StoreFormat(StrEnum):
-    """What is written."""
-
-    NPY = "npy"
-    PNG = "png"
-
-
-class PixelType(StrEnum):
-    """What the store holds: standardized values, or grey levels that are standardized on reading."""
-
-    FLOAT32 = "float32"
-    UINT8 = "uint8"
+from cxr_cli.services.store.standardization import Statistics, mean_and_std, standardize
 
 
 @dataclass(frozen=True)
@@ -58,22 +44,28 @@ class Recipe:
     """
 
     image_size: tuple[int, int] = (320, 320)
-    standardize: Standardization = Standardization.SAMPLEWISE
-    interpolation: Interpolation = Interpolation.AREA
-    dtype: PixelType = PixelType.FLOAT32
-    format: StoreFormat = StoreFormat.NPY
+    standardize: Standardization = "samplewise"
+    interpolation: Interpolation = "area"
+    dtype: PixelType = "float32"
+    format: StoreFormat = "npy"
     statistics: Statistics | None = None
+
+    def __post_init__(self) -> None:
+        checked(Standardization, self.standardize, "standardize")
+        checked(Interpolation, self.interpolation, "interpolation")
+        checked(PixelType, self.dtype, "dtype")
+        checked(StoreFormat, self.format, "format")
 
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of one stored image; three channels only where they differ."""
-        three = self.standardize is Standardization.IMAGENET and self.dtype is PixelType.FLOAT32
+        three = self.standardize == "imagenet" and self.dtype == "float32"
         return (*self.image_size, 3) if three else self.image_size
 
     @property
     def row_bytes(self) -> int:
         """Size of one stored image (uncompressed)."""
-        return int(np.prod(self.row_shape)) * np.dtype(self.dtype.value).itemsize
+        return int(np.prod(self.row_shape)) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -136,7 +128,7 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
     levels = _to_levels(made, source.full_scale, recipe)
     resized = sum_pixels(levels, 255)
     record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized)
-    if recipe.dtype is PixelType.UINT8:
+    if recipe.dtype == "uint8":
         return levels, record
     return standardize(
         levels, recipe.standardize, *mean_and_std(recipe.standardize, resized, recipe.statistics)
@@ -150,7 +142,7 @@ def resize_to_levels(image: GrayImage, recipe: Recipe) -> NDArray[np.uint8] | ND
 
 def _resize(pixels: NDArray[np.uint8] | NDArray[np.uint16], recipe: Recipe) -> tuple[Resized, tuple[int, int] | None]:
     """Resize; give the sums of the source and its squares along where averaging over areas brings them anyway."""
-    if recipe.interpolation is Interpolation.AREA:
+    if recipe.interpolation == "area":
         return area_and_moments(pixels, recipe.image_size)
     return resize(pixels, recipe.image_size, recipe.interpolation), None
 
@@ -160,7 +152,7 @@ def _to_levels(resized: Resized, full_scale: int, recipe: Recipe) -> NDArray[np.
         resized = resized.astype(np.float32) / np.float32(full_scale / 255)
         if full_scale != 65535:  # interpolation may have gone above white
             resized = np.minimum(resized, np.float32(255))
-    if recipe.dtype is PixelType.UINT8 and resized.dtype != np.uint8:
+    if recipe.dtype == "uint8" and resized.dtype != np.uint8:
         return np.rint(resized).astype(np.uint8)
     assert resized.dtype != np.uint16
     return resized  # type: ignore[return-value]
@@ -224,13 +216,13 @@ def prepare(task: Task) -> Prepared:
         # Each at once: memory for one image is used again and again, where that for many would be fetched anew.
         with RowsPart(task.rows_file, task.first_row) as part:
             return Prepared(tuple(_prepare_each(task, part.write)))
-    if task.recipe.format is StoreFormat.PNG:
+    if task.recipe.format == "png":
         pictures: list[bytes] = []
         entries = tuple(_prepare_each(task, lambda pixels: pictures.append(_png(pixels))))
         return Prepared(entries, pictures=tuple(pictures))
     rows: list[NDArray[Any]] = []
     entries = tuple(_prepare_each(task, rows.append))
-    none = np.empty((0, *task.recipe.row_shape), task.recipe.dtype.value)
+    none = np.empty((0, *task.recipe.row_shape), task.recipe.dtype)
     return Prepared(entries, pixels=np.stack(rows) if rows else none)
 
 

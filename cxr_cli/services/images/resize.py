@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxr_cli.choices import Interpolation, checked
 from cxr_cli.services.images.exact_sums import EXACT_IN_FLOAT32, sum_of_squares, sum_of_values
 
 #: Grey values in: one 8- or 16-bit number a pixel.
@@ -23,24 +23,14 @@ _BAND = 16
 _STRIP = 1 << 18
 
 
-class Interpolation(StrEnum):
-    """How pixels of the resized image come from those of the source."""
-
-    AREA = "area"
-    NEAREST = "nearest"
-    BILINEAR = "bilinear"
-    BICUBIC = "bicubic"
-    LANCZOS = "lanczos"
-
-
 _PILLOW = {
-    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
-    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
-    Interpolation.LANCZOS: Image.Resampling.LANCZOS,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
 }
 
 
-def resize(pixels: Grey, size: tuple[int, int], interpolation: Interpolation | str = Interpolation.AREA) -> Resized:
+def resize(pixels: Grey, size: tuple[int, int], interpolation: Interpolation = "area") -> Resized:
     """Resize a grey image.
 
     Parameters
@@ -61,10 +51,10 @@ def resize(pixels: Grey, size: tuple[int, int], interpolation: Interpolation | s
         the other filters give uint8 for uint8 (rounded and clipped by Pillow) and float32 for uint16 (not
         rounded, clipped to 0–65535).
     """
-    interpolation = Interpolation(interpolation)
-    if interpolation is Interpolation.AREA:
+    checked(Interpolation, interpolation, "interpolation")
+    if interpolation == "area":
         return area(pixels, size)
-    if interpolation is Interpolation.NEAREST:
+    if interpolation == "nearest":
         return nearest(pixels, size)
     image = Image.fromarray(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
     made = np.asarray(image.resize((size[1], size[0]), _PILLOW[interpolation]))

@@ -6,13 +6,12 @@ The cross-entropy of one cell with label y and probability p is ``-w_pos * y * l
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cxr_cli.choices import Reduction, checked
+
 #: How the cells of one pathology are put together: their sum, or their mean over the known ones.
-Reduction = Literal["sum", "mean"]
 
 #: What the course's assignment adds inside the logarithm, and Keras' ``backend.epsilon()``.
 EPSILON = 1e-7
@@ -241,6 +240,7 @@ def _constant_cost(counts: Floats, values: Floats) -> Floats:
 
 
 def _divisor(n_known: ArrayLike, reduction: Reduction) -> Floats:
+    checked(Reduction, reduction, "reduction")
     if reduction == "sum":
         return np.ones(np.shape(n_known))
     return np.maximum(np.asarray(n_known, dtype=np.float64), 1)

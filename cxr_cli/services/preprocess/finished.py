@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cxr_cli.choices import Engine, checked
 from cxr_cli.data.files import InputFile
 from cxr_cli.data.folders import LocatedImages
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import OutputError
 from cxr_cli.services.images.prepare import Recipe
-from cxr_cli.services.preprocess.options import MANIFEST, Engine, Options, recipe_of
+from cxr_cli.services.preprocess.options import MANIFEST, Options, recipe_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def finished_store(folder: Path) -> FinishedStore | None:
             table=InputFile(**document["inputs"][0]),
             uncertain=document["uncertain"],
             recipe=recipe_of(document),
-            engine=Engine(document["engine"]),
+            engine=checked(Engine, document["engine"], "engine"),
             name=document["store"],
             n_done=int(document["n_done"]),
         )

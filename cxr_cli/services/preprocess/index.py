@@ -16,7 +16,7 @@ import numpy as np
 from cxr_cli.data.files import atomic_path, unwritable
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import picture_name
-from cxr_cli.services.images.prepare import ImageRecord, Recipe, StoreFormat
+from cxr_cli.services.images.prepare import ImageRecord, Recipe
 from cxr_cli.services.store.standardization import PixelValues, values_after
 
 
@@ -196,7 +196,7 @@ class IndexWriter:
         self._failed: dict[int, str] = {}
         self._table, self._recipe, self._comparer = table, recipe, comparer
         self._labels, self._patients = table.labels, table.frame["patient_id"].tolist()
-        self._pictures = recipe.format is StoreFormat.PNG
+        self._pictures = recipe.format == "png"
         self._seen: set[int] = set()
         pictures = ["file"] if self._pictures else []
         try:

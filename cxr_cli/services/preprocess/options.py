@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from cxr_cli.choices import Engine, checked
 from cxr_cli.data.documents import image_size_of, read_json
 from cxr_cli.data.files import InputFile, describe_input
 from cxr_cli.errors import InputError, UsageError
-from cxr_cli.services.images.prepare import PixelType, Recipe, StoreFormat
-from cxr_cli.services.images.resize import Interpolation
-from cxr_cli.services.store.standardization import Standardization, Statistics
+from cxr_cli.services.images.prepare import Recipe
+from cxr_cli.services.store.standardization import Statistics
 
 #: Name of the manifest in the output folder, and version of its form.
 MANIFEST = "preprocess.json"
@@ -34,13 +33,6 @@ class StatisticsSource:
 
     manifest: InputFile
     fitted_on: InputFile
-
-
-class Engine(StrEnum):
-    """Who makes the pixels."""
-
-    FAST = "fast"
-    KERAS = "keras"
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class Options:
     """
 
     recipe: Recipe = Recipe()
-    engine: Engine = Engine.FAST
+    engine: Engine = "fast"
     fit_statistics: bool = False
     fit_sample: int | None = None
     statistics_from: StatisticsSource | None = None
@@ -83,7 +75,8 @@ class Options:
 def check(options: Options) -> None:
     """Raise UsageError for options that contradict each other."""
     recipe = options.recipe
-    featurewise = recipe.standardize is Standardization.FEATUREWISE
+    checked(Engine, options.engine, "engine")
+    featurewise = recipe.standardize == "featurewise"
     if min(recipe.image_size) < 1:
         height, width = recipe.image_size
         raise UsageError(f"--image-size {height}x{width}", expected="at least 1 pixel each way")
@@ -104,16 +97,16 @@ def check(options: Options) -> None:
         )
     if options.fit_sample is not None and not options.fit_statistics:
         raise UsageError("--fit-sample is of no use without --fit-stats")
-    if recipe.format is StoreFormat.PNG and recipe.dtype is not PixelType.UINT8:
+    if recipe.format == "png" and recipe.dtype != "uint8":
         raise UsageError("--format png: PNGs hold grey levels, not standardized values", remedy="Add --dtype uint8.")
-    if options.engine is Engine.KERAS:
+    if options.engine == "keras":
         _check_keras(recipe)
 
 
 def _check_keras(recipe: Recipe) -> None:
-    if recipe.dtype is not PixelType.FLOAT32 or recipe.format is not StoreFormat.NPY:
+    if recipe.dtype != "float32" or recipe.format != "npy":
         raise UsageError("--engine keras gives standardized float32 values", remedy="Leave out --dtype and --format.")
-    if recipe.interpolation is Interpolation.AREA:
+    if recipe.interpolation == "area":
         raise UsageError(
             "--engine keras has no area interpolation", remedy="Add --interpolation nearest (its default), or bilinear."
         )
@@ -166,9 +159,9 @@ def recipe_of(document: Mapping[str, Any]) -> Recipe:
     found = document["recipe"]
     return Recipe(
         image_size=image_size_of(found["image_size"]),
-        standardize=Standardization(found["standardize"]),
-        interpolation=Interpolation(found["interpolation"]),
-        dtype=PixelType(found["dtype"]),
-        format=StoreFormat(found["format"]),
+        standardize=found["standardize"],
+        interpolation=found["interpolation"],
+        dtype=found["dtype"],
+        format=found["format"],
         statistics=None if found["statistics"] is None else Statistics(**found["statistics"]),
     )

@@ -20,19 +20,18 @@ from typing import Any
 import numpy as np
 
 from cxr_cli import __version__
+from cxr_cli.choices import Engine, UncertainPolicy
 from cxr_cli.data.files import Outputs, unwritable
 from cxr_cli.data.folders import LocatedImages, locate_images
 from cxr_cli.data.journal import Journal
-from cxr_cli.data.labels import LabelTable, UncertainPolicy
+from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import PicturesWriter, RowsWriter, picture_name
 from cxr_cli.errors import ImageError, OutputError
 from cxr_cli.services.images.pixels import PixelSums
 from cxr_cli.services.images.prepare import (
     ImageRecord,
-    PixelType,
     Prepared,
     Recipe,
-    StoreFormat,
     Task,
     lost,
     measure,
@@ -42,9 +41,9 @@ from cxr_cli.services.images.prepare import (
 from cxr_cli.services.parallel import Workers, available_cores, map_surviving
 from cxr_cli.services.preprocess.finished import FinishedStore, finished_store, refuse_to_replace
 from cxr_cli.services.preprocess.index import Comparer, Comparison, Failure, IndexWriter
-from cxr_cli.services.preprocess.options import MANIFEST, SCHEMA_VERSION, Engine, Options, StatisticsSource, check
+from cxr_cli.services.preprocess.options import MANIFEST, SCHEMA_VERSION, Options, StatisticsSource, check
 from cxr_cli.services.result import Result, plain
-from cxr_cli.services.store.standardization import EPSILON, Standardization, Statistics
+from cxr_cli.services.store.standardization import EPSILON, Statistics
 
 #: Names of the files in the output folder.
 ROWS, PICTURES, INDEX, FAILURES = "images.npy", "images", "index.csv", "failures.csv"
@@ -305,11 +304,11 @@ class _Run:
         for name in (ROWS, INDEX, FAILURES, MANIFEST):
             self.outputs.refuse_input(self.output / name)
         finished = finished_store(self.output)
-        if self.recipe.format is StoreFormat.PNG:
+        if self.recipe.format == "png":
             unfinished = self.partial.exists() and not self.options.start_over
             is_store = unfinished or (finished is not None and finished.name == PICTURES)
             refuse_to_replace(self._store(), self.located, is_store=is_store)
-        if self.options.start_over or self.options.engine is Engine.KERAS:
+        if self.options.start_over or self.options.engine == "keras":
             shutil.rmtree(self.partial, ignore_errors=True)
         digest, self.n_source_bytes = _files_digest(self.paths)
         self.journal = Journal(self.partial / "journal.jsonl", self._identity(digest), sync=self._sync)
@@ -340,7 +339,7 @@ class _Run:
             "uncertain": self.table.uncertain,
             "files": digest,
             **recipe,
-            "engine": self.options.engine.value,
+            "engine": self.options.engine,
             "fit_statistics": self.options.fit_statistics,
             "fit_sample": self.options.fit_sample,
             "seed": self.options.seed,
@@ -351,7 +350,7 @@ class _Run:
         """Refuse when the disk cannot hold the store."""
         left = len(self.paths) - self.n_done_before
         per_image = self.recipe.row_bytes + 300 + 10 * len(self.table.pathologies)
-        if self.recipe.format is StoreFormat.PNG:
+        if self.recipe.format == "png":
             per_image //= 2  # films compress to about half
         needed, free = left * per_image, shutil.disk_usage(self.partial).free
         if needed > free:
@@ -363,7 +362,7 @@ class _Run:
     def _open_store(self, n_rows: int) -> None:
         """Open the store under its temporary name, unless a run that stopped among its last steps has renamed it."""
         assert self.journal is not None
-        pictures = self.recipe.format is StoreFormat.PNG
+        pictures = self.recipe.format == "png"
         temporary = self.partial / (PICTURES if pictures else ROWS)
         n_entries = self.journal.n_entries
         if n_entries and not temporary.exists():
@@ -373,7 +372,7 @@ class _Run:
         if pictures:
             self.pictures = PicturesWriter(temporary)
             return
-        rows = RowsWriter(temporary, self.recipe.row_shape, np.dtype(self.recipe.dtype.value), n_rows)
+        rows = RowsWriter(temporary, self.recipe.row_shape, np.dtype(self.recipe.dtype), n_rows)
         if not rows.holds_what_it_should:
             rows.close()
             raise _damaged(self.partial)
@@ -390,7 +389,7 @@ class _Run:
         """Fit statistics if asked to, then prepare every image not yet done."""
         if self._fits_first():
             self._fit()
-        if self.options.engine is Engine.KERAS:
+        if self.options.engine == "keras":
             self._work_with_keras()
             return
         assert self.journal is not None
@@ -489,7 +488,7 @@ class _Run:
     def _fits_first(self) -> bool:
         """Whether statistics must be known before pixels are stored; grey levels can be stored without."""
         options = self.options
-        return options.fit_statistics and (self.recipe.dtype is PixelType.FLOAT32 or options.fit_sample is not None)
+        return options.fit_statistics and (self.recipe.dtype == "float32" or options.fit_sample is not None)
 
     def _fits_last(self) -> bool:
         """Whether statistics are known only when all images are: standardized values cannot be described before."""
@@ -511,7 +510,7 @@ class _Run:
             n = min(self.options.fit_sample, len(items))
             chosen = np.random.default_rng(self.options.seed).choice(len(items), n, replace=False)
             items = sorted(chosen.tolist())
-        plain_recipe = replace(self.recipe, standardize=Standardization.NONE)
+        plain_recipe = replace(self.recipe, standardize="none")
         tasks = (Task(paths, plain_recipe) for paths in self._shares(items))
         joined, n_read, n_seen = None, 0, 0
         for values in self._map(measure, tasks):
@@ -591,7 +590,7 @@ class _Run:
         return _statistics(joined, n_images)
 
     def _store(self) -> Path:
-        return self.output / (PICTURES if self.recipe.format is StoreFormat.PNG else ROWS)
+        return self.output / (PICTURES if self.recipe.format == "png" else ROWS)
 
     def _finish_store(self) -> None:
         for writer in (self.rows, self.pictures):
@@ -601,7 +600,7 @@ class _Run:
 
     def _result(self, n_done: int, failures: tuple[Failure, ...], comparison: Comparison) -> PreprocessResult:
         store = self._store()
-        if self.recipe.format is StoreFormat.PNG:
+        if self.recipe.format == "png":
             n_bytes = sum(path.stat().st_size for path in store.rglob("*.png"))
         else:
             n_bytes = store.stat().st_size
@@ -612,7 +611,7 @@ class _Run:
             failures_file=self.output / FAILURES,
             manifest=self.output / MANIFEST,
             shape=(n_done, *self.recipe.row_shape),
-            dtype=self.recipe.dtype.value,
+            dtype=self.recipe.dtype,
             n_bytes=n_bytes,
             recipe=self.recipe,
             engine=self.options.engine,
@@ -645,7 +644,7 @@ class _Run:
             "recipe": plain(self.recipe),
             "epsilon": EPSILON,
             "statistics_fitted_on": None if self.recipe.statistics is None else plain(fitted_on),
-            "engine": self.options.engine.value,
+            "engine": self.options.engine,
             "fit_sample": self.options.fit_sample,
             "seed": self.options.seed,
             "pathologies": list(self.table.pathologies),

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.choices import Interpolation, choices
 from cxr_cli.data.folders import locate_images
 from cxr_cli.data.images import read_gray
 from cxr_cli.services.images.pixels import sum_pixels
-from cxr_cli.services.images.prepare import PixelType, Recipe, StoreFormat, resize_to_levels
-from cxr_cli.services.images.resize import Interpolation, area, resize
+from cxr_cli.services.images.prepare import Recipe, resize_to_levels
+from cxr_cli.services.images.resize import area, resize
 from cxr_cli.services.store.standardization import mean_and_std, standardize
 
 
@@ -72,7 +73,7 @@ def compare_interpolations(film: Film, size: tuple[int, int]) -> tuple[Interpola
     source = np.rint(film.before).astype(np.uint8)
     mean = area(source, size)
     made = []
-    for interpolation in Interpolation:
+    for interpolation in choices(Interpolation):
         levels = resize(source, size, interpolation).astype(np.float32)
         distance = float(np.sqrt(np.mean((levels - mean) ** 2, dtype=np.float64)))
         made.append(Interpolated(interpolation, levels, distance))
@@ -91,7 +92,7 @@ def read_films(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[Fil
     recipe
         How they were preprocessed; the result is standardized whatever the store holds.
     """
-    seen = replace(recipe, dtype=PixelType.FLOAT32, format=StoreFormat.NPY)
+    seen = replace(recipe, dtype="float32", format="npy")
     films = []
     for image, path in zip(images, locate_images(folder, images).paths, strict=True):
         if path is not None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from cxr_cli.choices import UncertainPolicy
 from cxr_cli.data.files import InputFile, OutputFile
-from cxr_cli.data.labels import UncertainPolicy
 from cxr_cli.services.result import Result
 
 

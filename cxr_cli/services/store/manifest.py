@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+from cxr_cli.choices import Standardization, checked
 from cxr_cli.data.documents import image_size_of, is_number, read_json
 from cxr_cli.data.files import InputFile, describe_input
 from cxr_cli.errors import InputError, UsageError, shown
 from cxr_cli.services.result import Result
 
-Standardize = Literal["samplewise", "featurewise", "imagenet", "none"]
-STANDARDIZE: tuple[Standardize, ...] = get_args(Standardize)
 #: How a grey image becomes an input with three channels.
 CHANNEL_RULE = "the grey image three times"
 #: The manifest's name in the output folder of ``cxr preprocess``.
@@ -43,7 +42,7 @@ class Preprocessing(Result):
         How a grey image becomes three channels.
     """
 
-    standardize: Standardize = "samplewise"
+    standardize: Standardization = "samplewise"
     mean: float | None = None
     std: float | None = None
     interpolation: str | None = None
@@ -51,8 +50,7 @@ class Preprocessing(Result):
     channels: str = CHANNEL_RULE
 
     def __post_init__(self) -> None:
-        if self.standardize not in STANDARDIZE:
-            raise UsageError(f"cannot standardize {self.standardize!r}", expected=f"one of {', '.join(STANDARDIZE)}")
+        checked(Standardization, self.standardize, "standardize")
         for value in (self.mean, self.std):
             if value is not None and not is_number(value):
                 raise UsageError(f"cannot standardize with {shown(repr(value))}", expected="a finite number")

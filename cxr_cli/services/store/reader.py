@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxr_cli.choices import Standardization
 from cxr_cli.data.documents import read_json
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.names import is_unsafe_name
 from cxr_cli.data.store import npy_header
 from cxr_cli.errors import InputError, shown
-from cxr_cli.services.images.prepare import PixelType, StoreFormat
 from cxr_cli.services.preprocess.options import recipe_of
-from cxr_cli.services.store.standardization import Standardization, standardize
+from cxr_cli.services.store.standardization import standardize
 
 MANIFEST = "preprocess.json"
 _REMEDY = "Give the output folder of a finished 'cxr preprocess'."
@@ -53,13 +53,14 @@ class Store:
     @property
     def standardization(self) -> Standardization:
         """The scheme by which pixels are or will be standardized."""
-        return Standardization(self.manifest["recipe"]["standardize"])
+        scheme: Standardization = self.manifest["recipe"]["standardize"]
+        return scheme
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Shape of one image of a batch: (height, width), or (height, width, 3) where the channels differ."""
         height, width = self.manifest["recipe"]["image_size"]
-        return (height, width, 3) if self.standardization is Standardization.IMAGENET else (height, width)
+        return (height, width, 3) if self.standardization == "imagenet" else (height, width)
 
     @cached_property
     def labels(self) -> NDArray[np.float32]:
@@ -77,7 +78,7 @@ class Store:
         """
         path = _inside(self.folder, self.manifest["store"])
         recipe = recipe_of(self.manifest)
-        header = npy_header((len(self), *recipe.row_shape), np.dtype(recipe.dtype.value))
+        header = npy_header((len(self), *recipe.row_shape), np.dtype(recipe.dtype))
         try:
             with open(path, "rb") as stream:
                 sound = stream.read(len(header)) == header
@@ -113,12 +114,12 @@ class Store:
         return standardize(levels, self.standardization, mean, std)
 
     def _levels(self, rows: NDArray[np.intp]) -> NDArray[Any]:
-        if StoreFormat(self.manifest["recipe"]["format"]) is StoreFormat.NPY:
+        if self.manifest["recipe"]["format"] == "npy":
             pixels: NDArray[Any] = self.stored[rows]
             return pixels
         files = self.index["file"].to_numpy()[rows]
         shape = (len(rows), *self.manifest["recipe"]["image_size"])
-        made = np.empty(shape, dtype=PixelType.UINT8.value)
+        made = np.empty(shape, dtype="uint8")
         for place, name in enumerate(files):
             path = _inside(self.folder, name)
             pixels_read = read_gray(path).pixels
@@ -129,7 +130,7 @@ class Store:
 
     def _mean_and_std(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what each image is standardized by, in grey levels, shape (n, 1, 1)."""
-        if self.standardization is Standardization.FEATUREWISE:
+        if self.standardization == "featurewise":
             statistics = self.manifest["recipe"]["statistics"]
             mean = np.full(len(rows), statistics["mean"])
             std = np.full(len(rows), statistics["std"])
@@ -179,9 +180,9 @@ def open_store(folder: Path | str) -> Store:
         )
         recipe = recipe_of(manifest)
         needed = {"image", *pathologies}
-        if recipe.format is StoreFormat.PNG:
+        if recipe.format == "png":
             needed.add("file")
-        if recipe.standardize is Standardization.SAMPLEWISE and recipe.dtype is PixelType.UINT8:
+        if recipe.standardize == "samplewise" and recipe.dtype == "uint8":
             needed |= {"resized_mean", "resized_std"}
         if needed - set(index.columns):
             raise ValueError(f"its index lacks {', '.join(sorted(needed - set(index.columns)))}")

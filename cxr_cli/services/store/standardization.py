@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.choices import Standardization
 from cxr_cli.data.documents import is_number
 from cxr_cli.errors import UsageError
 from cxr_cli.services.images.pixels import PixelSums
@@ -20,15 +20,6 @@ EPSILON = 1e-6
 #: Means and standard deviations (red, green, blue) of ImageNet on the scale 0 to 1: `densenet.preprocess_input`.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class Standardization(StrEnum):
-    """How grey levels from 0 to 255 become what a network sees."""
-
-    SAMPLEWISE = "samplewise"
-    FEATUREWISE = "featurewise"
-    IMAGENET = "imagenet"
-    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -88,9 +79,9 @@ def standardize(
     ``keras/src/applications/imagenet_utils.py`` (mode "torch", which DenseNet uses).
     """
     values = levels.astype(np.float32)
-    if scheme is Standardization.NONE:
+    if scheme == "none":
         return values
-    if scheme is Standardization.IMAGENET:
+    if scheme == "imagenet":
         channels: NDArray[np.float32] = values[..., None] / np.float32(255)
         channels = channels - np.array(IMAGENET_MEAN, np.float32)
         channels /= np.array(IMAGENET_STD, np.float32)
@@ -108,9 +99,9 @@ def mean_and_std(scheme: Standardization, sums: PixelSums, statistics: Statistic
     UsageError
         Featurewise without statistics.
     """
-    if scheme is Standardization.SAMPLEWISE:
+    if scheme == "samplewise":
         return sums.mean, sums.std
-    if scheme is Standardization.FEATUREWISE:
+    if scheme == "featurewise":
         if statistics is None:
             raise UsageError(
                 "--standardize featurewise needs the statistics of the training table",
@@ -135,9 +126,9 @@ def values_after(scheme: Standardization, sums: PixelSums, statistics: Statistic
 
     Standardization is linear, so this needs no look at the pixels; over all channels together.
     """
-    if scheme is Standardization.NONE:
+    if scheme == "none":
         return PixelValues(sums.minimum, sums.maximum, sums.mean, sums.std)
-    if scheme is Standardization.IMAGENET:
+    if scheme == "imagenet":
         channels = [(255 * mean, 255 * std) for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     else:
         mean, std = mean_and_std(scheme, sums, statistics)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cxr_cli.choices import Reduction, Scheme, UncertainPolicy, checked
 from cxr_cli.data.class_weights import ClassWeights
-from cxr_cli.data.labels import LabelTable, UncertainPolicy
+from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.predictions import Predictions
 from cxr_cli.errors import LabelTableError, UsageError
 from cxr_cli.services.metrics.calibration import correct_prior
-from cxr_cli.services.metrics.losses import EPSILON, Floats, Reduction, constant_loss_parts, loss_parts
+from cxr_cli.services.metrics.losses import EPSILON, Floats, constant_loss_parts, loss_parts
 from cxr_cli.services.result import Result
-
-Scheme = Literal["frequency", "w-cel", "balanced", "effective-number"]
-SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 #: The largest beta that Cui et al. (2019) try.
 BETA = 0.9999
@@ -295,8 +292,7 @@ def scheme_weights(
     >>> scheme_weights([3], [1])
     (array([0.25]), array([0.75]))
     """
-    if scheme not in SCHEMES:
-        raise UsageError(f"--scheme {scheme}", expected=f"one of {', '.join(SCHEMES)}")
+    checked(Scheme, scheme, "scheme")
     if beta is not None and scheme != "effective-number":
         raise UsageError(f"--beta is of no use with --scheme {scheme}", remedy="Leave it out, or use effective-number.")
     if beta is not None and not 0 <= beta < 1:

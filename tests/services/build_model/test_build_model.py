@@ -111,11 +111,11 @@ np.savez(out, predictions=predictions, changed=changed, logs=sorted(logs), loss=
 def films(sample_data, table, n):
     """Return the first sample films that are there, standardized samplewise, and their labels."""
     from cxr_cli.data.images import read_gray
-    from cxr_cli.services.images.resize import Interpolation, resize
+    from cxr_cli.services.images.resize import resize
 
     folder = sample_data / "images-small"
     rows = [row for row, name in enumerate(table.images) if (folder / name).is_file()][:n]
-    images = np.stack([resize(read_gray(folder / table.images[row]).pixels, SIZE, Interpolation.AREA) for row in rows])
+    images = np.stack([resize(read_gray(folder / table.images[row]).pixels, SIZE, "area") for row in rows])
     images = (images - images.mean(axis=(1, 2), keepdims=True)) / (images.std(axis=(1, 2), keepdims=True) + 1e-6)
     columns = [table.pathologies.index(name) for name in PATHOLOGIES]
     return np.repeat(images[..., None], 3, axis=3).astype(np.float32), table.labels[rows][:, columns]

@@ -13,8 +13,7 @@ from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import CxrError, OutputError, UsageError
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
-from cxr_cli.services.check_leakage.remove import RemovalLevel, remove_leakage, rows_to_remove
-from cxr_cli.services.check_leakage.result import Verdict
+from cxr_cli.services.check_leakage.remove import remove_leakage, rows_to_remove
 from cxr_cli.services.check_leakage.split_images import fingerprint_splits
 from tests.films import film_pixels, save
 from tests.services.check_leakage.test_check_leakage import COURSE, course, of_patients
@@ -37,7 +36,7 @@ def test_every_remaining_line_stays_as_it_was(tmp_path):
     assert path.read_bytes() == original
     (cleaned,) = outcome.splits
     assert (cleaned.n_images_before, cleaned.n_images_after, cleaned.rows_removed) == (4, 3, (2,))
-    assert outcome.after.verdict == Verdict.CLEAN
+    assert outcome.after.verdict == "clean"
     assert not (tmp_path / "out" / "train.csv").exists()
 
 
@@ -63,7 +62,7 @@ def test_image_lists_stay_lists(tmp_path):
     tables = {name: read_labels(tmp_path / f"{name}.txt", allow_image_list=True) for name in ("a", "b")}
     outcome = removed(tables, ["b"], tmp_path / "out")
     assert (tmp_path / "out" / "b.txt").read_bytes() == b"00000002_000.png\r\n"
-    assert outcome.after.verdict == Verdict.CLEAN and outcome.splits[0].pathologies == ()
+    assert outcome.after.verdict == "clean" and outcome.splits[0].pathologies == ()
 
 
 SPLITS = st.lists(st.lists(st.integers(0, 12), min_size=3, max_size=12), min_size=3, max_size=3)
@@ -77,7 +76,7 @@ def test_what_was_written_is_disjoint(tmp_path_factory, patients, order):
         for place, (name, ids) in enumerate(zip(("train", "valid", "test"), patients, strict=True))
     }
     outcome = removed(tables, order[:2], folder / "out")
-    assert outcome.after.verdict == Verdict.CLEAN
+    assert outcome.after.verdict == "clean"
     last = set(tables[order[2]].patient_ids)
     first = next(split for split in outcome.splits if split.name == order[0])
     others = last | set(tables[order[1]].patient_ids)
@@ -99,7 +98,7 @@ def test_the_split_named_first_loses(tmp_path):
         "valid": [True, False, False],
     }
     outcome = removed(tables, ["test"], tmp_path / "out")
-    assert outcome.after.verdict == Verdict.LEAKAGE  # what train and valid share is still there
+    assert outcome.after.verdict == "leakage"  # what train and valid share is still there
 
 
 def test_a_finding_that_loses_its_last_positive_is_named(tmp_path):
@@ -139,9 +138,9 @@ def copies(tmp_path):
 @pytest.mark.parametrize(
     ("level", "gone", "verdict"),
     [
-        (RemovalLevel.PATIENTS, (), Verdict.LEAKAGE),
-        (RemovalLevel.EXACT_DUPLICATES, (1, 2, 4), Verdict.LEAKAGE),
-        (RemovalLevel.NEAR_DUPLICATES, (1, 2, 3, 4), Verdict.CLEAN),
+        ("patients", (), "leakage"),
+        ("exact-duplicates", (1, 2, 4), "leakage"),
+        ("near-duplicates", (1, 2, 3, 4), "clean"),
     ],
 )
 def test_levels_include_those_before_them_and_patients_go_whole(copies, tmp_path, level, gone, verdict):

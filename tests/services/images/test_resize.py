@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from cxr_cli.services.images.resize import Interpolation, area, area_and_moments, nearest, resize
+from cxr_cli.choices import Interpolation, choices
+from cxr_cli.services.images.resize import area, area_and_moments, nearest, resize
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
@@ -117,7 +118,7 @@ def test_other_filters_are_pillows(name):
     assert 0 <= wide.min() <= wide.max() <= 65535
 
 
-@pytest.mark.parametrize("name", list(Interpolation))
+@pytest.mark.parametrize("name", choices(Interpolation))
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_flat_and_same_size_images_stay_as_they_are(name, dtype):
     flat = np.full((31, 17), 200, dtype)

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from cxr_cli.choices import Scheme, choices
 from cxr_cli.data.labels import read_labels
 from cxr_cli.data.predictions import read_predictions
 from cxr_cli.errors import LabelTableError, UsageError
 from cxr_cli.services.metrics.calibration import correct_prior
 from cxr_cli.services.metrics.losses import loss_parts, multi_label_loss
-from cxr_cli.services.weights.weights import SCHEMES, compute_weights, scheme_weights
+from cxr_cli.services.weights.weights import compute_weights, scheme_weights
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples" / "weights"
@@ -167,7 +168,7 @@ def test_effective_number_between_its_ends():
     assert positive[0] / negative[0] == pytest.approx(95 / 5, rel=1e-6)
 
 
-@given(counts, counts, st.sampled_from(SCHEMES))
+@given(counts, counts, st.sampled_from(choices(Scheme)))
 def test_weights_are_finite_and_positive(n_positive, n_negative, scheme):
     positive, negative = scheme_weights(n_positive, n_negative, scheme)
     for weights in (positive, negative):
@@ -186,7 +187,7 @@ def test_default_scheme_balances_inside_and_balanced_also_between(n_positive, n_
     np.testing.assert_allclose(per_label, 0.5, rtol=1e-9)
 
 
-@given(counts, counts, st.sampled_from(SCHEMES), st.floats(1, 100))
+@given(counts, counts, st.sampled_from(choices(Scheme)), st.floats(1, 100))
 def test_max_ratio_cuts_and_cuts_nothing_else(n_positive, n_negative, scheme, limit):
     free = scheme_weights(n_positive, n_negative, scheme)
     cut = scheme_weights(n_positive, n_negative, scheme, max_ratio=limit)
@@ -194,7 +195,7 @@ def test_max_ratio_cuts_and_cuts_nothing_else(n_positive, n_negative, scheme, li
     np.testing.assert_allclose(cut[0] / cut[1], np.minimum(free[0] / free[1], limit), rtol=1e-12)
 
 
-@given(counts, counts, st.sampled_from(SCHEMES), st.permutations(range(4)))
+@given(counts, counts, st.sampled_from(choices(Scheme)), st.permutations(range(4)))
 def test_permuting_pathologies_permutes_weights(n_positive, n_negative, scheme, order):
     for one, other in zip(
         scheme_weights(n_positive, n_negative, scheme),
@@ -208,7 +209,7 @@ def test_permuting_pathologies_permutes_weights(n_positive, n_negative, scheme, 
     labels=hnp.arrays(np.float64, (6, 3), elements=st.sampled_from([0.0, 1.0, np.nan])),
     rows=st.permutations(range(6)),
     columns=st.permutations(range(3)),
-    scheme=st.sampled_from(SCHEMES),
+    scheme=st.sampled_from(choices(Scheme)),
 )
 def test_permuting_the_table_changes_nothing_else(tmp_path_factory, labels, rows, columns, scheme):
     folder, names = tmp_path_factory.mktemp("permuted"), ["Mass", "Edema", "Hernia"]
@@ -228,7 +229,7 @@ def test_permuting_the_table_changes_nothing_else(tmp_path_factory, labels, rows
 @given(
     labels=hnp.arrays(np.float64, (8, 2), elements=st.sampled_from([0.0, 1.0, np.nan])),
     reduction=st.sampled_from(["mean", "sum"]),
-    scheme=st.sampled_from(SCHEMES),
+    scheme=st.sampled_from(choices(Scheme)),
 )
 def test_the_losses_shown_are_those_of_the_reference(tmp_path_factory, labels, reduction, scheme):
     table = read_labels(write(tmp_path_factory.mktemp("reference"), labels))
@@ -275,7 +276,7 @@ def test_correct_prior_at_the_ends():
 
 def test_one_sided_pathologies_are_named_and_left_unweighted(table):
     labels = [[1, 0, 1, np.nan], [0, 0, 1, np.nan], [0, 0, 1, np.nan]]
-    for scheme in SCHEMES:
+    for scheme in choices(Scheme):
         result = compute_weights(table(labels), scheme=scheme)
         assert result.unweighted == ("Edema", "Hernia", "Nodule")
         assert result.class_weights.positive[1:] == result.class_weights.negative[1:] == (1, 1, 1)
