@@ -1,138 +1,27 @@
-"""The table of contents: registers the commands in pipeline order and turns errors into exit codes."""
+"""The table of contents: registers the commands in pipeline order."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
-import signal
 import sys
-import threading
-import traceback
-from collections.abc import Iterator
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from cxr_cli import __version__
 from cxr_cli.cli import console
 from cxr_cli.cli.build_model import build_model
 from cxr_cli.cli.check_leakage import check_leakage
+from cxr_cli.cli.exits import COULD_NOT, Commands, after_flushing
 from cxr_cli.cli.explore import explore
 from cxr_cli.cli.preprocess import preprocess
 from cxr_cli.cli.split import split
 from cxr_cli.cli.weights import weights
-from cxr_cli.errors import CxrError
-
-#: Exit codes of every command, as in diff and grep.
-DONE, BAD_NEWS, COULD_NOT = 0, 1, 2
-INTERRUPTED, CLOSED_PIPE = 130, 141
-
-
-class _Stopped(BaseException):
-    """A signal asked the process to end: unwind, so that temporary files are removed."""
-
-
-class _Commands(TyperGroup):
-    """The one place where exceptions become exit codes, for CliRunner, ``python -m`` and the script alike."""
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Parse the command line; --help and --version print here."""
-        with _exceptions_become_exit_codes():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; a crash never exits 1, which means "done, and the answer is bad news"."""
-        with _exceptions_become_exit_codes():
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _exceptions_become_exit_codes() -> Iterator[None]:
-    try:
-        with _signals_unwind():
-            yield
-    except CxrError as error:
-        console.error(str(error))
-        raise typer.Exit(COULD_NOT) from None
-    except typer.BadParameter as error:
-        # Pydantic's, which Typer checks values with and whose wording it passes on.
-        error.message = error.message.removeprefix("Value error, ")
-        raise
-    except (typer.Exit, typer.Abort, typer.TyperException):
-        raise
-    except SystemExit:
-        # Rich's own, raised where typer prints help into a closed pipe.
-        raise typer.Exit(CLOSED_PIPE) from None
-    except BrokenPipeError:
-        # The reader (head, less) has enough.
-        raise typer.Exit(CLOSED_PIPE) from None
-    except KeyboardInterrupt:
-        console.error("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
-    except _Stopped as stopped:
-        number = stopped.args[0]
-        console.error("terminated" if number == signal.SIGTERM else f"ended by {signal.Signals(number).name}")
-        raise typer.Exit(128 + number) from None
-    except MemoryError:
-        console.error("out of memory")
-        raise typer.Exit(COULD_NOT) from None
-    except OSError as error:
-        # No space, no permission, a folder that vanished: the user's to mend, wherever it was raised.
-        where = f"{error.filename}: " if error.filename else ""
-        console.error(f"{where}{error.strerror or error}")
-        raise typer.Exit(COULD_NOT) from None
-    except Exception:
-        traceback.print_exc()
-        console.error("this is a bug in cxr; please report it with the lines above")
-        raise typer.Exit(COULD_NOT) from None
-
-
-#: Signals after which a command still cleans up. SIGHUP: the terminal was closed.
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-
-
-@contextlib.contextmanager
-def _signals_unwind() -> Iterator[None]:
-    """Make the first signal an exception that unwinds the command; a second one ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        for each in previous:
-            signal.signal(each, signal.SIG_DFL)
-        raise _exception_for(number)
-
-    # What the parent told this process to ignore (nohup, a job in the background) stays ignored.
-    previous = {
-        number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
-    }
-    try:
-        for number in previous:
-            signal.signal(number, stop)
-        yield
-    except Exception as error:
-        # Libraries may make another error of it, above all while they are being imported.
-        if received:
-            raise _exception_for(received[0]) from error
-        raise
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _exception_for(number: int) -> BaseException:
-    return KeyboardInterrupt() if number == signal.SIGINT else _Stopped(number)
-
 
 app = typer.Typer(
     name="cxr",
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     # "rich" markup would swallow [min, max] and the like from the help texts.
     rich_markup_mode="markdown",
@@ -183,17 +72,4 @@ def main() -> None:
     try:
         app(prog_name="cxr")
     except SystemExit as done:
-        sys.exit(_after_flushing(done.code))
-
-
-def _after_flushing(code: Any) -> Any:
-    """Return the exit code, made worse if what was printed did not arrive (Python would exit with 120)."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = code or CLOSED_PIPE
-    except OSError as error:
-        console.error(f"stdout: {error.strerror or error}")
-        code = COULD_NOT
-    console.discard_rest()
-    return code
+        sys.exit(after_flushing(done.code))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
-from rich.text import Text
 
 from cxr_cli.choices import RemovalLevel, UncertainPolicy
 from cxr_cli.cli import console
@@ -24,25 +22,17 @@ from cxr_cli.cli.options import (
     output_folder,
     refuse_useless,
 )
+from cxr_cli.cli.tables.check_leakage import tables_of
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import LabelTable
     from cxr_cli.services.check_leakage.fingerprints import FingerprintCache
     from cxr_cli.services.check_leakage.result import (
-        ExactDuplicates,
-        Involved,
         LeakageReport,
-        NearDuplicates,
-        PairReport,
-        PatientOverlap,
-        Removal,
-        Thresholds,
     )
     from cxr_cli.services.check_leakage.split_images import SplitImages
 
-#: Lines of a list in the tables; the JSON has all of them.
-_N_LISTED = 20
 #: Below so many images a process, starting processes costs more than it saves.
 _IMAGES_PER_PROCESS = 64
 _EXIT = {"clean": 0, "leakage": 1, "unchecked": 2}
@@ -173,7 +163,7 @@ def check_leakage(
     console.show(
         "check-leakage",
         report,
-        _render,
+        tables_of,
         as_json=as_json,
         inputs=[table.source for table in tables.values()],
         outputs=outputs.written,
@@ -279,217 +269,6 @@ def _save_plots(
         pairs = [replace(item, pair=hide_ids(item.pair, salt)) for item in pairs]
     if pairs:
         outputs.write_figure("near-duplicates.png", near_duplicate_sheet(pairs))
-
-
-def _render(report: LeakageReport) -> Iterator[RenderableType]:
-    if report.n_copies_under_other_patient:
-        n = report.n_copies_under_other_patient
-        yield Text(
-            f"{n:,} {'copy' if n == 1 else 'copies'} under another patient id: the same picture in two splits, which "
-            "no comparison of patient ids finds. Look at the duplicates below.",
-            style="bold red",
-        )
-    yield from _render_report(report)
-    if report.removal is not None:
-        yield from _render_removal(report.removal)
-    yield _verdict(report)
-
-
-def _render_report(report: LeakageReport) -> Iterator[RenderableType]:
-    yield console.table(
-        "Splits",
-        ("split", "file", "schema", "images", "patients", "without patient", "repeated rows", "images compared"),
-        [
-            (
-                split.name,
-                split.path,
-                split.schema,
-                split.n_images,
-                split.n_patients,
-                split.n_without_patient,
-                split.n_repeated_rows,
-                None if split.image_check is None else f"{split.image_check.n_checked:,}",
-            )
-            for split in report.splits
-        ],
-        text_columns=3,
-    )
-    for pair in report.pairs:
-        yield from _render_pair(pair, report.thresholds)
-    for split in report.splits:
-        if split.duplicates:
-            yield _listed(
-                f"Equal pictures inside {split.name}", ("images",), [(", ".join(group),) for group in split.duplicates]
-            )
-        if split.image_check is not None and split.image_check.broken:
-            broken = split.image_check.broken
-            yield _listed(
-                f"Images of {split.name} that cannot be decoded",
-                ("image", "reason"),
-                [(item.image, item.reason) for item in broken],
-                text_columns=2,
-            )
-
-
-def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[RenderableType]:
-    findings: list[tuple[str, int, Involved, Involved]] = []
-    if pair.patients is not None:
-        findings.append(("patients", pair.patients.n_patients, pair.patients.first, pair.patients.second))
-    findings.append(("image names", pair.names.n_images, pair.names.first, pair.names.second))
-    for label, found in (
-        ("exact duplicates", pair.exact_duplicates),
-        ("near duplicates", pair.near_duplicates),
-        ("to be looked at", pair.to_be_looked_at),
-    ):
-        if found is not None:
-            findings.append((label, _number(found), found.first, found.second))
-    yield console.table(
-        f"Shared by {pair.first} and {pair.second}",
-        ("", "number", f"images of {pair.first}", f"images of {pair.second}"),
-        [(label, n, _part(first), _part(second)) for label, n, first, second in findings],
-        caption="Patients were not compared." if pair.patients is None else None,
-    )
-    if pair.patients is not None and pair.patients.n_patients:
-        yield _patients(pair.patients)
-    if pair.names.n_images:
-        yield _listed("The same image names", ("image",), [(name,) for name in pair.names.images])
-    if pair.exact_duplicates is not None and pair.exact_duplicates.n_pictures:
-        yield _listed(
-            "Exact duplicates",
-            (pair.first, pair.second, "equal", "patient"),
-            [
-                (", ".join(item.first_images), ", ".join(item.second_images), item.kind, _patient(item.other_patient))
-                for item in pair.exact_duplicates.pictures
-            ],
-            text_columns=4,
-        )
-    if limits is None:
-        return
-    for title, graded, rule in (
-        ("Near duplicates", pair.near_duplicates, (limits.near_distance, limits.near_correlation)),
-        ("To be looked at", pair.to_be_looked_at, (limits.look_distance, limits.look_correlation)),
-    ):
-        if graded is not None and graded.n_pairs:
-            yield _listed(
-                f"{title} (at most {rule[0]} of 256 bits, correlation at least {rule[1]:g})",
-                (pair.first, pair.second, "altered", "patient", "bits", "correlation"),
-                [
-                    (
-                        item.first_image,
-                        item.second_image,
-                        item.alteration,
-                        _patient(item.other_patient),
-                        item.distance,
-                        f"{item.correlation:.3f}",
-                    )
-                    for item in graded.pairs
-                ],
-                n=graded.n_pairs,
-                text_columns=4,
-            )
-
-
-def _number(found: ExactDuplicates | NearDuplicates) -> int:
-    return found.n_pairs if hasattr(found, "n_pairs") else found.n_pictures
-
-
-def _part(part: Involved) -> str:
-    return f"{part.n_images:,} ({console.percent(part.share_of_images)})"
-
-
-def _patient(other: bool | None) -> Text:
-    if other is None:
-        return Text("not known")
-    return Text("ANOTHER", style="bold red") if other else Text("same")
-
-
-def _patients(overlap: PatientOverlap) -> RenderableType:
-    first, second = overlap.first, overlap.second
-    return _listed(
-        f"Patients in both: {overlap.n_patients:,}, which are {console.percent(first.share_of_patients)} of those of "
-        f"{first.split} and {console.percent(second.share_of_patients)} of those of {second.split}",
-        ("patient", f"images in {first.split}", f"images in {second.split}"),
-        [(patient.patient_id, len(patient.first_rows), len(patient.second_rows)) for patient in overlap.patients],
-    )
-
-
-def _listed(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    *,
-    n: int | None = None,
-    text_columns: int = 1,
-) -> RenderableType:
-    return console.table(title, columns, rows, text_columns=text_columns, most=_N_LISTED, n_rows=n)
-
-
-def _render_removal(removal: Removal) -> Iterator[RenderableType]:
-    yield console.table(
-        f"Removed: {', '.join(removal.kinds)}",
-        ("split", "written to", "images before", "after", "patients before", "after"),
-        [
-            (
-                split.name,
-                split.path,
-                split.n_images_before,
-                split.n_images_after,
-                split.n_patients_before,
-                split.n_patients_after,
-            )
-            for split in removal.splits
-        ],
-        text_columns=2,
-    )
-    for split in removal.splits:
-        losses = [loss for loss in split.pathologies if loss.n_positive_before != loss.n_positive_after]
-        if losses:
-            yield console.table(
-                f"Positive images of {split.name}",
-                ("pathology", "before", "after"),
-                [(loss.pathology, loss.n_positive_before, loss.n_positive_after) for loss in losses],
-            )
-    yield Text("Checked again, from the files written:", style="bold")
-    yield console.table(
-        None,
-        ("splits", "patients", "image names", "exact duplicates", "near duplicates"),
-        [
-            (
-                f"{pair.first}, {pair.second}",
-                None if pair.patients is None else pair.patients.n_patients,
-                pair.names.n_images,
-                None if pair.exact_duplicates is None else pair.exact_duplicates.n_pictures,
-                None if pair.near_duplicates is None else pair.near_duplicates.n_pairs,
-            )
-            for pair in removal.after.pairs
-        ],
-    )
-
-
-def _verdict(report: LeakageReport) -> Text:
-    sentences = [
-        f"{part.n_images:,} of {split.n_images:,} {part.split} images, {console.percent(part.share_of_images)}, "
-        f"come from patients that are also in {other.split}."
-        for pair in report.pairs
-        if pair.patients is not None and pair.patients.n_patients
-        for part, other in ((pair.patients.second, pair.patients.first),)
-        for split in report.splits
-        if split.name == part.split
-    ]
-    final = report if report.removal is None else report.removal.after
-    closing = {
-        "clean": ("No leakage found.", "green"),
-        "leakage": ("Leakage found.", "bold red"),
-        "unchecked": ("Nothing found, but not everything could be checked.", "yellow"),
-    }[final.verdict]
-    if report.removal is None:
-        return Text("\n".join([*sentences, closing[0]]), style=closing[1])
-    left = {
-        "clean": "What was written is clean.",
-        "leakage": "What was written still shares something: see above, --remove and --remove-from.",
-        "unchecked": "Nothing is left in what was written, but not everything could be checked.",
-    }[final.verdict]
-    return Text("\n".join([*sentences, left]), style=closing[1])
 
 
 def _say(report: LeakageReport) -> None:
