@@ -8,8 +8,8 @@ import typer
 from typer.testing import CliRunner
 
 from cxr_cli import __version__
-from cxr_cli.cli import app as app_module
 from cxr_cli.cli import console
+from cxr_cli.cli.exits import Commands
 from cxr_cli.errors import CxrError
 from tests.conftest import ROOT
 
@@ -19,7 +19,7 @@ def failing():
     """Make an app with the group of the real one and a command that raises what it is given."""
 
     def run(exception):
-        app = typer.Typer(cls=app_module._Commands, pretty_exceptions_enable=False)
+        app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
         @app.callback()
         def main():
