@@ -275,6 +275,8 @@ def _say(report: LeakageReport) -> None:
     for split in report.splits:
         if split.n_uncertain:
             console.note(f"{split.name}: {split.n_uncertain:,} uncertain labels, {console.taken_as(split.uncertain)}")
+        for note in () if split.image_check is None else split.image_check.notes:
+            console.note(f"{split.name}: {note}")
     if report.thresholds is None:
         console.note("images were not compared; --images DIR finds copies under other names and patient ids")
     for text in report.notes:

@@ -103,6 +103,10 @@ def _say(result: ExploreResult, check_images: bool) -> None:
     if survey.n_missing:
         say = console.note if survey.n_found else console.warn
         say(f"{survey.n_missing:,} of {survey.n_named:,} images named in the table are not in {survey.folder}")
+    for note in survey.notes:
+        console.note(note)
+    if survey.n_ambiguous:
+        console.warn(f"{survey.n_ambiguous:,} image names could mean several files; none of them was opened")
     if survey.check.n_broken:
         console.warn(f"{survey.check.n_broken:,} of the images opened are broken")
     if not check_images and survey.n_found > survey.check.n_opened + survey.check.n_broken:

@@ -195,6 +195,8 @@ def _announce(start: Start) -> None:
         console.note(
             f"replaces the store of {old.table.path} in {start.target.parent} ({old.n_done:,} images, {made}){stays}"
         )
+    for note in start.notes:
+        console.note(note)
     missing = f", {start.n_missing:,} are missing" if start.n_missing else ""
     again = f", continuing after {start.n_done_before:,}" if start.n_done_before else ""
     console.note(

@@ -7,6 +7,7 @@ the first row is the top. Nobody else looks at modes, depths or tags.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -225,21 +226,34 @@ def read_content(path: Path | str) -> bytes:
     Raises
     ------
     ImageError
-        The file is missing, cannot be read, is no file, or is larger than any image.
+        The file is missing, cannot be read, is not a regular file (a link, a pipe), or is larger than any image.
     """
     if os.path.basename(path).startswith("._"):
         raise ImageError(f"{path}: is a side file of macOS, not an image", remedy="Delete it, or fix the name.")
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{path}: is not a file", expected="an image file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ImageError(f"{path}: is {status.st_size:,} bytes", expected=f"at most {MAX_FILE_BYTES:,}")
-        with open(path, "rb", buffering=0) as stream:
+        with open(path, "rb", buffering=0, opener=_open_plain) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(f"{path}: is not a file", expected="an image file")
+            if status.st_size > MAX_FILE_BYTES:
+                raise ImageError(f"{path}: is {status.st_size:,} bytes", expected=f"at most {MAX_FILE_BYTES:,}")
             return stream.read()
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ImageError(
+                f"{path}: is a link, which is not followed", remedy="Name the file it leads to."
+            ) from error
         reason = unreadable(Path(path), error)
         raise ImageError(reason.what, remedy=reason.remedy) from error
+
+
+def _open_plain(path: str, flags: int) -> int:
+    """Open a file without following a link or waiting for a pipe.
+
+    Where an image lies was decided when its folder was searched (`folders.locate_images` resolves links): a link here
+    has taken its place since then, and may lead anywhere.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_header(path: Path | str) -> ImageHeader:

@@ -192,7 +192,7 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
     if survey.n_refused:
         rows.append(("refused: outside the folder", survey.n_refused))
     if survey.n_ambiguous:
-        rows.append(("in several subfolders", survey.n_ambiguous))
+        rows.append(("several files or names", survey.n_ambiguous))
     rows += [(f"opened ({check.which})", check.n_opened), ("broken", check.n_broken)]
     rows += [(f"odd: {oddity}", count) for oddity, count in check.oddities.items()]
     if check.statistics is not None:

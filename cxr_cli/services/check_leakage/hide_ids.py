@@ -60,6 +60,8 @@ def _hidden(value: Any, alias: Any) -> Any:
 
 
 def _replaced(value: Any, kind: str, alias: Any) -> Any:
+    if kind == "text":
+        return () if isinstance(value, tuple) else None
     if isinstance(value, str):
         return alias(kind, value)
     if isinstance(value, tuple):

@@ -10,6 +10,8 @@ from cxr_cli.services.result import Result
 
 #: Mark fields that hold patient ids and image names: what `hide_ids` replaces.
 PATIENT, IMAGE = {"holds": "patient"}, {"holds": "image"}
+#: Mark sentences that may name images: left out where ids are hidden.
+TEXT = {"holds": "text"}
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class ImageCheck(Result):
         Files that cannot be decoded.
     blank
         Images of nearly one grey: compared for exact duplicates only.
+    notes
+        How image names were matched otherwise than letter for letter, and what is nearly there, in sentences.
     """
 
     folder: str
@@ -98,6 +102,7 @@ class ImageCheck(Result):
     refused: tuple[str, ...] = field(metadata=IMAGE)
     broken: tuple[BrokenImage, ...]
     blank: tuple[str, ...] = field(metadata=IMAGE)
+    notes: tuple[str, ...] = field(default=(), metadata=TEXT)
 
 
 @dataclass(frozen=True)

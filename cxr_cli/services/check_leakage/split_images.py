@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.folders import locate_images
+from cxr_cli.data.folders import LocatedImages, locate_images
 from cxr_cli.data.labels import LabelTable
+from cxr_cli.errors import ImageError
 from cxr_cli.services.check_leakage.fingerprints import FingerprintCache, Fingerprints, fingerprint_images
 from cxr_cli.services.check_leakage.result import BrokenImage, ImageCheck
 from cxr_cli.services.parallel import Workers
@@ -59,51 +61,65 @@ def fingerprint_splits(
     Raises
     ------
     ImageError
-        A folder cannot be read.
+        A folder cannot be read, or it is not certain which file an image name means.
     """
     places: dict[Path, int] = {}
-    positions: dict[str, NDArray[np.int64]] = {}
-    missing: dict[str, tuple[str, ...]] = {}
-    refused: dict[str, tuple[str, ...]] = {}
-    for name, table in splits.items():
-        located = locate_images(folders[name], table.images)
-        positions[name] = np.array(
-            [-1 if path is None else places.setdefault(path, len(places)) for path in located.paths], dtype=np.int64
+    located = {name: locate_images(folders[name], table.images) for name, table in splits.items()}
+    for where in located.values():
+        where.refuse_uncertain()
+    _refuse_two_beginnings(located)
+    positions = {
+        name: np.array(
+            [-1 if path is None else places.setdefault(path, len(places)) for path in where.paths], dtype=np.int64
         )
-        missing[name] = _names(table, located.missing)
-        refused[name] = _names(table, located.refused)
-    found = fingerprint_images(list(places), executor=executor, cache=cache, progress=progress)
-    checks = {
-        name: _check(table, folders[name], positions[name], found, missing[name], refused[name])
-        for name, table in splits.items()
+        for name, where in located.items()
     }
+    found = fingerprint_images(list(places), executor=executor, cache=cache, progress=progress)
+    checks = {name: _check(table, located[name], positions[name], found) for name, table in splits.items()}
     # The last place serves position -1: no file, nothing readable.
     readable = np.append(found.records["readable"], False)
     usable = {name: np.where(readable[rows], rows, -1) for name, rows in positions.items()}
     return SplitImages(found, usable, checks)
 
 
+def _refuse_two_beginnings(located: Mapping[str, LocatedImages]) -> None:
+    """Raise ImageError if two splits would take equal files of one folder for images in different folders."""
+    dropped: dict[str, tuple[str, str]] = {}
+    for name, where in located.items():
+        if not where.dropped:
+            continue
+        real = os.path.realpath(where.folder)
+        other, beginning = dropped.setdefault(real, (name, where.dropped))
+        if beginning != where.dropped:
+            raise ImageError(
+                f"{where.folder}: the image names of {other} begin with {beginning}, those of {name} with "
+                f"{where.dropped}, and the folder has neither",
+                expected="one folder with both, or one folder for each split",
+                remedy="Give --images once per split, in the order of the splits.",
+            )
+
+
 def _check(
     table: LabelTable,
-    folder: Path,
+    located: LocatedImages,
     positions: NDArray[np.int64],
     found: Fingerprints,
-    missing: tuple[str, ...],
-    refused: tuple[str, ...],
 ) -> ImageCheck:
+    missing, refused = _names(table, located.missing), _names(table, located.refused)
     there = np.flatnonzero(positions >= 0)
     readable = found.records["readable"][positions[there]]
     broken = {table.images[row]: found.unreadable[int(positions[row])] for row in there[~readable]}
     blank = _names(table, there[readable & found.records["blank"][positions[there]]].tolist())
     n_images = len(set(table.images))
     return ImageCheck(
-        folder=str(folder),
+        folder=str(located.folder),
         n_images=n_images,
         n_checked=n_images - len(missing) - len(refused) - len(broken) - len(blank),
         missing=missing,
         refused=refused,
         broken=tuple(BrokenImage(image, reason) for image, reason in broken.items()),
         blank=blank,
+        notes=located.notes(),
     )
 
 

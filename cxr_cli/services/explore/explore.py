@@ -297,7 +297,9 @@ def _survey(
         n_refused=len(located.refused),
         refused=tuple(names[position] for position in located.refused[:N_LISTED]),
         n_not_named=located.n_unnamed,
-        n_ambiguous=len(located.ambiguous),
+        n_ambiguous=len(located.uncertain),
+        ambiguous=located.uncertain[:N_LISTED],
+        notes=located.notes(),
         check=_with_paths_as_given(check, located),
     )
 

@@ -319,7 +319,11 @@ class ImageSurvey:
     n_not_named
         Image files in the folder that the table does not name.
     n_ambiguous
-        Names that stand for files in several subfolders; the first in sorted order is taken.
+        Names that several files have, and names that share a file with another name: none of these was opened.
+    ambiguous
+        The first 10 of these.
+    notes
+        How names were matched otherwise than letter for letter, and what is nearly there, in sentences.
     check
         What opening them showed.
     """
@@ -333,6 +337,8 @@ class ImageSurvey:
     refused: tuple[str, ...]
     n_not_named: int
     n_ambiguous: int
+    ambiguous: tuple[str, ...]
+    notes: tuple[str, ...]
     check: ImageCheck
 
 

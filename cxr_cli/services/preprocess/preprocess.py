@@ -86,6 +86,8 @@ class Start:
     left_over
         Its array or folder of PNGs, where that is not replaced, for the new store has the other format; it loses its
         index and manifest.
+    notes
+        How image names were matched otherwise than letter for letter, in sentences.
     """
 
     target: Path
@@ -95,6 +97,7 @@ class Start:
     n_done_before: int
     replaces: FinishedStore | None
     left_over: Path | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,7 @@ def preprocess(
     """
     check(options)
     located = locate_images(folder, table.images)
+    located.refuse_uncertain()
     if located.n_found == 0:
         raise ImageError(
             f"{folder}: has none of the {table.n_images:,} images of {table.path}",
@@ -321,7 +325,8 @@ class _Run:
             n_missing = self.table.n_images - len(self.paths)
             replaces, left_over = self._replaced(finished)
             target, n_images = self._store(), self.table.n_images
-            on_start(Start(target, n_images, n_missing, n_bytes, self.n_done_before, replaces, left_over))
+            notes = self.located.notes()
+            on_start(Start(target, n_images, n_missing, n_bytes, self.n_done_before, replaces, left_over, notes))
 
     def _replaced(self, finished: FinishedStore | None) -> tuple[FinishedStore | None, Path | None]:
         """Return the store that this run takes the place of, and what stays of it."""

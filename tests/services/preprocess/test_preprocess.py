@@ -25,6 +25,7 @@ from cxr_cli.services.preprocess import preprocess as module
 from cxr_cli.services.preprocess.options import Options, read_statistics
 from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.preprocess.samples import Film, compare_interpolations
+from tests.films import film_pixels, save
 
 SIZE = (16, 24)
 SMALL = Recipe(image_size=SIZE)
@@ -596,3 +597,13 @@ def test_interpolations_are_measured_against_the_mean():
     assert made["area"].distance == 0
     assert made["nearest"].distance == pytest.approx(127.5)
     assert made["bilinear"].distance < 2
+
+
+def test_a_name_of_several_files_ends_before_anything_is_written(tmp_path):
+    for place in ("images/x.png", "masks/x.png"):
+        save(tmp_path / "covid" / place, film_pixels(1))
+    path = tmp_path / "t.csv"
+    path.write_text("Image,PatientId,Mass\nx.png,1,1\n")
+    with pytest.raises(ImageError, match=r"x\.png could be images/x\.png or masks/x\.png"):
+        preprocess(read_labels(path), tmp_path / "covid", tmp_path / "out", Options())
+    assert not (tmp_path / "out").exists()
