@@ -18,7 +18,10 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "TIFF": (".tif", ".tiff"),
     "BMP": (".bmp",),
+    "DICOM": (".dcm", ".dicom"),
 }
+#: What brings pydicom and the decoders that DICOM files need.
+INSTALL_DICOM = "pip install 'cxr-cli[dicom]'"
 #: Endings by which a file in an image folder counts as an image.
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 

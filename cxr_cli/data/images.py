@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,12 @@ from PIL import Image, UnidentifiedImageError
 
 from cxr_cli.data import jpeg, png, tiff
 from cxr_cli.data.files import unreadable
-from cxr_cli.data.image_types import SUFFIXES, UnknownSamples, foreign_type
+from cxr_cli.data.image_types import INSTALL_DICOM, SUFFIXES, UnknownSamples, foreign_type
 from cxr_cli.data.native_stderr import libtiff_messages
 from cxr_cli.errors import ImageError, shown
+
+if TYPE_CHECKING:
+    from cxr_cli.data.dicom.grey import WindowChoice
 
 Gray = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -79,6 +82,8 @@ class GrayImage:
     orientation
         Orientation in the file, as in EXIF: 1 upright, 3 upside down, 6 and 8 on its side, …; `pixels` are turned
         already.
+    issues
+        What was assumed on reading, in fixed words: of DICOM files only, see `cxr_cli.data.dicom.terms.Issue`.
     """
 
     pixels: Gray
@@ -88,6 +93,7 @@ class GrayImage:
     scale_source: Literal["type", "tag", "range"] = "type"
     white_is_zero: bool = False
     orientation: int = 1
+    issues: tuple[str, ...] = ()
 
     @property
     def height(self) -> int:
@@ -175,7 +181,7 @@ class ImageType:
     place: int = 0
 
 
-def read_gray(path: Path | str) -> GrayImage:
+def read_gray(path: Path | str, window: WindowChoice = None) -> GrayImage:
     """Read an image as grey.
 
     Colour becomes grey with Pillow's weights (ITU-R 601-2: 0.299 R + 0.587 G + 0.114 B), palettes are
@@ -186,6 +192,8 @@ def read_gray(path: Path | str) -> GrayImage:
     ----------
     path
         The file. Its type is told by its content, whatever its name says.
+    window
+        What takes the place of the window or VOI LUT of a DICOM file; other types have none.
 
     Returns
     -------
@@ -198,10 +206,10 @@ def read_gray(path: Path | str) -> GrayImage:
         The file is missing, is not an image of a known type, is damaged or cut short, holds samples whose meaning
         is not known, or has more than `MAX_PIXELS` pixels. Names the file.
     """
-    return decode_gray(read_content(path), path)
+    return decode_gray(read_content(path), path, window)
 
 
-def decode_gray(content: bytes, path: Path | str) -> GrayImage:
+def decode_gray(content: bytes, path: Path | str, window: WindowChoice = None) -> GrayImage:
     """Decode the content of an image file as `read_gray` does; `path` serves its errors only.
 
     Raises
@@ -213,7 +221,7 @@ def decode_gray(content: bytes, path: Path | str) -> GrayImage:
     try:
         header = kind.header(content)
         _refuse_absurd(header)
-        return kind.read(content)
+        return kind.read(content) if window is None or kind.name != "DICOM" else _dicom_gray(content, window)
     except MemoryError:
         raise
     except Exception as error:  # what decoders raise on damaged files is of every kind
@@ -286,8 +294,6 @@ def _image_type(content: bytes, path: Path | str) -> ImageType:
     foreign = foreign_type(content)
     if foreign is not None:
         raise ImageError(f"{path}: is {foreign[0]}", expected=f"an image ({known})", remedy=foreign[1])
-    if content[128:132] == b"DICM":
-        raise ImageError(f"{path}: is DICOM", expected=f"an image ({known})", remedy="Convert it to 16-bit PNG.")
     raise ImageError(
         f"{path}: is not an image: it begins with {content[:12]!r}",
         expected=f"{known}",
@@ -303,11 +309,23 @@ def _refuse_absurd(header: ImageHeader) -> None:
 def _damaged(path: Path | str, kind: ImageType, error: Exception) -> ImageError:
     if isinstance(error, UnknownSamples):
         return ImageError(f"{path}: {error}", remedy="Save it as PNG of 8 or 16 bits, grey, black as 0.")
+    if kind.name == "DICOM":
+        return _dicom_refused(path, error)
     if isinstance(error, UnidentifiedImageError):  # its text names an address in memory
         reason = "its header makes no sense"
     else:
         reason = shown(str(error).strip(), 200) or type(error).__name__
     return ImageError(f"{path}: cannot be decoded as {kind.name}: {reason}", remedy="Fetch the file again.")
+
+
+def _dicom_refused(path: Path | str, error: Exception) -> ImageError:
+    # The line that mends it stands in lists of failures too, which have room for one.
+    if isinstance(error, ImportError):
+        return ImageError(f"{path}: is DICOM; to read it, run {INSTALL_DICOM}")
+    reason = shown(str(error), 200) or type(error).__name__
+    is_damage = reason.startswith(("truncated", "damaged"))
+    remedy = "Fetch the file again." if is_damage else "See docs/dicom.md for what is read."
+    return ImageError(f"{path}: cannot be decoded as DICOM: {reason}", remedy=remedy)
 
 
 @contextlib.contextmanager
@@ -452,8 +470,31 @@ def _bmp_gray(content: bytes) -> GrayImage:
         return GrayImage(_eight_bits(image), "BMP", mode, 255)
 
 
+def _dicom_header(content: bytes) -> ImageHeader:
+    from cxr_cli.data.dicom.image import read_shape
+
+    return ImageHeader("DICOM", *read_shape(content))
+
+
+def _dicom_gray(content: bytes, window: WindowChoice = None) -> GrayImage:
+    from cxr_cli.data.dicom.image import decode
+
+    image = decode(content, window)
+    return GrayImage(
+        image.pixels,
+        "DICOM",
+        image.mode,
+        image.full_scale,
+        "tag",
+        white_is_zero=image.mode.startswith("MONOCHROME1"),
+        issues=image.issues,
+    )
+
+
 #: The registry: another file type is another line here and in `image_types.SUFFIXES`.
 IMAGE_TYPES: tuple[ImageType, ...] = (
+    # First: the bytes before its four letters may be those of another type, for programs that know no DICOM.
+    ImageType("DICOM", (b"DICM",), _dicom_header, _dicom_gray, place=128),
     ImageType("PNG", (png.SIGNATURE,), _png_header, _png_gray),
     ImageType("JPEG", (b"\xff\xd8\xff",), _jpeg_header, _jpeg_gray),
     ImageType("TIFF", (b"II*\x00", b"MM\x00*"), _tiff_header, _tiff_gray),

@@ -11,9 +11,6 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Literal
 
-#: What brings pydicom and the decoders.
-EXTRA = "pip install 'cxr-cli[dicom]'"
-
 Family = Literal["JPEG", "JPEG Lossless", "JPEG-LS", "JPEG 2000", "RLE"]
 
 

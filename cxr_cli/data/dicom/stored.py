@@ -7,18 +7,22 @@ DICOM PS3.3 C.7.6.3 (image pixel module), PS3.5 section 8 and annex A (encoding 
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from cxr_cli.data import jpeg
 from cxr_cli.data.dicom.codestreams import decode_codestream, read_codestream
 from cxr_cli.data.dicom.container import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Opened, quiet
-from cxr_cli.data.dicom.decoders import COMPRESSIONS, EXTRA, decoder_of, syntax_name
+from cxr_cli.data.dicom.decoders import COMPRESSIONS, decoder_of, syntax_name
 from cxr_cli.data.dicom.rle import decode_rle
 from cxr_cli.data.dicom.terms import DicomRefused, Issue
+from cxr_cli.data.image_types import INSTALL_DICOM
 from cxr_cli.data.images import MAX_PIXELS
 
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
@@ -301,7 +305,9 @@ def _compressed(opened: Opened, form: PixelFormat) -> tuple[NDArray[Any], list[I
         raise DicomRefused("damaged pixel data", f"{stream.bits} bits in {form.bits_allocated} allocated")
     decoder = decoder_of(opened.transfer_syntax, stream.bits)
     if decoder is None:
-        raise DicomRefused("missing decoder", f"{compression.name} of {stream.bits} bits; {EXTRA}")
+        raise DicomRefused("missing decoder", f"{compression.name} of {stream.bits} bits; run {INSTALL_DICOM}")
+    if decoder.plugin == "pillow" and form.samples == 1:
+        return _baseline_grey(frame, form), []
     if decoder.plugin is not None:
         from pydicom.encaps import encapsulate
 
@@ -313,6 +319,20 @@ def _compressed(opened: Opened, form: PixelFormat) -> tuple[NDArray[Any], list[I
     except Exception as error:  # decoders raise of every kind
         raise DicomRefused("damaged pixel data", _reason(error)) from error
     return _as_declared(_verified(values, form), stream.bits, compression.family, form)
+
+
+def _baseline_grey(frame: bytes, form: PixelFormat) -> NDArray[Any]:
+    """Decode a grey JPEG of 8 bits as strictly as one that is a file of its own."""
+    try:
+        with Image.open(io.BytesIO(frame), formats=["JPEG"]) as picture:
+            values = jpeg.decode_strictly(frame, picture)
+            values = np.asarray(picture) if values is None else values
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise of every kind
+        raise DicomRefused("damaged pixel data", _reason(error)) from error
+    values = _verified(values, form).astype(f"u{form.bits_allocated // 8}", copy=False)
+    return values.view(f"i{form.bits_allocated // 8}") if form.is_signed else values
 
 
 def _as_declared(values: NDArray[Any], bits: int, family: str, form: PixelFormat) -> tuple[NDArray[Any], list[Issue]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import raise_if_machine_failed
-from cxr_cli.data.image_types import SUFFIXES
+from cxr_cli.data.image_types import IMAGE_SUFFIXES, SUFFIXES
 from cxr_cli.errors import ImageError
 from cxr_cli.services.images.pixels import sum_pixels
 from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
@@ -251,8 +251,22 @@ def oddities_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
         P, 1 …: not plain grey); "white stored as 0"; "stored on its side (orientation tag 6)" (or another
         orientation; both are turned on reading); "JPEG named .png" (or another format that the name does not tell);
         "near-constant" (standard deviation below `NEAR_CONSTANT`); "inverted"
-        (`anatomical_contrast` below `INVERTED`: probably black on white).
+        (`anatomical_contrast` below `INVERTED`: probably black on white). Of DICOM files, in place of what concerns
+        depth, mode and polarity, what was assumed on reading (`cxr_cli.data.dicom.terms.Issue`).
     """
+    found = list(gray.issues) if gray.format == "DICOM" else _unusual_storage(gray)
+    # DICOM files are often named by a UID, whose last number looks like an ending.
+    known = SUFFIXES.get(gray.format, (suffix.lower(),))
+    if suffix.lower() not in known and (gray.format != "DICOM" or suffix.lower() in IMAGE_SUFFIXES):
+        found.append(f"{gray.format} named {suffix or 'without ending'}")
+    if std < NEAR_CONSTANT * gray.full_scale:
+        found.append("near-constant")
+    elif anatomical_contrast(gray.pixels) < INVERTED * std:
+        found.append("inverted")
+    return tuple(found)
+
+
+def _unusual_storage(gray: GrayImage) -> list[str]:
     found = []
     if gray.full_scale == 65535:
         found.append("16-bit")
@@ -264,13 +278,7 @@ def oddities_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
         found.append("white stored as 0")
     if gray.orientation in _TURNED:
         found.append(f"stored {_TURNED[gray.orientation]} (orientation tag {gray.orientation})")
-    if suffix.lower() not in SUFFIXES.get(gray.format, (suffix.lower(),)):
-        found.append(f"{gray.format} named {suffix or 'without ending'}")
-    if std < NEAR_CONSTANT * gray.full_scale:
-        found.append("near-constant")
-    elif anatomical_contrast(gray.pixels) < INVERTED * std:
-        found.append("inverted")
-    return tuple(found)
+    return found
 
 
 def anatomical_contrast(pixels: NDArray[Any]) -> float:
