@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cxr_cli import __version__
-from cxr_cli.choices import UncertainPolicy
-from cxr_cli.data.files import InputFile, OutputFile, Outputs, describe_input
+from cxr_cli.data.files import OutputFile, Outputs, describe_input
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.build_model.architecture import Architecture
-from cxr_cli.services.build_model.options import LossChoice, ModelOptions, choose_loss
+from cxr_cli.services.build_model.options import ModelOptions, choose_loss
+from cxr_cli.services.model_card import LabelSummary, LossChoice, WeightsOrigin
 from cxr_cli.services.result import Result, plain
 from cxr_cli.services.store.manifest import Preprocessing
 
@@ -27,82 +27,6 @@ if TYPE_CHECKING:
 
 #: Version of the sidecar: raised when a name changes, not when one is added.
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class WeightsOrigin(Result):
-    """Where the weights of the base came from.
-
-    Attributes
-    ----------
-    source
-        "random", "imagenet", or "file".
-    file
-        The file, with its SHA-256; None for random weights.
-    layout
-        Its format, in words; None for random weights.
-    matched_by
-        "name" or "order": how its arrays were assigned to layers; None for random weights. See
-        `cxr_cli.models.pretrained.load_pretrained`.
-    n_arrays
-        Arrays loaded into the base; 0 for random weights.
-    n_parameters
-        Numbers in these arrays.
-    head
-        "new", "loaded", or "new (that of the file left out)".
-    n_head_units
-        Units of the file's head; None without one.
-    untrained
-        Whether the file's batch normalisations have never seen an image.
-    trained_on
-        What is known of the images behind the weights: "nothing" for random ones, "ImageNet" for the published
-        file, "not known" for any other (they may have been among your test images).
-    """
-
-    source: Literal["random", "imagenet", "file"]
-    file: InputFile | None
-    layout: str | None
-    matched_by: str | None
-    n_arrays: int
-    n_parameters: int
-    head: str
-    n_head_units: int | None
-    untrained: bool
-    trained_on: str
-
-
-@dataclass(frozen=True)
-class LabelSummary(Result):
-    """What the label table means for the loss.
-
-    Attributes
-    ----------
-    path
-        The table as given.
-    uncertain
-        What uncertain labels became: "ignore" (not known), "positive" or "negative".
-    n_uncertain
-        Cells of the table that hold an uncertain label.
-    n_images
-        Rows of the table.
-    n_without_finding
-        Rows without a 1: categorical cross-entropy gives them no gradient.
-    n_with_several
-        Rows with more than one 1.
-    n_unknown
-        Label cells that are not known (NaN): all losses but weighted-bce become NaN on them.
-    prevalence
-        Pathologies, and positives as a share of the known, 0 to 1; NaN where nothing is known.
-    """
-
-    path: str
-    uncertain: UncertainPolicy
-    n_uncertain: int
-    n_images: int
-    n_without_finding: int
-    n_with_several: int
-    n_unknown: int
-    prevalence: dict[str, float]
 
 
 @dataclass(frozen=True)

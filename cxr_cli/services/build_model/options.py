@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cxr_cli.choices import Loss, checked
 from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.errors import UsageError
+from cxr_cli.services.model_card import LossChoice
 from cxr_cli.services.result import Result
 from cxr_cli.services.store.manifest import Manifest, Preprocessing
 
@@ -81,22 +82,6 @@ class ModelOptions(Result):
         choose_loss(self)
         if self.keep_head and self.weights == "none":
             raise UsageError("--keep-head is of no use with --weights none", remedy="Drop it, or give --weights FILE.")
-
-
-@dataclass(frozen=True)
-class LossChoice(Result):
-    """The loss compiled in.
-
-    Attributes
-    ----------
-    name
-        "categorical-crossentropy", "binary-crossentropy" or "weighted-bce".
-    class_weights
-        In the order of the model's outputs; None for losses without.
-    """
-
-    name: Loss
-    class_weights: ClassWeights | None
 
 
 def choose_pathologies(
