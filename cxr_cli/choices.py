@@ -33,6 +33,8 @@ Reduction = Literal["mean", "sum"]
 Framework = Literal["keras", "torch"]
 #: What training minimises.
 Loss = Literal["categorical-crossentropy", "binary-crossentropy", "weighted-bce"]
+#: How maps of where a model looks are computed; auto: class activation maps where they are exact.
+MapMethod = Literal["auto", "cam", "grad-cam"]
 #: How much of a network is shown.
 Summary = Literal["blocks", "layers", "full"]
 
