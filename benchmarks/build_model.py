@@ -49,7 +49,7 @@ def measure(arguments: list[str], folder: str) -> tuple[float, float]:
 def main() -> None:
     """Print a table of seconds and ratios."""
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    command = ["-m", "cxr_cli", "build-model", "--pathologies", PATHOLOGIES, "--weights", "densenet.h5"]
+    command = ["-m", "cxr_cli", "build-model", "--pathologies", PATHOLOGIES, "--pretrained", "densenet.h5"]
     command += ["--loss", "binary-crossentropy", "--save", "model.keras"]
     runs = {
         "bare Keras script": ["-c", BARE],

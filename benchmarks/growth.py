@@ -134,7 +134,7 @@ def models(folder: Path, largest: int) -> list[Series]:
     loads = []
     for times in TIMES:
         names = ",".join(f"P{number}" for number in range(14 * times))
-        loads.append(Workload(14 * times, cxr("build-model", "--pathologies", names, "--weights", "none")))
+        loads.append(Workload(14 * times, cxr("build-model", "--pathologies", names, "--pretrained", "none")))
     return [Series("build-model", "pathologies", tuple(loads))]
 
 

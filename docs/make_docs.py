@@ -65,7 +65,7 @@ PLOTS: dict[str, str] = {
     "explore-intensities.png": "cxr-output/explore/intensities.png",
     "check-leakage-near-duplicates.png": "cxr-output/check-leakage/near-duplicates.png",
     "split.png": "cxr-output/split/split.png",
-    "preprocess-films.png": "cxr-output/preprocess/films.png",
+    "preprocess-samples.png": "cxr-output/preprocess/samples.png",
     "preprocess-distributions.png": "cxr-output/preprocess/distributions.png",
     "preprocess-interpolations.png": "cxr-output/preprocess/interpolations.png",
     "preprocess-augmentation.png": "cxr-output/preprocess/augmentation.png",

@@ -48,10 +48,10 @@ def build_model(
             "--pathologies", metavar="A,B,…", help="Names of the outputs, in order; with --labels, some of the table's."
         ),
     ] = None,
-    weights: Annotated[
+    pretrained: Annotated[
         str,
         typer.Option(
-            "--weights",
+            "--pretrained",
             metavar="FILE|imagenet|none",
             help="Weights of the base: a Keras file (.h5, .hdf5, .weights.h5, .keras, of the base or a whole model), "
             "imagenet (from Keras' cache, else downloaded), or none: random.",
@@ -136,7 +136,7 @@ def build_model(
         pathologies=choose_pathologies(_names(pathologies), table, manifest, weighting),
         image_size=_image_size(image_size, manifest),
         preprocessing=_preprocessing(standardize, manifest),
-        weights=weights,
+        pretrained=pretrained,
         keep_head=keep_head,
         loss=None if loss is None else loss,
         class_weights=weighting,
@@ -148,7 +148,7 @@ def build_model(
     inputs = [] if table is None else [table.source]
     inputs += [] if class_weights is None else [describe_input(class_weights)]
     inputs += [] if options.preprocessing.manifest is None else [options.preprocessing.manifest]
-    inputs += [] if weights in ("imagenet", "none") else [describe_input(Path(weights))]
+    inputs += [] if pretrained in ("imagenet", "none") else [describe_input(Path(pretrained))]
     outputs = Outputs(Path(), [item.path for item in inputs])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with console.quiet_libraries():
@@ -256,11 +256,11 @@ def _trap(result: BuildModelResult) -> str:
 
 
 def _warn_of_weights(result: BuildModelResult) -> None:
-    origin = result.weights
+    origin = result.pretrained
     if origin.source == "random" and result.architecture.base.frozen:
         console.warn(
             "the base has random weights and is frozen, so that training cannot change them: "
-            "give --weights FILE or --weights imagenet, or --freeze none"
+            "give --pretrained FILE or --pretrained imagenet, or --freeze none"
         )
     if origin.matched_by == "order":
         console.warn(

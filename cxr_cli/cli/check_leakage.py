@@ -88,7 +88,7 @@ def check_leakage(
             "--near-correlation", metavar="R", help="Near duplicate, too: the thumbnails correlate at least so."
         ),
     ] = 0.85,
-    look_distance: Annotated[
+    review_distance: Annotated[
         int,
         typer.Option(
             "--look-distance",
@@ -96,7 +96,7 @@ def check_leakage(
             help="To be looked at: at most so many of the hashes' 256 bits differ; 126 or fewer.",
         ),
     ] = 60,
-    look_correlation: Annotated[
+    review_correlation: Annotated[
         float,
         typer.Option(
             "--look-correlation", metavar="R", help="To be looked at, too: the thumbnails correlate at least so."
@@ -137,7 +137,7 @@ def check_leakage(
         refuse_useless("without --images", cache=cache, cluster=cluster)
     if remove_from is None:
         refuse_useless("without --remove-from", remove=remove)
-    limits = Thresholds(near_distance, near_correlation, look_distance, look_correlation)
+    limits = Thresholds(near_distance, near_correlation, review_distance, review_correlation)
     tables = _read(splits, schema, uncertain)
     folders = _folders(tables, images)
     order = _order(remove_from, list(tables))
@@ -257,9 +257,9 @@ def _save_plots(
     outputs.write_figure("split-sizes.png", split_sizes(report))
     if images is None:
         return
-    from cxr_cli.services.check_leakage.pair_images import pair_pictures
+    from cxr_cli.services.check_leakage.pair_images import pair_images
 
-    pairs = pair_pictures(report, tables, images)
+    pairs = pair_images(report, tables, images)
     if hide:
         from dataclasses import replace
 

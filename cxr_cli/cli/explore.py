@@ -48,7 +48,7 @@ def explore(
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is in a label table and its images: counts, patients, findings, shortcuts, oddities; and plot it.
+    """Show what is in a label table and its images: counts, patients, findings, shortcuts, issues; and plot it.
 
     Exit code 1: some of the images that were opened are broken. Images that are missing are counted, and no error.
     """

@@ -207,13 +207,13 @@ def _announce(start: Start) -> None:
 
 def _plot(outputs: Outputs, result: PreprocessResult, folder: Path, seed: int, augment: bool) -> None:
     from cxr_cli.plots import preprocess as plots
-    from cxr_cli.services.preprocess.samples import compare_interpolations, read_films
+    from cxr_cli.services.preprocess.samples import compare_interpolations, read_samples
 
     outputs.write_figure("distributions.png", plots.plot_distributions(result.index, result.recipe))
-    films = read_films(folder, [image.image for image in result.comparison.sample], result.recipe)
+    films = read_samples(folder, [image.image for image in result.comparison.sample], result.recipe)
     if not films:
         return
-    outputs.write_figure("films.png", plots.plot_films(films, result.recipe))
+    outputs.write_figure("samples.png", plots.plot_samples(films, result.recipe))
     size = result.recipe.image_size
     if size[0] < films[0].before.shape[0] and size[1] < films[0].before.shape[1]:
         made = compare_interpolations(films[0], size)

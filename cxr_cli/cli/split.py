@@ -82,7 +82,7 @@ def split(
 
     if fractions is not None and folds is not None:
         raise UsageError("--fractions and --folds exclude each other", remedy="Drop one of them.")
-    shares = service.fold_shares(folds) if folds is not None else service.parse_shares(fractions or "0.7,0.1,0.2")
+    shares = service.fold_fractions(folds) if folds is not None else service.parse_fractions(fractions or "0.7,0.1,0.2")
     table = read_labels(labels, schema=schema, uncertain=uncertain)
     lists = None
     if official is not None:
@@ -149,10 +149,10 @@ def _warn(result: SplitResult) -> None:
     _warn_of_rare(result)
     _warn_of_minimum(result)
     for summary in result.splits:
-        if summary.target_share is not None and abs(summary.share - summary.target_share) > _SHARE_MISSED:
+        if summary.target_fraction is not None and abs(summary.fraction - summary.target_fraction) > _SHARE_MISSED:
             console.warn(
-                f"{summary.name} has {console.percent(summary.share)} of the images instead of "
-                f"{console.percent(summary.target_share)}, for --min-positives or because some patients have too many"
+                f"{summary.name} has {console.percent(summary.fraction)} of the images instead of "
+                f"{console.percent(summary.target_fraction)}; --min-positives or large patients made it so"
             )
     official = result.official
     if official is not None and official.worst is not None:

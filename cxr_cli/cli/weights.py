@@ -180,7 +180,7 @@ def _warn_of_unweighted(result: WeightsResult) -> None:
     unweighted: dict[str, list[str]] = {}
     for row in result.pathologies:
         if not row.weighted:
-            share = console.percent(row.weighted_loss_share, 2)
+            share = console.percent(row.weighted_loss_fraction, 2)
             unweighted.setdefault(_lacking(row), []).append(f"{row.pathology} ({share} of the weighted loss)")
     for what, pathologies in unweighted.items():
         console.warn(
@@ -198,10 +198,10 @@ def _note_shares(result: WeightsResult) -> None:
     rows = [row for row in result.pathologies if row.weighted]
     if len(rows) < 2:
         return
-    most, least = (choose(rows, key=lambda row: row.weighted_loss_share) for choose in (max, min))
-    if most.weighted_loss_share > 2 * least.weighted_loss_share:
+    most, least = (choose(rows, key=lambda row: row.weighted_loss_fraction) for choose in (max, min))
+    if most.weighted_loss_fraction > 2 * least.weighted_loss_fraction:
         console.note(
             "weights balance positives and negatives inside each pathology, not pathologies between each other: "
-            f"{most.pathology} takes {console.percent(most.weighted_loss_share, 2)} of the weighted loss, "
-            f"{least.pathology} {console.percent(least.weighted_loss_share, 2)} (--scheme balanced: equal shares)"
+            f"{most.pathology} takes {console.percent(most.weighted_loss_fraction, 2)} of the weighted loss, "
+            f"{least.pathology} {console.percent(least.weighted_loss_fraction, 2)} (--scheme balanced: equal shares)"
         )

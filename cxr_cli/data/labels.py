@@ -21,8 +21,8 @@ from cxr_cli.data.schemas import NO_FINDING, Schema, recognise
 from cxr_cli.data.tables import RawTable, read_lines, read_table
 from cxr_cli.errors import LabelTableError, shown
 
-#: How many rows a quirk names; its count is always whole.
-QUIRK_ROWS = 20
+#: How many rows a issue names; its count is always whole.
+ISSUE_ROWS = 20
 #: More columns of labels than this are no pathologies (the largest vocabulary in the field has some 200).
 MAX_PATHOLOGIES = 1000
 #: Columns of `LabelTable.frame` that no pathology may be called.
@@ -36,7 +36,7 @@ _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
 
 
 @dataclass(frozen=True)
-class Quirk:
+class Issue:
     """Something odd in a table that was repaired, set to "not known", or left as it is.
 
     Attributes
@@ -74,7 +74,7 @@ class LabelTable:
         sex and view are categories of text.
     pathologies
         Names of the pathologies, in the order of the file (or of the data set, where findings are listed).
-    quirks
+    issues
         What was found odd.
     columns, column_types, null_cells
         The header of the file; the type pandas infers for each column ("str", "int64", "float64", …); and how many
@@ -96,7 +96,7 @@ class LabelTable:
     schema: str
     frame: pd.DataFrame
     pathologies: tuple[str, ...]
-    quirks: tuple[Quirk, ...]
+    issues: tuple[Issue, ...]
     columns: tuple[str, ...]
     column_types: tuple[str, ...]
     null_cells: tuple[int, ...]
@@ -160,7 +160,7 @@ def read_labels(
         Also take a text file with one image name a line, as NIH's ``train_val_list.txt``: no pathologies then, and
         the patient from the file name.
     allow_unsafe_names
-        Keep rows whose image name is absolute or climbs out of the image folder, with a quirk, instead of raising
+        Keep rows whose image name is absolute or climbs out of the image folder, with a issue, instead of raising
         an error. Such files are never opened all the same.
 
     Raises
@@ -196,7 +196,7 @@ def _inferred_type(column: pd.Series[Any], n_null: int) -> str:
 
 
 class _Reader:
-    """One table on its way from raw cells to canonical columns, collecting quirks."""
+    """One table on its way from raw cells to canonical columns, collecting issues."""
 
     def __init__(self, raw: RawTable, schema: Schema, uncertain: UncertainPolicy, unsafe_ok: bool) -> None:
         self.raw = raw
@@ -204,7 +204,7 @@ class _Reader:
         self.uncertain = uncertain
         self.unsafe_ok = unsafe_ok
         self.n_uncertain = 0
-        self.quirks: list[Quirk] = []
+        self.issues: list[Issue] = []
         header = raw.header
         self.patient = schema.column(header, schema.patient)
         self.age = schema.column(header, schema.age)
@@ -242,7 +242,7 @@ class _Reader:
             schema=schema.name,
             frame=pd.DataFrame(columns, copy=False),
             pathologies=tuple(labels),
-            quirks=tuple(self.quirks),
+            issues=tuple(self.issues),
             columns=header,
             column_types=tuple(
                 _inferred_type(column, n_null) for (_, column), n_null in zip(cells.items(), null_cells, strict=True)
@@ -256,9 +256,9 @@ class _Reader:
             raw=self.raw,
         )
 
-    def _quirk(self, kind: str, message: str, rows: NDArray[Any] | Sequence[int]) -> None:
+    def _issue(self, kind: str, message: str, rows: NDArray[Any] | Sequence[int]) -> None:
         if len(rows):
-            self.quirks.append(Quirk(kind, message, len(rows), tuple(int(row) for row in rows[:QUIRK_ROWS])))
+            self.issues.append(Issue(kind, message, len(rows), tuple(int(row) for row in rows[:ISSUE_ROWS])))
 
     def _error(self, row: int, what: str, *, count: int, expected: str | None, remedy: str) -> LabelTableError:
         more = f" ({count:,} such rows)" if count > 1 else ""
@@ -286,7 +286,7 @@ class _Reader:
                 expected="a name inside the image folder",
                 remedy="Correct or remove the row; such files are never opened.",
             )
-        self._quirk("unsafe-image-name", UNSAFE, unsafe)
+        self._issue("unsafe-image-name", UNSAFE, unsafe)
         return names
 
     def _patients(self, cells: pd.DataFrame, images: pd.Series[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -297,7 +297,7 @@ class _Reader:
             codes, found = pd.factorize(images.str.extract(self.schema.patient_pattern, expand=False))
             written = [str(item) for item in found]
         else:
-            self.quirks.append(Quirk("no-patient-column", "the table has no patient column", 1))
+            self.issues.append(Issue("no-patient-column", "the table has no patient column", 1))
             return np.full(len(images), -1, dtype=np.int64), ()
         # "007" and "7" fall together here. Most ids are plain numbers, whose normal form is seen at once.
         normal = [
@@ -307,7 +307,7 @@ class _Reader:
         position: dict[str, int] = {}
         places = [position.setdefault(text, len(position)) if text else -1 for text in normal]
         patient_codes = np.array([*places, -1], dtype=np.int64)[codes]  # code -1, a blank cell, finds the last
-        self._quirk("no-patient", "no patient id", np.flatnonzero(patient_codes < 0))
+        self._issue("no-patient", "no patient id", np.flatnonzero(patient_codes < 0))
         return patient_codes, tuple(position)
 
     @cached_property
@@ -357,8 +357,8 @@ class _Reader:
                 expected=f"{NO_FINDING}, or some of {', '.join(pathologies)} separated by |",
                 remedy="Correct the cell.",
             )
-        self._quirk("no-findings-cell", "blank findings: labels not known", np.flatnonzero(np.isin(codes, blank)))
-        self._quirk(
+        self._issue("no-findings-cell", "blank findings: labels not known", np.flatnonzero(np.isin(codes, blank)))
+        self._issue(
             "no-finding-beside-finding",
             f"{NO_FINDING} beside a finding: the finding is kept",
             np.flatnonzero(np.isin(codes, contradicting)) if contradicting else [],
@@ -374,8 +374,8 @@ class _Reader:
         for name in names:
             labels[name] = self._one_hot(cells[name], name)
             if np.isnan(labels[name]).all():
-                self.quirks.append(
-                    Quirk("empty-label-column", f"column {shown(name)} is empty: nothing is known of it", 1)
+                self.issues.append(
+                    Issue("empty-label-column", f"column {shown(name)} is empty: nothing is known of it", 1)
                 )
         if NO_FINDING in self.raw.header and labels:
             nothing = self._one_hot(cells[NO_FINDING], NO_FINDING, count=False)
@@ -385,7 +385,7 @@ class _Reader:
                 # CheXpert: support devices are no finding of disease and stand beside No Finding by design.
                 others = [values for key, values in labels.items() if key != "Support Devices"]
                 present = np.max(np.nan_to_num(np.stack(others)), axis=0) if others else present * 0
-            self._quirk(
+            self._issue(
                 "no-finding-beside-finding",
                 f"{NO_FINDING} beside a finding: the finding is kept",
                 np.flatnonzero((nothing == 1) & (present == 1)),
@@ -450,7 +450,7 @@ class _Reader:
         else:
             values = _numbers(self._texts[name])
         strange = np.flatnonzero(np.isinf(values) | (values < 0))
-        self._quirk("follow-up-unreadable", "follow-up that is no number: taken as not known", strange)
+        self._issue("follow-up-unreadable", "follow-up that is no number: taken as not known", strange)
         return np.where(np.isfinite(values) & (values >= 0), values, np.nan)
 
     def _ages(self, column: pd.Series[Any]) -> NDArray[np.float64]:
@@ -479,7 +479,7 @@ class _Reader:
         ):
             if these:
                 rows = np.flatnonzero(np.isin(codes, these))
-                self._quirk(kind, f"{message} ({_some(written, these)})", rows)
+                self._issue(kind, f"{message} ({_some(written, these)})", rows)
         return years[codes]
 
     def _sexes(self, column: pd.Series[Any]) -> Any:
@@ -487,7 +487,7 @@ class _Reader:
         sexes = np.array([*(_SEX.get(text.strip().casefold()) for text in written), None], dtype=object)
         odd = [code for code, text in enumerate(written) if sexes[code] is None and text.strip()]
         if odd:
-            self._quirk(
+            self._issue(
                 "sex-unreadable",
                 f"sex neither M nor F: taken as not known ({_some(written, odd)})",
                 np.flatnonzero(np.isin(codes, odd)),
@@ -511,7 +511,7 @@ class _Reader:
         # Names with distinct numbers are distinct: much sooner seen than with names.
         if (ordered[0] >= 0 and (np.diff(ordered) > 0).all()) or images.is_unique:
             return
-        self._quirk(
+        self._issue(
             "duplicate-image", "image named by an earlier row too", np.flatnonzero(images.duplicated().to_numpy())
         )
 
@@ -524,7 +524,7 @@ class _Reader:
         # A patient id that is no number of up to eight digits contradicts any NIH name.
         ids = [int(item) if item.isascii() and item.isdigit() and len(item) <= 8 else -2 for item in patient_ids]
         known = np.array([*ids, -1], dtype=np.int64)[patient_codes]
-        self._quirk(
+        self._issue(
             "patient-contradicts-name",
             "patient id differs from the number in the file name: the column is taken",
             np.flatnonzero((numbers >= 0) & (patient_codes >= 0) & (numbers // 1000 != known)),
@@ -599,8 +599,8 @@ def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
     unknown = [row for row, patient in enumerate(patients) if patient is None]
     unsafe = [row for row, name in enumerate(names) if is_unsafe_name(name)]
     repeated = np.flatnonzero(images.duplicated().to_numpy()).tolist()
-    quirks = [
-        Quirk(kind, message, len(rows), tuple(rows[:QUIRK_ROWS]))
+    issues = [
+        Issue(kind, message, len(rows), tuple(rows[:ISSUE_ROWS]))
         for kind, message, rows in (
             ("unsafe-image-name", UNSAFE, unsafe),
             ("no-patient", "no patient number in the file name", unknown),
@@ -614,7 +614,7 @@ def _read_image_list(path: Path, unsafe_ok: bool) -> LabelTable:
         schema="image-list",
         frame=pd.DataFrame({"image": images, "patient_id": pd.array(patients, dtype="str")}),
         pathologies=(),
-        quirks=tuple(quirks),
+        issues=tuple(issues),
         columns=raw.header,
         column_types=("str",),
         null_cells=(0,),

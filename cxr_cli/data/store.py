@@ -191,7 +191,7 @@ class RowsWriter:
             self._stream.close()
 
 
-class PicturesWriter:
+class PngWriter:
     """A folder of PNGs in the making, one per image, named as in the table."""
 
     def __init__(self, folder: Path) -> None:
@@ -234,6 +234,6 @@ class PicturesWriter:
             raise unwritable(target, error) from error
 
 
-def picture_name(image: str) -> str:
+def png_name(image: str) -> str:
     """Return the name of an image's PNG: its own name, with .png behind it if it has another ending."""
     return image if image.lower().endswith(".png") else f"{image}.png"

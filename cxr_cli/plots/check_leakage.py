@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from cxr_cli.plots import style
 
 if TYPE_CHECKING:
-    from cxr_cli.services.check_leakage.pair_images import PairPictures
+    from cxr_cli.services.check_leakage.pair_images import PairImages
     from cxr_cli.services.check_leakage.result import LeakageReport
 
 #: Pairs of images in one row of the sheet.
@@ -39,13 +39,13 @@ def split_sizes(report: LeakageReport) -> Figure:
     return figure
 
 
-def near_duplicate_sheet(pairs: Sequence[PairPictures]) -> Figure:
+def near_duplicate_sheet(pairs: Sequence[PairImages]) -> Figure:
     """Draw pairs of images side by side, with their names, patients and both measures.
 
     Parameters
     ----------
     pairs
-        From `cxr_cli.services.check_leakage.pair_images.pair_pictures`; at least one.
+        From `cxr_cli.services.check_leakage.pair_images.pair_images`; at least one.
     """
     across = min(_PAIRS_ACROSS, len(pairs))
     down = -(-len(pairs) // across)
@@ -53,7 +53,7 @@ def near_duplicate_sheet(pairs: Sequence[PairPictures]) -> Figure:
     cells = figure.subfigures(down, across, squeeze=False, hspace=0.02, wspace=0.03)
     for cell, item in zip(cells.flat, pairs, strict=False):
         pair = item.pair
-        cell.suptitle(_title(item), fontsize=10, fontweight="bold" if pair.other_patient else "normal")
+        cell.suptitle(_title(item), fontsize=10, fontweight="bold" if pair.different_patient else "normal")
         panels = cell.subplots(1, 2)
         for axes, picture, split, image, patient in (
             (panels[0], item.first, item.first_split, pair.first_image, pair.first_patient),
@@ -129,10 +129,10 @@ def _bars(axes: Axes, labels: Sequence[str], values: Sequence[tuple[int, int]], 
     style.tidy(axes)
 
 
-def _title(item: PairPictures) -> str:
+def _title(item: PairImages) -> str:
     pair = item.pair
     how = "" if pair.alteration == "none" else f", {pair.alteration}"
-    who = {True: ", different patient ids", False: ", same patient", None: ""}[pair.other_patient]
+    who = {True: ", different patient ids", False: ", same patient", None: ""}[pair.different_patient]
     return f"{item.grade}{how}{who}\n{pair.distance} of 256 bits, correlation {pair.correlation:.2f}"
 
 

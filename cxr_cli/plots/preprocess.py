@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.plots import style
 from cxr_cli.services.images.prepare import Recipe
-from cxr_cli.services.preprocess.samples import Film, Interpolated
+from cxr_cli.services.preprocess.samples import Interpolated, Sample
 
 _UNITS = {
     "samplewise": "standard deviations of the image",
@@ -24,13 +24,13 @@ _UNITS = {
 }
 
 
-def plot_films(films: Sequence[Film], recipe: Recipe) -> Figure:
+def plot_samples(films: Sequence[Sample], recipe: Recipe) -> Figure:
     """Draw each image before and after, and both histograms in one frame.
 
     Parameters
     ----------
     films
-        From `cxr_cli.services.preprocess.samples.read_films`; at least one.
+        From `cxr_cli.services.preprocess.samples.read_samples`; at least one.
     recipe
         How they were preprocessed.
 
@@ -75,7 +75,7 @@ def _show(axes: Axes, pixels: NDArray[np.float32], low: float, high: float) -> N
     axes.set_axis_off()
 
 
-def _draw_histograms(axes: Axes, film: Film, unit: str, *, first: bool, last: bool) -> None:
+def _draw_histograms(axes: Axes, film: Sample, unit: str, *, first: bool, last: bool) -> None:
     axes.hist(
         film.before.ravel(), bins=64, range=(0, 256), density=True, color=style.BEFORE, alpha=0.55, label="before"
     )
@@ -102,7 +102,7 @@ def _draw_histograms(axes: Axes, film: Film, unit: str, *, first: bool, last: bo
         above.set_xlabel(f"After: {unit}", color=style.AFTER)
 
 
-def _weights(film: Film) -> NDArray[np.float64]:
+def _weights(film: Sample) -> NDArray[np.float64]:
     """Weigh pixels so that the step line encloses the same area as the histogram below it."""
     low, high = _matching_range(film)
     values = film.after.ravel()
@@ -112,7 +112,7 @@ def _weights(film: Film) -> NDArray[np.float64]:
     return np.full(values.size, 1 / (values.size * bin_width))
 
 
-def _matching_range(film: Film) -> tuple[float, float]:
+def _matching_range(film: Sample) -> tuple[float, float]:
     """Return the range that the upper axis needs for equal grey levels to lie above each other."""
     before, after = film.before, film.after
     spread = float(before.std())
@@ -124,7 +124,7 @@ def _matching_range(film: Film) -> tuple[float, float]:
     return offset, offset + 256 * scale
 
 
-def plot_interpolations(film: Film, made: Sequence[Interpolated]) -> Figure:
+def plot_interpolations(film: Sample, made: Sequence[Interpolated]) -> Figure:
     """Draw the middle of an image under every interpolation, pixel by pixel.
 
     Parameters

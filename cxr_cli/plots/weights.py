@@ -89,10 +89,10 @@ def loss_shares(result: WeightsResult) -> Figure:
     result
         Result of `cxr_cli.services.weights.weights.compute_weights`.
     """
-    rows = sorted(result.pathologies, key=lambda row: (_number(row.weighted_loss_share), row.n_positive))
+    rows = sorted(result.pathologies, key=lambda row: (_number(row.weighted_loss_fraction), row.n_positive))
     figure, axes = _figure(len(rows), width=9, row_height=0.4)
-    weighted = [_number(row.weighted_loss_share) for row in rows]
-    unweighted = [_number(row.regular_loss_share) for row in rows]
+    weighted = [_number(row.weighted_loss_fraction) for row in rows]
+    unweighted = [_number(row.unweighted_loss_fraction) for row in rows]
     places = np.arange(len(rows))
     for fractions, offset, colour, label in (
         (weighted, 0.2, style.AFTER, f"weighted ({result.scheme})"),

@@ -21,7 +21,7 @@ _REMEDY = "Give a model that 'cxr build-model' or 'cxr train' saved, with its .k
 
 
 @dataclass(frozen=True)
-class WeightsOrigin(Result):
+class PretrainedWeights(Result):
     """Where the weights of the base came from.
 
     Attributes
@@ -239,7 +239,7 @@ class ModelCard(Result):
         (height, width) in pixels.
     preprocessing
         What must be done to an image before the model sees it.
-    weights
+    pretrained
         Where the weights came from, before any training by cxr.
     loss
         The loss, with its class weights.
@@ -269,7 +269,7 @@ class ModelCard(Result):
     pathologies: tuple[str, ...]
     image_size: tuple[int, int]
     preprocessing: Preprocessing
-    weights: WeightsOrigin
+    pretrained: PretrainedWeights
     loss: LossChoice
     metrics: tuple[str, ...]
     freeze: str

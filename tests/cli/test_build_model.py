@@ -72,7 +72,7 @@ def test_tables_on_stdout_talk_on_stderr(cxr, train, weight_file, tmp_path):
     assert saved.exit_code == 0
     done = cxr(
         "build-model",
-        *("--labels", train, "--class-weights", "weights.json", "--weights", weight_file, "--image-size", 64),
+        *("--labels", train, "--class-weights", "weights.json", "--pretrained", weight_file, "--image-size", 64),
         *("--save", "out/model.keras", "--summary", "full", "--output", "plots"),
     )
     assert done.exit_code == 0, done.stderr
@@ -98,9 +98,9 @@ def test_tables_on_stdout_talk_on_stderr(cxr, train, weight_file, tmp_path):
         assert text in done.stderr and text not in done.stdout
     assert "categorical" not in done.stderr and "another table" not in done.stderr
     assert (tmp_path / "plots" / "depth.png").read_bytes().startswith(b"\x89PNG")
-    sidecar = json.loads((tmp_path / "out" / "model.keras.json").read_text())
+    model_card = json.loads((tmp_path / "out" / "model.keras.json").read_text())
     weights = json.loads((tmp_path / "weights.json").read_text())["result"]["class_weights"]
-    assert sidecar["loss"]["class_weights"] == weights
+    assert model_card["loss"]["class_weights"] == weights
 
 
 def test_the_trap_is_told_with_the_numbers_of_the_table(cxr, real_data, no_building):
@@ -134,10 +134,10 @@ def test_one_pathology_and_categorical_crossentropy(cxr, no_building):
         (["--pathologies", NAMES, "--image-size", "16"], "--image-size 16x16; expected at least 32 pixels"),
         (["--pathologies", NAMES, "--freeze", "all"], "--freeze all; expected"),
         (["--pathologies", NAMES, "--learning-rate", "nan"], "--learning-rate nan; expected"),
-        (["--pathologies", NAMES, "--weights", "missing.h5"], "missing.h5: no such file"),
+        (["--pathologies", NAMES, "--pretrained", "missing.h5"], "missing.h5: no such file"),
         (["--pathologies", NAMES, "--standardize", "featurewise"], "needs the mean and standard deviation"),
         (["--pathologies", NAMES, "--loss", "weighted-bce"], "needs class weights"),
-        (["--pathologies", NAMES, "--keep-head"], "--keep-head is of no use with --weights none"),
+        (["--pathologies", NAMES, "--keep-head"], "--keep-head is of no use with --pretrained none"),
         (["--pathologies", NAMES, "--class-weights", "missing.json"], "missing.json: no such file"),
         (["--labels", "missing.csv"], "missing.csv: no such file"),
         (["--preprocess-manifest", "."], "preprocess.json: no such file\nPass the preprocess.json that"),
@@ -212,7 +212,7 @@ def test_wrong_weights_exit_2_and_save_nothing(cxr, tmp_path, no_building, netwo
         layers = base_arrays(network)
         layers["bn"]["gamma"][7] = np.nan
         write_legacy(path, layers)
-    done = cxr("build-model", "--pathologies", NAMES, "--weights", path, "--save", "model.keras")
+    done = cxr("build-model", "--pathologies", NAMES, "--pretrained", path, "--save", "model.keras")
     assert done.exit_code == 2
     assert done.stdout == ""
     assert {"half": "is cut off", "nan": "gamma of layer bn holds 1 of 1,024", "html": "HTML page"}[

@@ -58,9 +58,9 @@ def test_what_was_planted_in_the_sample_data_is_found(cxr, sample, sample_data):
     (pair,) = found["pairs"]
     assert pair["patients"]["n_patients"] == 5
     (copy,) = pair["near_duplicates"]["pairs"]
-    assert copy["other_patient"] is True
-    assert pair["to_be_looked_at"]["n_pairs"] == 0
-    assert found["n_copies_under_other_patient"] == 1
+    assert copy["different_patient"] is True
+    assert pair["candidates"]["n_pairs"] == 0
+    assert found["n_copies_under_different_patient"] == 1
 
 
 def test_tables_and_plots(cxr, sample, sample_data, tmp_path):
@@ -256,8 +256,8 @@ def test_altered_copies_of_real_films_under_new_names(cxr, real_data, tmp_path):
     pairs = result_of(done)["pairs"][0]
     found = {(pair["first_image"], pair["second_image"]) for pair in pairs["near_duplicates"]["pairs"]}
     assert found == {(films[index].name, f"copy-{index}.jpg") for index in range(14)}
-    assert pairs["to_be_looked_at"]["n_pairs"] == 0
-    assert result_of(done)["n_copies_under_other_patient"] == 14
+    assert pairs["candidates"]["n_pairs"] == 0
+    assert result_of(done)["n_copies_under_different_patient"] == 14
 
 
 def test_cell_texts_are_not_markup(cxr, tmp_path):
@@ -274,5 +274,5 @@ def test_images_of_other_sizes_and_depths(cxr, tmp_path):
     train = table(tmp_path / "train.csv", [("a.png", 1)])
     valid = table(tmp_path / "valid.csv", [("b.png", 2)])
     done = cxr("check-leakage", train, valid, "--images", tmp_path / "images", "--json", "--no-plots")
-    (picture,) = result_of(done)["pairs"][0]["exact_duplicates"]["pictures"]
+    (picture,) = result_of(done)["pairs"][0]["exact_duplicates"]["duplicates"]
     assert picture["kind"] == "same pixels"

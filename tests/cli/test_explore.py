@@ -100,7 +100,7 @@ def test_broken_images_are_bad_news(cxr, copied):
     assert done.exit_code == 1
     assert "2 of the images opened are broken" in done.stderr
     assert {item["image"] for item in check["broken"]} == {images[0].name, images[1].name}
-    assert check["oddities"] == {"near-constant": 1} and check["n_opened"] == 2
+    assert check["issues"] == {"near-constant": 1} and check["n_opened"] == 2
     shown = cxr("explore", table, "--no-plots").stdout
     assert "Broken images" in shown and "Odd images" in shown and "near-constant" in shown
 

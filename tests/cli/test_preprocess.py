@@ -36,7 +36,7 @@ def test_tables_on_stdout_talk_on_stderr(cxr, labels, tmp_path):
     folder = tmp_path / "cxr-output" / "preprocess"
     for name in ("images.npy", "index.csv", "failures.csv", "preprocess.json"):
         assert f"saved cxr-output/preprocess/{name}" in done.stderr
-    for name in ("films.png", "distributions.png", "augmentation.png"):
+    for name in ("samples.png", "distributions.png", "augmentation.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     assert np.load(folder / "images.npy").shape == (10, 32, 48)
     assert not (folder / ".partial").exists()

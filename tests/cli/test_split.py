@@ -7,7 +7,7 @@ import pytest
 
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.split.split import fold_shares, split
+from cxr_cli.services.split.split import fold_fractions, split
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_many_folds_are_shown_as_a_range(cxr, labels):
     assert "fewest" in done.stdout and "± at worst" in done.stdout
     assert "split.png" not in done.stderr
     result = json.loads(cxr("split", labels, "--folds", 6, "--json").stdout)["result"]
-    assert [item["name"] for item in result["splits"]] == list(fold_shares(6))
+    assert [item["name"] for item in result["splits"]] == list(fold_fractions(6))
     assert result["training"] is None
 
 

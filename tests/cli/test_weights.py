@@ -60,7 +60,7 @@ def test_further_examples_of_the_course(cxr):
         predictions = ["--predictions", EXAMPLES / f"three-predictions-{number}.csv"]
         done = cxr("weights", EXAMPLES / "three.csv", *predictions, "--epsilon", 1, "--no-plots", "--json")
         document = json.loads(done.stdout)
-        assert document["result"]["predictors"][-1]["weighted"] == pytest.approx(-0.4956203, abs=1e-7)
+        assert document["result"]["predictors"][-1]["weighted_loss"] == pytest.approx(-0.4956203, abs=1e-7)
         assert len(document["inputs"]) == 2
 
 

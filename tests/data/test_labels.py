@@ -28,7 +28,7 @@ def read(tmp_path):
 
 
 def kinds(table):
-    return {quirk.kind: (quirk.count, quirk.rows) for quirk in table.quirks}
+    return {issue.kind: (issue.count, issue.rows) for issue in table.issues}
 
 
 def test_course_form_by_hand(read):
@@ -193,12 +193,12 @@ def test_schema_names_are_distinct():
 
 def test_real_course_tables(real_data):
     table = read_labels(real_data / "nih/train-small.csv")
-    assert (table.n_images, len(table.patient_ids), table.schema, table.quirks) == (1000, 928, "course", ())
+    assert (table.n_images, len(table.patient_ids), table.schema, table.issues) == (1000, 928, "course", ())
 
 
 def test_real_nih_table(real_data):
     table = read_labels(real_data / "nih/Data_Entry_2017_v2020.csv.gz")
-    assert (table.n_images, len(table.patient_ids), table.schema, table.quirks) == (112120, 30805, "nih", ())
+    assert (table.n_images, len(table.patient_ids), table.schema, table.issues) == (112120, 30805, "nih", ())
 
 
 @given(

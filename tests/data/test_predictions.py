@@ -68,7 +68,7 @@ def test_an_image_named_twice_by_the_table_needs_one_prediction(read):
         ("b.png,0.3,0.4\n", "", "no prediction for image 'b.png' (1 such images)"),
         (",Mass", ",Hernia", "line 1: no column for pathology Mass"),
         ("Edema\na.png,", "Edema,Hernia\na.png,0,", "fields"),
-        ("Image", "Film", "line 1: no image column"),
+        ("Image", "Sample", "line 1: no image column"),
         ("Image,Mass", "Image,Path", "columns Image, Path could both name the image"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_cli.data import store as module
-from cxr_cli.data.store import HEADER_BYTES, PicturesWriter, RowsPart, RowsWriter, npy_header, picture_name
+from cxr_cli.data.store import HEADER_BYTES, PngWriter, RowsPart, RowsWriter, npy_header, png_name
 from cxr_cli.errors import OutputError
 
 
@@ -139,7 +139,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 def test_pictures_replace_those_of_an_earlier_run(tmp_path):
     target = tmp_path / "images"
     for number in (1, 2):
-        writer = PicturesWriter(tmp_path / "partial")
+        writer = PngWriter(tmp_path / "partial")
         writer.commit(["a.png", f"patient/{number}.png"], [b"a%d" % number, b"b"])
         writer.sync()
         writer.finish(target)
@@ -149,7 +149,7 @@ def test_pictures_replace_those_of_an_earlier_run(tmp_path):
 
 
 def test_names_of_pictures_stay_different():
-    assert [picture_name(name) for name in ("a.png", "A.PNG", "a.jpg", "p/view1.jpg")] == [
+    assert [png_name(name) for name in ("a.png", "A.PNG", "a.jpg", "p/view1.jpg")] == [
         "a.png",
         "A.PNG",
         "a.jpg.png",

@@ -9,7 +9,7 @@ from cxr_cli.models.architecture import describe_model
 from cxr_cli.models.densenet import freeze
 from cxr_cli.plots.build_model import plot_architecture, plot_depth
 from cxr_cli.services.build_model.build_model import BuildModelResult
-from cxr_cli.services.model_card import LossChoice, WeightsOrigin
+from cxr_cli.services.model_card import LossChoice, PretrainedWeights
 from cxr_cli.services.store.manifest import Preprocessing
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def result(network):
         loss=LossChoice("binary-crossentropy", None),
         metrics=(),
         labels=None,
-        weights=WeightsOrigin("random", None, None, None, 0, 0, "new", None, False, "nothing"),
+        pretrained=PretrainedWeights("random", None, None, None, 0, 0, "new", None, False, "nothing"),
         freeze="all-but-last-1-blocks",
         learning_rate=0.001,
         mixed_precision=False,

@@ -9,7 +9,7 @@ from PIL import Image
 from cxr_cli.data.files import Outputs
 from cxr_cli.plots.check_leakage import near_duplicate_sheet, split_sizes
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
-from cxr_cli.services.check_leakage.pair_images import pair_pictures
+from cxr_cli.services.check_leakage.pair_images import pair_images
 from cxr_cli.services.check_leakage.remove import remove_leakage
 from cxr_cli.services.check_leakage.split_images import fingerprint_splits
 from tests.films import film_pixels, save
@@ -71,22 +71,22 @@ def scene(tmp_path):
 
 def test_copies_under_another_patient_come_first(scene):
     tables, found, report = scene
-    pictures = pair_pictures(report, tables, found, side=64)
+    pictures = pair_images(report, tables, found, side=64)
     assert [item.pair.second_image for item in pictures] == ["v2.png", "v1.jpg", "v0.png"]
     assert pictures[0].first.shape == (64, 64)
     expected = film_pixels(2).reshape(64, 2, 64, 2).mean(axis=(1, 3)) / 255
     assert np.allclose(pictures[0].first, expected, atol=1e-6)
-    assert len(pair_pictures(report, tables, found, n_pairs=1)) == 1
+    assert len(pair_images(report, tables, found, n_pairs=1)) == 1
 
 
 def test_the_sheet_shows_pairs_side_by_side(scene):
     tables, found, report = scene
-    figure = near_duplicate_sheet(pair_pictures(report, tables, found, side=64))
+    figure = near_duplicate_sheet(pair_images(report, tables, found, side=64))
     assert len(figure.axes) == 6
     titles = [cell.get_suptitle() for cell in figure.subfigs]
     assert "mirrored, different patient ids" in titles[0] and "correlation 1.00" in titles[0]
     assert "same patient" in titles[2]
     assert figure.axes[0].get_title() == "train: t2.png\npatient 2"
     assert figure.axes[1].get_title() == "valid: v2.png\npatient 12"
-    assert np.array_equal(figure.axes[0].images[0].get_array(), pair_pictures(report, tables, found, side=64)[0].first)
+    assert np.array_equal(figure.axes[0].images[0].get_array(), pair_images(report, tables, found, side=64)[0].first)
     assert png(figure).std() > 0

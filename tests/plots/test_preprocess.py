@@ -4,15 +4,15 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cxr_cli.choices import Standardization, choices
-from cxr_cli.plots.preprocess import plot_distributions, plot_films, plot_interpolations
+from cxr_cli.plots.preprocess import plot_distributions, plot_interpolations, plot_samples
 from cxr_cli.services.images.prepare import Recipe
-from cxr_cli.services.preprocess.samples import Film, compare_interpolations
+from cxr_cli.services.preprocess.samples import Sample, compare_interpolations
 from cxr_cli.services.store.standardization import standardize
 
 
 def film(image="a.png", scheme="samplewise"):
     levels = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(np.float32)
-    return Film(image, levels, levels, standardize(levels, scheme, levels.mean(), levels.std()))
+    return Sample(image, levels, levels, standardize(levels, scheme, levels.mean(), levels.std()))
 
 
 def texts(figure):
@@ -23,7 +23,7 @@ def texts(figure):
 @pytest.mark.parametrize("scheme", choices(Standardization))
 def test_films_side_by_side(scheme):
     films = (film("a.png", scheme), film("b.png", scheme))
-    figure = plot_films(films, Recipe((20, 30), scheme))
+    figure = plot_samples(films, Recipe((20, 30), scheme))
     shown = texts(figure)
     assert "a.png" in shown and "b.png" in shown
     assert "Before: grey level" in shown and "After: " in shown
@@ -32,7 +32,7 @@ def test_films_side_by_side(scheme):
 
 
 def test_both_histograms_have_the_same_area():
-    figure = plot_films((film(),), Recipe((20, 30)))
+    figure = plot_samples((film(),), Recipe((20, 30)))
     below, above = figure.axes[2], figure.axes[3]
     FigureCanvasAgg(figure).draw()
     area_before = sum(bar.get_width() * bar.get_height() for bar in below.patches)
@@ -45,10 +45,10 @@ def test_both_histograms_have_the_same_area():
 
 
 def test_a_constant_film_can_be_drawn():
-    flat = Film(
+    flat = Sample(
         "flat.png", np.full((5, 5), 80, np.float32), np.full((5, 5), 80, np.float32), np.zeros((5, 5), np.float32)
     )
-    assert "flat.png" in texts(plot_films((flat,), Recipe((5, 5))))
+    assert "flat.png" in texts(plot_samples((flat,), Recipe((5, 5))))
 
 
 def test_distributions(tmp_path):

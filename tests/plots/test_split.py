@@ -7,7 +7,7 @@ from PIL import Image
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.plots.split import plot_split
-from cxr_cli.services.split.split import divide, fold_shares
+from cxr_cli.services.split.split import divide, fold_fractions
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_bent_prevalence_takes_the_place_of_deviations(table):
 
 
 def test_many_folds_share_one_look(table):
-    figure = plot_split(divide(table, fold_shares(8)))
+    figure = plot_split(divide(table, fold_fractions(8)))
     assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["each fold"]
 
 

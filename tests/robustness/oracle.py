@@ -67,12 +67,12 @@ def check_form(table: LabelTable) -> None:
     assert set(table.patient_codes.tolist()) - {-1} == set(range(len(table.patient_ids)))
     for name, code in zip(table.frame["patient_id"].tolist(), table.patient_codes.tolist(), strict=True):
         assert (name == table.patient_ids[code]) if code >= 0 else pd.isna(name)
-    for quirk in table.quirks:
-        assert quirk.count >= max(1, len(quirk.rows))
-        assert all(0 <= row < n for row in quirk.rows)
-        assert list(quirk.rows) == sorted(set(quirk.rows))
-        assert len(quirk.message) <= LONGEST_MESSAGE
-        assert quirk.message.isprintable(), ascii(quirk.message)
+    for issue in table.issues:
+        assert issue.count >= max(1, len(issue.rows))
+        assert all(0 <= row < n for row in issue.rows)
+        assert list(issue.rows) == sorted(set(issue.rows))
+        assert len(issue.message) <= LONGEST_MESSAGE
+        assert issue.message.isprintable(), ascii(issue.message)
     starts, ends = table.raw.starts, table.raw.ends
     assert (starts < ends).all()
     assert (ends[:-1] <= starts[1:]).all()

@@ -195,7 +195,7 @@ def test_hostile_names_in_a_list(tmp_path):
     with pytest.raises(CxrError, match=r"line 2: '\.\./b\.png' is absolute or leaves the image folder"):
         read_labels(path, allow_image_list=True)
     table = read_labels(path, allow_image_list=True, allow_unsafe_names=True)
-    assert [(quirk.kind, quirk.rows) for quirk in table.quirks][0] == ("unsafe-image-name", (1, 2))
+    assert [(issue.kind, issue.rows) for issue in table.issues][0] == ("unsafe-image-name", (1, 2))
 
 
 def test_ages_and_follow_ups_of_every_size(table):

@@ -15,9 +15,9 @@ from cxr_cli.services.model_card import (
     DataSource,
     LossChoice,
     ModelCard,
+    PretrainedWeights,
     TrainedStage,
     Training,
-    WeightsOrigin,
     model_card_path,
     read_model_card,
 )
@@ -52,7 +52,7 @@ def card_of(model) -> ModelCard:
         pathologies=("Mass",),
         image_size=(64, 32),
         preprocessing=Preprocessing("featurewise", 120.5, 60.25),
-        weights=WeightsOrigin("random", None, None, None, 0, 0, "new", None, False, "nothing"),
+        pretrained=PretrainedWeights("random", None, None, None, 0, 0, "new", None, False, "nothing"),
         loss=LossChoice("weighted-bce", ClassWeights(("Mass",), (0.75,), (0.25,))),
         metrics=("auroc", "auprc"),
         freeze="base",
@@ -113,7 +113,7 @@ def changed(path, **values):
         ({"preprocessing": {"standardize": "featurewise"}}, "featurewise needs"),
         ({"learning_rate": "fast"}, "learning_rate is str"),
         ({"loss": {"name": "weighted-bce"}}, "loss.class_weights is missing"),
-        ({"weights": None}, "weights is NoneType"),
+        ({"pretrained": None}, "pretrained is NoneType"),
     ],
 )
 def test_damaged_cards_are_named(model, values, message):

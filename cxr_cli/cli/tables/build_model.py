@@ -39,7 +39,7 @@ def _overview(result: BuildModelResult) -> RenderableType:
         ("standardization", _standardization(result.preprocessing)),
         ("output", f"{network.output_shape[0]} probabilities (sigmoid)"),
         ("weights", _weights(result)),
-        ("head", result.weights.head),
+        ("head", result.pretrained.head),
         ("frozen", f"{result.freeze}; {_normalisations(result)}"),
         ("loss", _loss(result)),
         ("optimizer", f"Adam, learning rate {result.learning_rate:g}"),
@@ -62,7 +62,7 @@ def _standardization(preprocessing: Preprocessing) -> str:
 
 
 def _weights(result: BuildModelResult) -> str:
-    origin = result.weights
+    origin = result.pretrained
     if origin.file is None:
         return f"random, seed {result.seed}"
     return (

@@ -12,8 +12,8 @@ from cxr_cli.cli import console
 
 if TYPE_CHECKING:
     from cxr_cli.services.check_leakage.result import (
+        AffectedRows,
         ExactDuplicates,
-        Involved,
         LeakageReport,
         NearDuplicates,
         PairReport,
@@ -29,8 +29,8 @@ _N_LISTED = 20
 
 def tables_of(report: LeakageReport) -> Iterator[RenderableType]:
     """Yield the tables of a result, in the order in which they are shown."""
-    if report.n_copies_under_other_patient:
-        n = report.n_copies_under_other_patient
+    if report.n_copies_under_different_patient:
+        n = report.n_copies_under_different_patient
         yield Text(
             f"{n:,} {'copy' if n == 1 else 'copies'} under another patient id: the same picture in two splits, which "
             "no comparison of patient ids finds. Look at the duplicates below.",
@@ -79,14 +79,14 @@ def _render_report(report: LeakageReport) -> Iterator[RenderableType]:
 
 
 def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[RenderableType]:
-    findings: list[tuple[str, int, Involved, Involved]] = []
+    findings: list[tuple[str, int, AffectedRows, AffectedRows]] = []
     if pair.patients is not None:
         findings.append(("patients", pair.patients.n_patients, pair.patients.first, pair.patients.second))
     findings.append(("image names", pair.names.n_images, pair.names.first, pair.names.second))
     for label, found in (
         ("exact duplicates", pair.exact_duplicates),
         ("near duplicates", pair.near_duplicates),
-        ("to be looked at", pair.to_be_looked_at),
+        ("to be looked at", pair.candidates),
     ):
         if found is not None:
             findings.append((label, _number(found), found.first, found.second))
@@ -100,13 +100,18 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
         yield _patients(pair.patients)
     if pair.names.n_images:
         yield _listed("The same image names", ("image",), [(name,) for name in pair.names.images])
-    if pair.exact_duplicates is not None and pair.exact_duplicates.n_pictures:
+    if pair.exact_duplicates is not None and pair.exact_duplicates.n_duplicates:
         yield _listed(
             "Exact duplicates",
             (pair.first, pair.second, "equal", "patient"),
             [
-                (", ".join(item.first_images), ", ".join(item.second_images), item.kind, _patient(item.other_patient))
-                for item in pair.exact_duplicates.pictures
+                (
+                    ", ".join(item.first_images),
+                    ", ".join(item.second_images),
+                    item.kind,
+                    _patient(item.different_patient),
+                )
+                for item in pair.exact_duplicates.duplicates
             ],
             text_columns=4,
         )
@@ -114,7 +119,7 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
         return
     for title, graded, rule in (
         ("Near duplicates", pair.near_duplicates, (limits.near_distance, limits.near_correlation)),
-        ("To be looked at", pair.to_be_looked_at, (limits.look_distance, limits.look_correlation)),
+        ("To be looked at", pair.candidates, (limits.review_distance, limits.review_correlation)),
     ):
         if graded is not None and graded.n_pairs:
             yield _listed(
@@ -125,7 +130,7 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
                         item.first_image,
                         item.second_image,
                         item.alteration,
-                        _patient(item.other_patient),
+                        _patient(item.different_patient),
                         item.distance,
                         f"{item.correlation:.3f}",
                     )
@@ -137,11 +142,11 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
 
 
 def _number(found: ExactDuplicates | NearDuplicates) -> int:
-    return found.n_pairs if hasattr(found, "n_pairs") else found.n_pictures
+    return found.n_pairs if hasattr(found, "n_pairs") else found.n_duplicates
 
 
-def _part(part: Involved) -> str:
-    return f"{part.n_images:,} ({console.percent(part.share_of_images)})"
+def _part(part: AffectedRows) -> str:
+    return f"{part.n_images:,} ({console.percent(part.fraction_of_images)})"
 
 
 def _patient(other: bool | None) -> Text:
@@ -153,8 +158,8 @@ def _patient(other: bool | None) -> Text:
 def _patients(overlap: PatientOverlap) -> RenderableType:
     first, second = overlap.first, overlap.second
     return _listed(
-        f"Patients in both: {overlap.n_patients:,}, which are {console.percent(first.share_of_patients)} of those of "
-        f"{first.split} and {console.percent(second.share_of_patients)} of those of {second.split}",
+        f"{console.counted(overlap.n_patients, 'patient')} in both ({console.percent(first.fraction_of_patients)} of "
+        f"{first.split}, {console.percent(second.fraction_of_patients)} of {second.split})",
         ("patient", f"images in {first.split}", f"images in {second.split}"),
         [(patient.patient_id, len(patient.first_rows), len(patient.second_rows)) for patient in overlap.patients],
     )
@@ -205,7 +210,7 @@ def _render_removal(removal: Removal) -> Iterator[RenderableType]:
                 f"{pair.first}, {pair.second}",
                 None if pair.patients is None else pair.patients.n_patients,
                 pair.names.n_images,
-                None if pair.exact_duplicates is None else pair.exact_duplicates.n_pictures,
+                None if pair.exact_duplicates is None else pair.exact_duplicates.n_duplicates,
                 None if pair.near_duplicates is None else pair.near_duplicates.n_pairs,
             )
             for pair in removal.after.pairs
@@ -215,7 +220,7 @@ def _render_removal(removal: Removal) -> Iterator[RenderableType]:
 
 def _verdict(report: LeakageReport) -> Text:
     sentences = [
-        f"{part.n_images:,} of {split.n_images:,} {part.split} images, {console.percent(part.share_of_images)}, "
+        f"{part.n_images:,} of {split.n_images:,} {part.split} images, {console.percent(part.fraction_of_images)}, "
         f"come from patients that are also in {other.split}."
         for pair in report.pairs
         if pair.patients is not None and pair.patients.n_patients

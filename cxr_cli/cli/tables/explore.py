@@ -34,8 +34,8 @@ def tables_of(result: ExploreResult) -> Iterator[RenderableType]:
     yield from _groups(result)
     if result.images is not None:
         yield from _images(result.images)
-    if result.quirks:
-        yield _quirks(result)
+    if result.issues:
+        yield _issues(result)
 
 
 def _overview(result: ExploreResult) -> RenderableType:
@@ -123,8 +123,8 @@ def _pairs(result: ExploreResult) -> RenderableType:
             pair.first,
             pair.second,
             pair.n_images,
-            console.percent(pair.share_of_first),
-            console.percent(pair.share_of_second),
+            console.percent(pair.fraction_of_first),
+            console.percent(pair.fraction_of_second),
             f"{pair.lift:.1f} ×",
         )
         for pair in pairs
@@ -194,7 +194,7 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
     if survey.n_ambiguous:
         rows.append(("several files or names", survey.n_ambiguous))
     rows += [(f"opened ({check.which})", check.n_opened), ("broken", check.n_broken)]
-    rows += [(f"odd: {oddity}", count) for oddity, count in check.oddities.items()]
+    rows += [(f"odd: {issue}", count) for issue, count in check.issues.items()]
     if check.statistics is not None:
         for name, tally in (("height × width", check.statistics.sizes), ("mode", check.statistics.modes)):
             shown = [f"{value} ({count:,})" for value, count in list(tally.items())[:5]]
@@ -211,14 +211,14 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
             most=_N_FILES,
             n_rows=check.n_broken,
         )
-    if check.odd:
+    if check.with_issues:
         yield console.table(
             "Odd images",
-            ["image", "oddity"],
-            [(item.image, ", ".join(item.oddities)) for item in check.odd],
+            ["image", "issue"],
+            [(item.image, ", ".join(item.issues)) for item in check.with_issues],
             text_columns=2,
             most=_N_FILES,
-            n_rows=check.n_odd,
+            n_rows=check.n_with_issues,
         )
 
 
@@ -253,9 +253,9 @@ def _pixels(check: ImageCheck) -> RenderableType:
     )
 
 
-def _quirks(result: ExploreResult) -> RenderableType:
+def _issues(result: ExploreResult) -> RenderableType:
     rows = []
-    for quirk in result.quirks:
-        shown = ", ".join(f"{row:,}" for row in quirk.rows[:5])
-        rows.append((quirk.message, quirk.count, shown + (", …" if shown and quirk.count > 5 else "")))
+    for issue in result.issues:
+        shown = ", ".join(f"{row:,}" for row in issue.rows[:5])
+        rows.append((issue.message, issue.count, shown + (", …" if shown and issue.count > 5 else "")))
     return console.table("Odd in the table", ["what", "how many", "rows (the first is 0)"], rows)

@@ -11,7 +11,7 @@ from rich.text import Text
 from cxr_cli.cli import console
 
 if TYPE_CHECKING:
-    from cxr_cli.services.split.result import LabelShare, LeakageCheck, SplitResult, SplitSummary
+    from cxr_cli.services.split.result import LeakageCheck, PathologyInSplit, SplitResult, SplitSummary
 
 
 #: With more splits than this, tables show the range over splits instead of one column each.
@@ -37,8 +37,8 @@ def _sizes(result: SplitResult) -> RenderableType:
             (
                 summary.name + (" (official)" if summary.official else ""),
                 summary.n_images,
-                console.percent(summary.share),
-                console.percent(summary.target_share),
+                console.percent(summary.fraction),
+                console.percent(summary.target_fraction),
                 summary.n_patients,
                 None if summary.images_per_patient is None else f"{summary.images_per_patient:.2f}",
             )
@@ -88,7 +88,7 @@ def _judged(result: SplitResult) -> list[SplitSummary]:
     return [summary for summary in result.splits if summary.name != result.training] or list(result.splits)
 
 
-def _half_width(share: LabelShare) -> str:
+def _half_width(share: PathologyInSplit) -> str:
     return "–" if share.auroc_half_width is None else f"{share.auroc_half_width:.3f}"
 
 

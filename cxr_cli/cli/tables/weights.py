@@ -54,8 +54,8 @@ def _balance_table(result: WeightsResult) -> RenderableType:
             "pathology",
             "positive contribution",
             "negative contribution",
-            "share of regular loss",
-            "share of weighted loss",
+            "fraction of unweighted loss",
+            "fraction of weighted loss",
             "logit shift",
             "a weighted 0.5 means",
         ],
@@ -64,8 +64,8 @@ def _balance_table(result: WeightsResult) -> RenderableType:
                 row.pathology,
                 _number(row.positive_contribution),
                 _number(row.negative_contribution),
-                console.percent(row.regular_loss_share, 2),
-                console.percent(row.weighted_loss_share, 2),
+                console.percent(row.unweighted_loss_fraction, 2),
+                console.percent(row.weighted_loss_fraction, 2),
                 f"{row.logit_shift:+.3f}",
                 console.percent(row.corrected_half, 2),
             )
@@ -78,14 +78,14 @@ def _balance_table(result: WeightsResult) -> RenderableType:
 def _predictor_table(result: WeightsResult) -> RenderableType:
     return console.table(
         f"Loss: {result.reduction} per pathology, summed",
-        ["predictor", "regular loss", "weighted loss"],
-        [(item.predictor, _loss(item.regular), _loss(item.weighted)) for item in result.predictors],
+        ["predictor", "unweighted loss", "weighted loss"],
+        [(item.predictor, _loss(item.unweighted_loss), _loss(item.weighted_loss)) for item in result.predictors],
     )
 
 
 def _parts_tables(result: WeightsResult) -> Iterator[RenderableType]:
     columns = ["pathology", *(predictor.predictor for predictor in result.predictors)]
-    for kind in ("regular", "weighted"):
+    for kind in ("unweighted", "weighted"):
         by_predictor = [list(_parts(predictor, kind)) for predictor in result.predictors]
         names = [row.pathology for row in result.pathologies]
         rows = [[name, *cells] for name, *cells in zip(names, *by_predictor, strict=True)]

@@ -18,14 +18,14 @@ from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.build_model.architecture import Architecture
 from cxr_cli.services.build_model.options import ModelOptions, choose_loss
-from cxr_cli.services.model_card import LabelSummary, LossChoice, WeightsOrigin
+from cxr_cli.services.model_card import LabelSummary, LossChoice, PretrainedWeights
 from cxr_cli.services.result import Result, plain
 from cxr_cli.services.store.manifest import Preprocessing
 
 if TYPE_CHECKING:
     import keras
 
-#: Version of the sidecar: raised when a name changes, not when one is added.
+#: Version of the model card: raised when a name changes, not when one is added.
 SCHEMA_VERSION = 1
 
 
@@ -49,7 +49,7 @@ class BuildModelResult(Result):
         Names of what ``fit`` reports, besides one value per pathology.
     labels
         What the label table means for the loss; None without a table.
-    weights
+    pretrained
         Where the weights came from.
     freeze
         What training leaves alone, as given.
@@ -65,7 +65,7 @@ class BuildModelResult(Result):
         Of cxr, Python, Keras, its backend and NumPy.
     saved
         The model's file; None if it was not saved.
-    sidecar
+    model_card
         Path of the description beside it; None if the model was not saved.
     """
 
@@ -76,7 +76,7 @@ class BuildModelResult(Result):
     loss: LossChoice
     metrics: tuple[str, ...]
     labels: LabelSummary | None
-    weights: WeightsOrigin
+    pretrained: PretrainedWeights
     freeze: str
     learning_rate: float
     mixed_precision: bool
@@ -84,7 +84,7 @@ class BuildModelResult(Result):
     architecture: Architecture
     versions: dict[str, str]
     saved: OutputFile | None = None
-    sidecar: str | None = None
+    model_card: str | None = None
 
 
 def build_model(
@@ -103,7 +103,7 @@ def build_model(
     table
         The labels it is to be trained on, for the numbers behind the choice of the loss.
     save
-        Where the model is saved (``.keras``), its sidecar beside it under the same name with ``.json`` added.
+        Where the model is saved (``.keras``), its model card beside it under the same name with ``.json`` added.
     outputs
         Takes note of the files written; made from `save` if not given.
 
@@ -130,7 +130,7 @@ def build_model(
         loss=choose_loss(options),
         metrics=("auroc", "auprc"),
         labels=labels,
-        weights=origin,
+        pretrained=origin,
         freeze=options.freeze,
         learning_rate=options.learning_rate,
         mixed_precision=options.mixed_precision,
@@ -143,7 +143,7 @@ def build_model(
     return _save(model, result, save, Outputs(Path()) if outputs is None else outputs)
 
 
-def assemble(options: ModelOptions) -> tuple[keras.Model, WeightsOrigin]:
+def assemble(options: ModelOptions) -> tuple[keras.Model, PretrainedWeights]:
     """Build the Keras model itself: loaded, frozen, compiled; also say where its weights came from.
 
     For training right away, without a file in between.
@@ -207,7 +207,7 @@ def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSumm
     )
 
 
-def sidecar_path(model: Path) -> Path:
+def model_card_path(model: Path) -> Path:
     """Return where the description of a saved model lies: model.keras.json beside model.keras."""
     return model.with_name(model.name + ".json")
 
@@ -221,18 +221,18 @@ def _keras_loss(loss: LossChoice) -> Any:
     return WeightedBinaryCrossentropy(weights.pathologies, weights.positive, weights.negative)
 
 
-def _load(model: keras.Model, options: ModelOptions) -> WeightsOrigin:
-    if options.weights == "none":
-        return WeightsOrigin("random", None, None, None, 0, 0, "new", None, False, "nothing")
+def _load(model: keras.Model, options: ModelOptions) -> PretrainedWeights:
+    if options.pretrained == "none":
+        return PretrainedWeights("random", None, None, None, 0, 0, "new", None, False, "nothing")
     from cxr_cli.models.imagenet import imagenet_file, is_imagenet_file
     from cxr_cli.models.pretrained import load_pretrained
 
-    path = imagenet_file() if options.weights == "imagenet" else Path(options.weights)
+    path = imagenet_file() if options.pretrained == "imagenet" else Path(options.pretrained)
     if options.keep_head:
-        _check_sidecar_of(path, options.pathologies)
+        _check_model_card_of(path, options.pathologies)
     loaded = load_pretrained(model, path, keep_head=options.keep_head)
     published = is_imagenet_file(path)
-    return WeightsOrigin(
+    return PretrainedWeights(
         source="imagenet" if published else "file",
         file=describe_input(path),
         layout=loaded.layout,
@@ -246,10 +246,10 @@ def _load(model: keras.Model, options: ModelOptions) -> WeightsOrigin:
     )
 
 
-def _check_sidecar_of(path: Path, pathologies: tuple[str, ...]) -> None:
-    """Refuse to keep a head whose sidecar says that its units are other pathologies, or in another order."""
+def _check_model_card_of(path: Path, pathologies: tuple[str, ...]) -> None:
+    """Refuse to keep a head whose model card says that its units are other pathologies, or in another order."""
     try:
-        document = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+        document = json.loads(model_card_path(path).read_text(encoding="utf-8"))
         theirs = tuple(document["pathologies"])
     except (OSError, ValueError, LookupError, TypeError):
         return  # not a model of ours: what its units stand for is not known, and the command says so
@@ -264,20 +264,20 @@ def _check_sidecar_of(path: Path, pathologies: tuple[str, ...]) -> None:
 def _save(model: keras.Model, result: BuildModelResult, save: Path, outputs: Outputs) -> BuildModelResult:
     from cxr_cli.models.saving import save_model
 
-    sidecar = sidecar_path(save)
-    for target in (save, sidecar):
+    card = model_card_path(save)
+    for target in (save, card):
         outputs.refuse_input(target)
     with outputs.path(save) as temporary:
         save_model(model, temporary)
         written = describe_input(temporary)
     saved = OutputFile(str(save), written.size, written.sha256)
-    done = replace(result, saved=saved, sidecar=str(sidecar))
-    outputs.write_json(sidecar, sidecar_document(done))
+    done = replace(result, saved=saved, model_card=str(card))
+    outputs.write_json(card, model_card(done))
     return done
 
 
-def sidecar_document(result: BuildModelResult) -> dict[str, Any]:
-    """Return what the sidecar of a saved model says: all that is needed to use, judge and rebuild it."""
+def model_card(result: BuildModelResult) -> dict[str, Any]:
+    """Return what the model card of a saved model says: all that is needed to use, judge and rebuild it."""
     whole = {
         "schema_version": SCHEMA_VERSION,
         "command": "build-model",
@@ -286,7 +286,7 @@ def sidecar_document(result: BuildModelResult) -> dict[str, Any]:
         "pathologies": result.pathologies,
         "image_size": result.image_size,
         "preprocessing": result.preprocessing,
-        "weights": result.weights,
+        "pretrained": result.pretrained,
         "loss": result.loss,
         "metrics": result.metrics,
         "freeze": result.freeze,

@@ -37,7 +37,7 @@ class ModelOptions(Result):
         (height, width) in pixels, each at least 32.
     preprocessing
         What is done to the images.
-    weights
+    pretrained
         "none" (random), "imagenet" (Keras' cache or download), or a weight file.
     keep_head
         Load the weight file's head, too.
@@ -65,7 +65,7 @@ class ModelOptions(Result):
     pathologies: tuple[str, ...]
     image_size: tuple[int, int] = (320, 320)
     preprocessing: Preprocessing = Preprocessing()
-    weights: Path | str = "none"
+    pretrained: Path | str = "none"
     keep_head: bool = False
     loss: Loss | None = None
     class_weights: ClassWeights | None = None
@@ -80,8 +80,10 @@ class ModelOptions(Result):
         check_learning_rate(self.learning_rate)
         first_trainable_block(self.freeze)
         choose_loss(self)
-        if self.keep_head and self.weights == "none":
-            raise UsageError("--keep-head is of no use with --weights none", remedy="Drop it, or give --weights FILE.")
+        if self.keep_head and self.pretrained == "none":
+            raise UsageError(
+                "--keep-head is of no use with --pretrained none", remedy="Drop it, or give --pretrained FILE."
+            )
 
 
 def choose_pathologies(

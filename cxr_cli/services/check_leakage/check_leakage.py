@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import UsageError
 from cxr_cli.services.check_leakage.result import (
+    AffectedRows,
     ExactDuplicate,
     ExactDuplicates,
-    Involved,
     LeakageReport,
     NearDuplicate,
     NearDuplicates,
@@ -77,7 +77,7 @@ def check_leakage(
     leakage = any(pair.leakage for pair in pairs)
     return LeakageReport(
         verdict="leakage" if leakage else "unchecked" if unchecked else "clean",
-        n_copies_under_other_patient=sum(_copies_under_other_patient(pair) for pair in pairs),
+        n_copies_under_different_patient=sum(_copies_under_different_patient(pair) for pair in pairs),
         splits=reports,
         pairs=pairs,
         unchecked=unchecked,
@@ -97,20 +97,20 @@ class _Side:
         self.images = images
 
     @cached_property
-    def pictures(self) -> _Pictures:
-        return _Pictures(self)
+    def pictures(self) -> _Images:
+        return _Images(self)
 
-    def involved(self, rows: NDArray[np.int64]) -> Involved:
+    def affected(self, rows: NDArray[np.int64]) -> AffectedRows:
         """Describe some rows (ascending)."""
         codes = self.table.patient_codes[rows]
         n_patients = len(np.unique(codes[codes >= 0]))
         names, chosen = self.table.images, rows.tolist()
-        return Involved(
+        return AffectedRows(
             split=self.name,
             n_images=len(chosen),
-            share_of_images=len(chosen) / len(names),
+            fraction_of_images=len(chosen) / len(names),
             n_patients=n_patients,
-            share_of_patients=n_patients / len(self.table.patient_ids) if self.table.patient_ids else float("nan"),
+            fraction_of_patients=n_patients / len(self.table.patient_ids) if self.table.patient_ids else float("nan"),
             rows=tuple(chosen),
             images=tuple([names[row] for row in chosen]),
         )
@@ -133,14 +133,14 @@ def _pair(first: _Side, second: _Side, limits: Thresholds | None) -> PairReport:
         # Here, so that comparing tables alone does not load what decodes and compares images.
         from cxr_cli.services.check_leakage.near_duplicates import find_near_duplicates
 
-        pictures_first, pictures_second = first.pictures, second.pictures
-        exact = _exact_duplicates(pictures_first, pictures_second)
-        graded = find_near_duplicates(pictures_first.comparable(), pictures_second.comparable(), limits)
-        near, look = (_near_duplicates(pictures_first, pictures_second, grade) for grade in graded)
+        images_first, images_second = first.pictures, second.pictures
+        exact = _exact_duplicates(images_first, images_second)
+        graded = find_near_duplicates(images_first.comparable(), images_second.comparable(), limits)
+        near, look = (_near_duplicates(images_first, images_second, grade) for grade in graded)
     found = (
         patients is not None and patients.n_patients,
         names.n_images,
-        exact is not None and exact.n_pictures,
+        exact is not None and exact.n_duplicates,
         near is not None and near.n_pairs,
     )
     return PairReport(first.name, second.name, any(found), patients, names, exact, near, look)
@@ -158,8 +158,8 @@ def _shared_patients(first: _Side, second: _Side) -> PatientOverlap | None:
             SharedPatient(patient, tuple(in_first), tuple(in_second))
             for patient, in_first, in_second in zip(shared, rows, others, strict=True)
         ),
-        first=first.involved(_ascending(rows)),
-        second=second.involved(_ascending(others)),
+        first=first.affected(_ascending(rows)),
+        second=second.affected(_ascending(others)),
     )
 
 
@@ -192,10 +192,10 @@ def _ascending(groups: Iterable[Iterable[int]]) -> NDArray[np.int64]:
 def _shared_names(first: _Side, second: _Side) -> SharedNames:
     shared = set(first.table.images).intersection(second.table.images)
     rows, others = (side.rows_of_names(shared) if shared else np.empty(0, np.int64) for side in (first, second))
-    return SharedNames(len(shared), tuple(sorted(shared)), first.involved(rows), second.involved(others))
+    return SharedNames(len(shared), tuple(sorted(shared)), first.affected(rows), second.affected(others))
 
 
-class _Pictures:
+class _Images:
     """The distinct pictures of a split: rows grouped by equal pixels."""
 
     def __init__(self, side: _Side) -> None:
@@ -228,7 +228,7 @@ class _Pictures:
         return int(self.rows[self.firsts[self.showing[shown]]])
 
 
-def _exact_duplicates(first: _Pictures, second: _Pictures) -> ExactDuplicates:
+def _exact_duplicates(first: _Images, second: _Images) -> ExactDuplicates:
     place = {digest: index for index, digest in enumerate(second.digests)}
     matches = [
         (index, place[digest]) for index, digest in enumerate(first.digests) if digest in place
@@ -241,15 +241,15 @@ def _exact_duplicates(first: _Pictures, second: _Pictures) -> ExactDuplicates:
             found.append((duplicate, in_first, in_second))
     found.sort(key=lambda item: item[1])
     return ExactDuplicates(
-        n_pictures=len(found),
-        n_other_patient=sum(duplicate.other_patient is True for duplicate, _, _ in found),
-        pictures=tuple(duplicate for duplicate, _, _ in found),
-        first=first.side.involved(_ascending(in_first for _, in_first, _ in found)),
-        second=second.side.involved(_ascending(in_second for _, _, in_second in found)),
+        n_duplicates=len(found),
+        n_different_patient=sum(duplicate.different_patient is True for duplicate, _, _ in found),
+        duplicates=tuple(duplicate for duplicate, _, _ in found),
+        first=first.side.affected(_ascending(in_first for _, in_first, _ in found)),
+        second=second.side.affected(_ascending(in_second for _, _, in_second in found)),
     )
 
 
-def _grouped_rows(pictures: _Pictures, chosen: list[int]) -> list[list[int]]:
+def _grouped_rows(pictures: _Images, chosen: list[int]) -> list[list[int]]:
     order = np.argsort(pictures.picture, kind="stable")
     ordered = pictures.picture[order]
     starts = np.searchsorted(ordered, chosen).tolist()
@@ -258,7 +258,7 @@ def _grouped_rows(pictures: _Pictures, chosen: list[int]) -> list[list[int]]:
     return [sorted(rows[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
-def _exact_duplicate(first: _Pictures, second: _Pictures, rows: list[int], others: list[int]) -> ExactDuplicate | None:
+def _exact_duplicate(first: _Images, second: _Images, rows: list[int], others: list[int]) -> ExactDuplicate | None:
     """Describe a picture in both splits; None if it is one file under one name, which comparing names has found."""
     names = tuple(dict.fromkeys(first.side.table.images[row] for row in rows))
     other_names = tuple(dict.fromkeys(second.side.table.images[row] for row in others))
@@ -273,16 +273,16 @@ def _exact_duplicate(first: _Pictures, second: _Pictures, rows: list[int], other
         kind = "same bytes" if keys & {_file_key(second, row) for row in others} else "same pixels"
     patients = {first.side.patient(row) for row in rows} | {second.side.patient(row) for row in others}
     known = patients - {None}
-    other_patient = True if len(known) > 1 else None if None in patients else False
-    return ExactDuplicate(kind, names, other_names, other_patient)
+    different_patient = True if len(known) > 1 else None if None in patients else False
+    return ExactDuplicate(kind, names, other_names, different_patient)
 
 
-def _file_key(pictures: _Pictures, row: int) -> tuple[int, int]:
+def _file_key(pictures: _Images, row: int) -> tuple[int, int]:
     record = pictures.all_records[pictures.positions[row]]
     return int(record["size"]), int(record["crc"])
 
 
-def _near_duplicates(first: _Pictures, second: _Pictures, graded: GradedPairs) -> NearDuplicates:
+def _near_duplicates(first: _Images, second: _Images, graded: GradedPairs) -> NearDuplicates:
     found = graded.pairs
     pairs = tuple(
         _near_duplicate(first, second, *values)
@@ -302,15 +302,15 @@ def _near_duplicates(first: _Pictures, second: _Pictures, graded: GradedPairs) -
         masks.append(mask)
     return NearDuplicates(
         n_pairs=graded.n_pairs,
-        n_other_patient=sum(pair.other_patient is True for pair in pairs),
+        n_different_patient=sum(pair.different_patient is True for pair in pairs),
         pairs=pairs,
-        first=first.side.involved(first.rows_of(masks[0])),
-        second=second.side.involved(second.rows_of(masks[1])),
+        first=first.side.affected(first.rows_of(masks[0])),
+        second=second.side.affected(second.rows_of(masks[1])),
     )
 
 
 def _near_duplicate(
-    first: _Pictures, second: _Pictures, one: int, other: int, distance: int, correlation: float, alteration: str
+    first: _Images, second: _Images, one: int, other: int, distance: int, correlation: float, alteration: str
 ) -> NearDuplicate:
     row, other_row = first.first_row(one), second.first_row(other)
     patient, other_patient = first.side.patient(row), second.side.patient(other_row)
@@ -319,16 +319,16 @@ def _near_duplicate(
         second_image=second.side.table.images[other_row],
         first_patient=patient,
         second_patient=other_patient,
-        other_patient=None if patient is None or other_patient is None else patient != other_patient,
+        different_patient=None if patient is None or other_patient is None else patient != other_patient,
         distance=distance,
         correlation=round(correlation, 4),
         alteration=alteration,
     )
 
 
-def _copies_under_other_patient(pair: PairReport) -> int:
+def _copies_under_different_patient(pair: PairReport) -> int:
     found = (pair.exact_duplicates, pair.near_duplicates)
-    return sum(item.n_other_patient for item in found if item is not None)
+    return sum(item.n_different_patient for item in found if item is not None)
 
 
 def _split_report(side: _Side) -> SplitReport:
@@ -351,7 +351,7 @@ def _split_report(side: _Side) -> SplitReport:
     )
 
 
-def _inside_duplicates(pictures: _Pictures) -> tuple[tuple[str, ...], ...]:
+def _inside_duplicates(pictures: _Images) -> tuple[tuple[str, ...], ...]:
     n_rows = np.bincount(pictures.picture, minlength=len(pictures.firsts))
     groups = (
         tuple(dict.fromkeys(pictures.side.table.images[row] for row in rows))
@@ -385,8 +385,8 @@ def _notes(sides: Iterable[_Side], pairs: Iterable[PairReport]) -> Iterable[str]
                 f"{pair.first} and {pair.second} are of different data sets, which number their patients "
                 "independently: patient ids were not compared"
             )
-        if pair.to_be_looked_at is not None and pair.to_be_looked_at.n_pairs:
+        if pair.candidates is not None and pair.candidates.n_pairs:
             yield (
-                f"{pair.first} and {pair.second}: {pair.to_be_looked_at.n_pairs:,} pairs to be looked at; among many "
+                f"{pair.first} and {pair.second}: {pair.candidates.n_pairs:,} pairs to be looked at; among many "
                 "films some of them are different films that look alike"
             )

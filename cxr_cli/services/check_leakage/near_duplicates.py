@@ -156,7 +156,7 @@ def find_near_duplicates(
     one, other = np.ascontiguousarray(first["hash"]), np.ascontiguousarray(second["hash"])
     for mirrored in (False, True):
         hashes = other ^ MIRROR_MASK if mirrored else other
-        for found in near_pairs(one, hashes, limits.look_distance, complements=True):
+        for found in near_pairs(one, hashes, limits.review_distance, complements=True):
             for start in range(0, len(found.first), CHUNK):
                 rows, columns = found.first[start : start + CHUNK], found.second[start : start + CHUNK]
                 new = (first["pixels"][rows] != second["pixels"][columns]).any(axis=1)
@@ -166,7 +166,7 @@ def find_near_duplicates(
                 pairs = _best_alteration(first, second, rows[new], columns[new], limits)
                 is_near = _within(pairs, limits.near_distance, limits.near_correlation)
                 near.add(pairs.take(is_near))
-                look.add(pairs.take(_within(pairs, limits.look_distance, limits.look_correlation) & ~is_near))
+                look.add(pairs.take(_within(pairs, limits.review_distance, limits.review_correlation) & ~is_near))
     return _graded(near), _graded(look)
 
 
@@ -175,7 +175,7 @@ def _graded(grade: _Grade) -> GradedPairs:
 
 
 def _nominated(distance: NDArray[np.int16], limits: Thresholds) -> NDArray[np.bool_]:
-    return (distance <= limits.look_distance) | (distance >= HASH_BITS - limits.look_distance)
+    return (distance <= limits.review_distance) | (distance >= HASH_BITS - limits.review_distance)
 
 
 def _within(pairs: Pairs, distance: int, least: float) -> NDArray[np.bool_]:
@@ -203,7 +203,7 @@ def _best_alteration(
         distance = distances(hashes, other_hashes ^ MIRROR_MASK if mirrored else other_hashes)
         if inverted:
             distance = (HASH_BITS - distance).astype(np.int16)
-        close = np.flatnonzero(distance <= limits.look_distance)
+        close = np.flatnonzero(distance <= limits.review_distance)
         fit = correlation(first["thumbnail"][rows[close]], second["thumbnail"][columns[close]], mirrored=mirrored)
         if inverted:
             fit = -fit

@@ -17,7 +17,7 @@ from cxr_cli.services.images.resize import area
 
 
 @dataclass(frozen=True, eq=False)
-class PairPictures:
+class PairImages:
     """Two films to be shown side by side.
 
     Attributes
@@ -40,14 +40,14 @@ class PairPictures:
     second: NDArray[np.float32]
 
 
-def pair_pictures(
+def pair_images(
     report: LeakageReport,
     splits: Mapping[str, LabelTable],
     images: SplitImages,
     *,
     n_pairs: int = 8,
     side: int = 320,
-) -> list[PairPictures]:
+) -> list[PairImages]:
     """Read the films of the most telling pairs: copies under another patient id first, then by correlation.
 
     Parameters
@@ -71,12 +71,12 @@ def pair_pictures(
         for between in report.pairs
         for grade, graded in (
             ("near duplicate", between.near_duplicates),
-            ("to be looked at", between.to_be_looked_at),
+            ("to be looked at", between.candidates),
         )
         if graded is not None
         for pair in graded.pairs
     ]
-    found.sort(key=lambda item: (item[0], item[2].other_patient is not True, -item[2].correlation))
+    found.sort(key=lambda item: (item[0], item[2].different_patient is not True, -item[2].correlation))
     return [_pictures(grade, between, pair, splits, images, side) for grade, between, pair in found[:n_pairs]]
 
 
@@ -87,13 +87,13 @@ def _pictures(
     splits: Mapping[str, LabelTable],
     images: SplitImages,
     side: int,
-) -> PairPictures:
+) -> PairImages:
     paths = (
         _path(between.first, pair.first_image, splits, images),
         _path(between.second, pair.second_image, splits, images),
     )
     first, second = (_small(path, side) for path in paths)
-    return PairPictures(pair, grade, between.first, between.second, first, second)
+    return PairImages(pair, grade, between.first, between.second, first, second)
 
 
 def _path(split: str, image: str, splits: Mapping[str, LabelTable], images: SplitImages) -> Path:

@@ -15,8 +15,8 @@ from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable, read_labels
 from cxr_cli.errors import CxrError, UsageError
 from cxr_cli.services.check_leakage.result import (
+    AffectedRows,
     CleanedSplit,
-    Involved,
     LeakageReport,
     PairReport,
     PathologyLoss,
@@ -66,13 +66,13 @@ def rows_to_remove(
         loser = next((name for name in order if name in (pair.first, pair.second)), None)
         if loser is None:
             continue
-        for part in _involved(pair, level):
+        for part in _affected(pair, level):
             if part.split == loser:
                 gone[loser][list(part.rows)] = True
     return {name: _whole_patients(splits[name], rows) for name, rows in gone.items()}
 
 
-def _involved(pair: PairReport, level: RemovalLevel) -> list[Involved]:
+def _affected(pair: PairReport, level: RemovalLevel) -> list[AffectedRows]:
     depth = _LEVELS.index(level)
     findings = [
         (0, pair.patients),

@@ -24,9 +24,9 @@ class Thresholds(Result):
         Near duplicates: largest distance of the hashes, in bits of 256.
     near_correlation
         Near duplicates: smallest correlation of the normalised thumbnails, 0 to 1.
-    look_distance
+    review_distance
         To be looked at: largest distance of the hashes, in bits of 256.
-    look_correlation
+    review_correlation
         To be looked at: smallest correlation of the normalised thumbnails, 0 to 1.
 
     Notes
@@ -39,18 +39,18 @@ class Thresholds(Result):
 
     near_distance: int = 40
     near_correlation: float = 0.85
-    look_distance: int = 60
-    look_correlation: float = 0.80
+    review_distance: int = 60
+    review_correlation: float = 0.80
 
     def __post_init__(self) -> None:
-        if not 0 <= self.near_distance <= self.look_distance <= 126:
+        if not 0 <= self.near_distance <= self.review_distance <= 126:
             raise UsageError(
-                f"--near-distance {self.near_distance}, --look-distance {self.look_distance}",
+                f"--near-distance {self.near_distance}, --look-distance {self.review_distance}",
                 expected="0 <= near distance <= look distance <= 126 bits",
             )
-        if not 0 < self.look_correlation <= self.near_correlation <= 1:
+        if not 0 < self.review_correlation <= self.near_correlation <= 1:
             raise UsageError(
-                f"--near-correlation {self.near_correlation:g}, --look-correlation {self.look_correlation:g}",
+                f"--near-correlation {self.near_correlation:g}, --look-correlation {self.review_correlation:g}",
                 expected="0 < look correlation <= near correlation <= 1",
             )
 
@@ -106,7 +106,7 @@ class ImageCheck(Result):
 
 
 @dataclass(frozen=True)
-class Involved(Result):
+class AffectedRows(Result):
     """The part of one split that a finding concerns.
 
     Attributes
@@ -115,11 +115,11 @@ class Involved(Result):
         Name of the split.
     n_images
         Rows concerned.
-    share_of_images
+    fraction_of_images
         Rows concerned as a share of the split's rows, 0 to 1.
     n_patients
         Distinct patients of these rows.
-    share_of_patients
+    fraction_of_patients
         These patients as a share of the split's patients, 0 to 1; NaN where no patient is known.
     rows
         The rows, counted from 0 below the header, ascending.
@@ -129,9 +129,9 @@ class Involved(Result):
 
     split: str
     n_images: int
-    share_of_images: float
+    fraction_of_images: float
     n_patients: int
-    share_of_patients: float
+    fraction_of_patients: float
     rows: tuple[int, ...]
     images: tuple[str, ...] = field(metadata=IMAGE)
 
@@ -173,8 +173,8 @@ class PatientOverlap(Result):
 
     n_patients: int
     patients: tuple[SharedPatient, ...]
-    first: Involved
-    second: Involved
+    first: AffectedRows
+    second: AffectedRows
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ class SharedNames(Result):
 
     n_images: int
     images: tuple[str, ...] = field(metadata=IMAGE)
-    first: Involved
-    second: Involved
+    first: AffectedRows
+    second: AffectedRows
 
 
 @dataclass(frozen=True)
@@ -211,14 +211,14 @@ class ExactDuplicate(Result):
         Its names in the first split.
     second_images
         Its names in the second split.
-    other_patient
+    different_patient
         Whether it goes under more than one patient id; None where that is not known.
     """
 
     kind: str
     first_images: tuple[str, ...] = field(metadata=IMAGE)
     second_images: tuple[str, ...] = field(metadata=IMAGE)
-    other_patient: bool | None
+    different_patient: bool | None
 
 
 @dataclass(frozen=True)
@@ -227,11 +227,11 @@ class ExactDuplicates(Result):
 
     Attributes
     ----------
-    n_pictures
+    n_duplicates
         Distinct pictures.
-    n_other_patient
+    n_different_patient
         Those of them that go under more than one patient id.
-    pictures
+    duplicates
         Each of them.
     first
         The rows of the first split that show them.
@@ -239,11 +239,11 @@ class ExactDuplicates(Result):
         The rows of the second split that show them.
     """
 
-    n_pictures: int
-    n_other_patient: int
-    pictures: tuple[ExactDuplicate, ...]
-    first: Involved
-    second: Involved
+    n_duplicates: int
+    n_different_patient: int
+    duplicates: tuple[ExactDuplicate, ...]
+    first: AffectedRows
+    second: AffectedRows
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class NearDuplicate(Result):
         Patient of the first film; None where not known.
     second_patient
         Patient of the second film; None where not known.
-    other_patient
+    different_patient
         Whether they go under different patient ids; None where that is not known.
     distance
         Bits in which their hashes differ, 0 to 256.
@@ -274,7 +274,7 @@ class NearDuplicate(Result):
     second_image: str = field(metadata=IMAGE)
     first_patient: str | None = field(metadata=PATIENT)
     second_patient: str | None = field(metadata=PATIENT)
-    other_patient: bool | None
+    different_patient: bool | None
     distance: int
     correlation: float
     alteration: str
@@ -288,7 +288,7 @@ class NearDuplicates(Result):
     ----------
     n_pairs
         All of them.
-    n_other_patient
+    n_different_patient
         Those of them whose films go under different patient ids.
     pairs
         The best by correlation, at most 10,000 near duplicates and 200 to be looked at.
@@ -299,10 +299,10 @@ class NearDuplicates(Result):
     """
 
     n_pairs: int
-    n_other_patient: int
+    n_different_patient: int
     pairs: tuple[NearDuplicate, ...]
-    first: Involved
-    second: Involved
+    first: AffectedRows
+    second: AffectedRows
 
 
 @dataclass(frozen=True)
@@ -316,7 +316,7 @@ class PairReport(Result):
     second
         Name of the second split.
     leakage
-        Whether anything below but `to_be_looked_at` was found.
+        Whether anything below but `candidates` was found.
     patients
         Patients in both; None where one of the splits knows no patients, or their ids belong to different data sets.
     names
@@ -325,7 +325,7 @@ class PairReport(Result):
         Pictures of equal pixels; None where images were not compared.
     near_duplicates
         Films that are copies of each other by both thresholds; None where images were not compared.
-    to_be_looked_at
+    candidates
         Films that may be, which is no leakage yet; None where images were not compared.
     """
 
@@ -336,7 +336,7 @@ class PairReport(Result):
     names: SharedNames
     exact_duplicates: ExactDuplicates | None
     near_duplicates: NearDuplicates | None
-    to_be_looked_at: NearDuplicates | None
+    candidates: NearDuplicates | None
 
 
 @dataclass(frozen=True)
@@ -495,7 +495,7 @@ class LeakageReport(Result):
     verdict
         ``leakage``: found; ``clean``: nothing found, everything looked at; ``unchecked``: nothing found, but not
         everything could be looked at.
-    n_copies_under_other_patient
+    n_copies_under_different_patient
         Exact and near duplicates between splits that go under different patient ids: leakage that no comparison
         of ids finds.
     splits
@@ -513,7 +513,7 @@ class LeakageReport(Result):
     """
 
     verdict: Verdict
-    n_copies_under_other_patient: int
+    n_copies_under_different_patient: int
     splits: tuple[SplitReport, ...]
     pairs: tuple[PairReport, ...]
     unchecked: tuple[Unchecked, ...]

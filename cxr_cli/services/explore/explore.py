@@ -1,4 +1,4 @@
-"""What is in a label table and its images: counts, distributions, co-occurrences, shortcuts, oddities."""
+"""What is in a label table and its images: counts, distributions, co-occurrences, shortcuts, issues."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def explore(
         images=None
         if image_folder is None
         else _survey(table, data, image_folder, n_images, seed, check_images, executor, progress),
-        quirks=table.quirks,
+        issues=table.issues,
         seed=seed,
     )
 
@@ -129,7 +129,7 @@ def _table_facts(table: LabelTable, data: CodedLabels) -> TableFacts:
 
 
 def _n_duplicates(table: LabelTable) -> int:
-    return sum(quirk.count for quirk in table.quirks if quirk.kind == "duplicate-image")
+    return sum(issue.count for issue in table.issues if issue.kind == "duplicate-image")
 
 
 def _patient_facts(table: LabelTable) -> PatientFacts:
@@ -205,8 +205,8 @@ def _co_occurrence(data: CodedLabels) -> CoOccurrence:
             first=data.pathologies[one],
             second=data.pathologies[other],
             n_images=int(both[one, other]),
-            share_of_first=float(both[one, other] / n_positive[one]),
-            share_of_second=float(both[one, other] / n_positive[other]),
+            fraction_of_first=float(both[one, other] / n_positive[one]),
+            fraction_of_second=float(both[one, other] / n_positive[other]),
             lift=float(
                 both[one, other]
                 * both_known[one, other]

@@ -60,7 +60,7 @@ class ImageFacts:
         no part in it.
     std
         Standard deviation of the pixels at hand (ddof 0), as a share of the full range.
-    oddities
+    issues
         What is unusual, in fixed words: "16-bit", "inverted", …
     pathologies
         Findings present; None where no label of the image is known.
@@ -76,7 +76,7 @@ class ImageFacts:
     maximum: float
     mean: float
     std: float
-    oddities: tuple[str, ...]
+    issues: tuple[str, ...]
     pathologies: tuple[str, ...] | None = None
 
 
@@ -100,19 +100,19 @@ class BrokenImage:
 
 
 @dataclass(frozen=True)
-class OddImage:
+class ImageIssues:
     """An image that was opened and is unusual.
 
     Attributes
     ----------
     image
         Its name in the table.
-    oddities
+    issues
         What is unusual, in fixed words: "16-bit", "inverted", …
     """
 
     image: str
-    oddities: tuple[str, ...]
+    issues: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,12 @@ class ImageCheck:
         Images that could not.
     broken
         Those, in the order of the table.
-    n_odd
+    n_with_issues
         Images that were opened and are unusual.
-    odd
+    with_issues
         Those, in the order of the table.
-    oddities
-        Oddities, and how many images have each.
+    issues
+        Issues, and how many images have each.
     statistics
         The opened images together; None if there are none.
     sample
@@ -178,9 +178,9 @@ class ImageCheck:
     n_opened: int
     n_broken: int
     broken: tuple[BrokenImage, ...]
-    n_odd: int
-    odd: tuple[OddImage, ...]
-    oddities: Mapping[str, int]
+    n_with_issues: int
+    with_issues: tuple[ImageIssues, ...]
+    issues: Mapping[str, int]
     statistics: PixelStatistics | None
     sample: tuple[ImageFacts, ...]
 
@@ -228,11 +228,11 @@ def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
         maximum=sums.maximum / white,
         mean=sums.mean / white,
         std=sums.std / white,
-        oddities=oddities_of(gray, sums.std, Path(task.path).suffix),
+        issues=issues_of(gray, sums.std, Path(task.path).suffix),
     )
 
 
-def oddities_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
+def issues_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
     """Name what is unusual in a decoded image.
 
     Parameters
@@ -365,7 +365,7 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.broken: list[BrokenImage] = []
-        self.odd: list[OddImage] = []
+        self.with_issues: list[ImageIssues] = []
         self.sample: list[ImageFacts] = []
         self.tallies: dict[str, Counter[str]] = {"sizes": Counter(), "modes": Counter(), "formats": Counter()}
         self.n_images = self.n_pixels = 0
@@ -376,8 +376,8 @@ class _Gathered:
         if isinstance(outcome, BrokenImage):
             self.broken.append(outcome)
             return
-        if outcome.oddities:
-            self.odd.append(OddImage(outcome.image, outcome.oddities))
+        if outcome.issues:
+            self.with_issues.append(ImageIssues(outcome.image, outcome.issues))
         n_pixels = outcome.height * outcome.width
         self.tallies["sizes"][f"{outcome.height} × {outcome.width}"] += 1
         self.tallies["modes"][outcome.mode] += 1
@@ -394,9 +394,9 @@ class _Gathered:
             n_opened=self.n_images,
             n_broken=len(self.broken),
             broken=tuple(self.broken),
-            n_odd=len(self.odd),
-            odd=tuple(self.odd),
-            oddities=by_count(name for image in self.odd for name in image.oddities),
+            n_with_issues=len(self.with_issues),
+            with_issues=tuple(self.with_issues),
+            issues=by_count(name for image in self.with_issues for name in image.issues),
             statistics=self._statistics(),
             sample=tuple(self.sample),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cxr_cli.data.labels import Quirk
+from cxr_cli.data.labels import Issue
 from cxr_cli.services.explore.images import ImageCheck
 from cxr_cli.services.explore.subgroups import Breakdown, Difference
 from cxr_cli.services.result import Result
@@ -226,9 +226,9 @@ class Pair:
         The other.
     n_images
         Images with both.
-    share_of_first
+    fraction_of_first
         `n_images` as a share of the images with the first, 0 to 1.
-    share_of_second
+    fraction_of_second
         `n_images` as a share of the images with the second, 0 to 1.
     lift
         How many times as often as chance would have it, were they independent: 1 means unrelated. Over the
@@ -238,8 +238,8 @@ class Pair:
     first: str
     second: str
     n_images: int
-    share_of_first: float
-    share_of_second: float
+    fraction_of_first: float
+    fraction_of_second: float
     lift: float
 
 
@@ -370,7 +370,7 @@ class ExploreResult(Result):
         Pathologies far commoner in one view, sex or age group than in the others.
     images
         None where there is no image folder.
-    quirks
+    issues
         What was odd in the table.
     seed
         What drew the random sample of images.
@@ -387,5 +387,5 @@ class ExploreResult(Result):
     by_age: Breakdown | None
     differences: tuple[Difference, ...]
     images: ImageSurvey | None
-    quirks: tuple[Quirk, ...]
+    issues: tuple[Issue, ...]
     seed: int

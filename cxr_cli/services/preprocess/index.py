@@ -15,7 +15,7 @@ import numpy as np
 
 from cxr_cli.data.files import atomic_path, unwritable
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.data.store import picture_name
+from cxr_cli.data.store import png_name
 from cxr_cli.services.images.prepare import ImageRecord, Recipe
 from cxr_cli.services.store.standardization import PixelValues, values_after
 
@@ -222,7 +222,7 @@ class IndexWriter:
         before, after = pixels_before(record), pixels_after(record, self._recipe)
         self._comparer.add(position, record, before, after)
         image = self._table.images[position]
-        file = [f"images/{picture_name(image)}"] if self._pictures else []
+        file = [f"images/{png_name(image)}"] if self._pictures else []
         labels = [_label(value) for value in self._labels[position].tolist()]
         row = [image, _text(self._patients[position]), *file, *labels, *_values(record, before, after)]
         try:

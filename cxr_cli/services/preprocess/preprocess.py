@@ -25,7 +25,7 @@ from cxr_cli.data.files import Outputs, unwritable
 from cxr_cli.data.folders import LocatedImages, locate_images
 from cxr_cli.data.journal import Journal
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.data.store import PicturesWriter, RowsWriter, picture_name
+from cxr_cli.data.store import PngWriter, RowsWriter, png_name
 from cxr_cli.errors import ImageError, OutputError
 from cxr_cli.services.images.pixels import PixelSums
 from cxr_cli.services.images.prepare import (
@@ -46,7 +46,7 @@ from cxr_cli.services.result import Result, plain
 from cxr_cli.services.store.standardization import EPSILON, Statistics
 
 #: Names of the files in the output folder.
-ROWS, PICTURES, INDEX, FAILURES = "images.npy", "images", "index.csv", "failures.csv"
+ROWS, PNGS, INDEX, FAILURES = "images.npy", "images", "index.csv", "failures.csv"
 #: What an unfinished run leaves: a folder, and in it the statistics once they are fitted.
 PARTIAL, STATISTICS = ".partial", "statistics.json"
 
@@ -272,7 +272,7 @@ class _Run:
         source = options.statistics_from
         self.outputs = Outputs(output, [table.path] if source is None else [table.path, source.manifest.path])
         self.rows: RowsWriter | None = None
-        self.pictures: PicturesWriter | None = None
+        self.pictures: PngWriter | None = None
         self.journal: Journal | None = None
         self.index: IndexWriter | None = None
         self.comparer = Comparer(table.images, options.n_sample, options.seed)
@@ -310,7 +310,7 @@ class _Run:
         finished = finished_store(self.output)
         if self.recipe.format == "png":
             unfinished = self.partial.exists() and not self.options.start_over
-            is_store = unfinished or (finished is not None and finished.name == PICTURES)
+            is_store = unfinished or (finished is not None and finished.name == PNGS)
             refuse_to_replace(self._store(), self.located, is_store=is_store)
         if self.options.start_over or self.options.engine == "keras":
             shutil.rmtree(self.partial, ignore_errors=True)
@@ -332,7 +332,7 @@ class _Run:
         """Return the store that this run takes the place of, and what stays of it."""
         if finished is None or finished.is_made_alike(self.table, self.options):
             return None, None
-        others = [self.output / name for name in (ROWS, PICTURES) if name == finished.name != self._store().name]
+        others = [self.output / name for name in (ROWS, PNGS) if name == finished.name != self._store().name]
         return finished, next((old for old in others if old.exists()), None)
 
     def _identity(self, digest: str) -> dict[str, Any]:
@@ -368,14 +368,14 @@ class _Run:
         """Open the store under its temporary name, unless a run that stopped among its last steps has renamed it."""
         assert self.journal is not None
         pictures = self.recipe.format == "png"
-        temporary = self.partial / (PICTURES if pictures else ROWS)
+        temporary = self.partial / (PNGS if pictures else ROWS)
         n_entries = self.journal.n_entries
         if n_entries and not temporary.exists():
             if n_entries == len(self.paths) and self._store().exists():
                 return
             raise _damaged(self.partial)
         if pictures:
-            self.pictures = PicturesWriter(temporary)
+            self.pictures = PngWriter(temporary)
             return
         rows = RowsWriter(temporary, self.recipe.row_shape, np.dtype(self.recipe.dtype), n_rows)
         if not rows.holds_what_it_should:
@@ -474,7 +474,7 @@ class _Run:
         if self.pictures is not None:
             first = self.journal.n_entries
             done = [first + offset for offset, entry in enumerate(entries) if not isinstance(entry, str)]
-            names = [picture_name(self.table.images[self.positions[item]]) for item in done]
+            names = [png_name(self.table.images[self.positions[item]]) for item in done]
             self.pictures.commit(names, [picture for value in values for picture in value.pictures])
         elif self.rows is not None:
             handed_over = [value.pixels for value in values if value.pixels is not None]
@@ -595,7 +595,7 @@ class _Run:
         return _statistics(joined, n_images)
 
     def _store(self) -> Path:
-        return self.output / (PICTURES if self.recipe.format == "png" else ROWS)
+        return self.output / (PNGS if self.recipe.format == "png" else ROWS)
 
     def _finish_store(self) -> None:
         for writer in (self.rows, self.pictures):

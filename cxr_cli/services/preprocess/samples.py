@@ -19,7 +19,7 @@ from cxr_cli.services.store.standardization import mean_and_std, standardize
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class Sample:
     """One film before and after.
 
     Attributes
@@ -60,7 +60,7 @@ class Interpolated:
     distance: float
 
 
-def compare_interpolations(film: Film, size: tuple[int, int]) -> tuple[Interpolated, ...]:
+def compare_interpolations(film: Sample, size: tuple[int, int]) -> tuple[Interpolated, ...]:
     """Resize a film by every interpolation.
 
     Parameters
@@ -80,7 +80,7 @@ def compare_interpolations(film: Film, size: tuple[int, int]) -> tuple[Interpola
     return tuple(made)
 
 
-def read_films(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[Film, ...]:
+def read_samples(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[Sample, ...]:
     """Read some films and preprocess them again.
 
     Parameters
@@ -101,5 +101,5 @@ def read_films(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[Fil
             resized = resize_to_levels(source, seen)
             sums = sum_pixels(resized, 255)
             after = standardize(resized, seen.standardize, *mean_and_std(seen.standardize, sums, seen.statistics))
-            films.append(Film(image, before, resized, after))
+            films.append(Sample(image, before, resized, after))
     return tuple(films)

@@ -14,7 +14,7 @@ from cxr_cli.services.result import Result
 
 
 @dataclass(frozen=True)
-class LabelShare:
+class PathologyInSplit:
     """What one split got of one pathology.
 
     Attributes
@@ -68,9 +68,9 @@ class SplitSummary:
         Distinct patients; None where the table names none.
     images_per_patient
         Mean; None where the table names no patient.
-    share
+    fraction
         Of all images in the table, 0 to 1.
-    target_share
+    target_fraction
         The share it should have, 0 to 1; None in an official split.
     pathologies
         One entry per pathology, in the order of the table.
@@ -83,9 +83,9 @@ class SplitSummary:
     n_images: int
     n_patients: int | None
     images_per_patient: float | None
-    share: float
-    target_share: float | None
-    pathologies: tuple[LabelShare, ...]
+    fraction: float
+    target_fraction: float | None
+    pathologies: tuple[PathologyInSplit, ...]
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from cxr_cli.services.split.leftovers import MANIFEST, tables_left_over
 from cxr_cli.services.split.result import (
     BelowMinimum,
     Deviation,
-    LabelShare,
     LeakageCheck,
     OfficialContrast,
+    PathologyInSplit,
     RareLabel,
     SharedBySplits,
     SplitResult,
@@ -37,14 +37,14 @@ Ints = npt.NDArray[np.int64]
 #: Version of split.json: raised when a name changes, not when one is added.
 SCHEMA_VERSION = 1
 #: 70 % to learn from, 10 % to choose with, 20 % to judge by, as in Wang et al., CVPR 2017.
-DEFAULT_SHARES: Mapping[str, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
+DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
 #: The area for which confidence intervals are foretold: about the mean over the 14 findings in the literature.
 EXPECTED_AUROC = 0.8
 #: How the shares of two, three splits are called when they are given without names.
 _NAMES = {2: ("train", "valid"), 3: ("train", "valid", "test")}
 
 
-def parse_shares(text: str) -> dict[str, float]:
+def parse_fractions(text: str) -> dict[str, float]:
     """Read shares written as ``0.7,0.1,0.2`` or ``train=0.7,calibration=0.1,test=0.2``.
 
     Two shares without names are train and valid, three are train, valid and test.
@@ -56,7 +56,7 @@ def parse_shares(text: str) -> dict[str, float]:
 
     Examples
     --------
-    >>> parse_shares("0.7,0.1,0.2")
+    >>> parse_fractions("0.7,0.1,0.2")
     {'train': 0.7, 'valid': 0.1, 'test': 0.2}
     """
     parts = [part.strip() for part in text.split(",")]
@@ -84,7 +84,7 @@ def parse_shares(text: str) -> dict[str, float]:
     return shares
 
 
-def fold_shares(n_folds: int) -> dict[str, float]:
+def fold_fractions(n_folds: int) -> dict[str, float]:
     """Return equal shares for cross-validation, named ``fold-1`` and so on (zero-padded to sort well).
 
     Raises
@@ -100,7 +100,7 @@ def fold_shares(n_folds: int) -> dict[str, float]:
 
 def divide(
     table: LabelTable,
-    shares: Mapping[str, float] = DEFAULT_SHARES,
+    shares: Mapping[str, float] = DEFAULT_FRACTIONS,
     *,
     min_positives: int = 0,
     official: tuple[LabelTable, LabelTable] | None = None,
@@ -145,7 +145,7 @@ def divide(
         Unknown patients, fewer patients than splits, a split that stays empty, or images that are in no official list
         or in both.
     """
-    shares = _checked_shares(shares, official is not None)
+    shares = _checked_fractions(shares, official is not None)
     units = _units(table, allow_image_split)
     in_test = np.zeros(table.n_images, dtype=bool) if official is None else _official_rows(table, official)
     names = tuple(shares)
@@ -179,7 +179,7 @@ def divide(
 
 def split(
     table: LabelTable,
-    shares: Mapping[str, float] = DEFAULT_SHARES,
+    shares: Mapping[str, float] = DEFAULT_FRACTIONS,
     *,
     min_positives: int = 0,
     official: tuple[LabelTable, LabelTable] | None = None,
@@ -259,7 +259,7 @@ def _check(result: SplitResult, table: LabelTable) -> LeakageCheck:
     )
 
 
-def _checked_shares(shares: Mapping[str, float], official: bool) -> dict[str, float]:
+def _checked_fractions(shares: Mapping[str, float], official: bool) -> dict[str, float]:
     """Check names and numbers; with official lists leave out ``test`` and let the others add up to 1."""
     written = ",".join(f"{name}={share:g}" for name, share in shares.items())
     for name, share in shares.items():
@@ -373,10 +373,10 @@ def _summary(
         n_images=len(rows),
         n_patients=n_patients,
         images_per_patient=len(rows) / n_patients if n_patients else None,
-        share=len(rows) / table.n_images,
-        target_share=share,
+        fraction=len(rows) / table.n_images,
+        target_fraction=share,
         pathologies=tuple(
-            LabelShare(
+            PathologyInSplit(
                 pathology=pathology,
                 n_positive=int(positives[place]),
                 n_known=int(known[place]),

@@ -47,9 +47,9 @@ class PathologyWeights(Result):
         negatives the same cross-entropy. Before weighting it is `prevalence`.
     negative_contribution
         The same for the negatives; before weighting it is 1 - `prevalence`.
-    regular_loss_share
+    unweighted_loss_fraction
         Share of this pathology in the total loss, without weights, of a model that says 0.5 of every image, 0 to 1.
-    weighted_loss_share
+    weighted_loss_fraction
         The same with weights.
     logit_shift
         log(`positive_weight` / `negative_weight`), by which weighting raises the logits of a model that fits perfectly.
@@ -67,8 +67,8 @@ class PathologyWeights(Result):
     weighted: bool
     positive_contribution: float
     negative_contribution: float
-    regular_loss_share: float
-    weighted_loss_share: float
+    unweighted_loss_fraction: float
+    weighted_loss_fraction: float
     logit_shift: float
     corrected_half: float
 
@@ -81,9 +81,9 @@ class LossParts(Result):
     ----------
     pathology
         Its name.
-    regular_positive
+    unweighted_positive
         From positives, without weights.
-    regular_negative
+    unweighted_negative
         From negatives, without weights.
     weighted_positive
         From positives, with weights.
@@ -92,8 +92,8 @@ class LossParts(Result):
     """
 
     pathology: str
-    regular_positive: float
-    regular_negative: float
+    unweighted_positive: float
+    unweighted_negative: float
     weighted_positive: float
     weighted_negative: float
 
@@ -106,17 +106,17 @@ class PredictorLoss(Result):
     ----------
     predictor
         What it says: "always 0.9", …, "always the prevalence", or "predictions" for those of a file.
-    regular
+    unweighted_loss
         Binary cross-entropy summed over pathologies, without weights.
-    weighted
+    weighted_loss
         The same with weights.
     pathologies
         Its parts.
     """
 
     predictor: str
-    regular: float
-    weighted: float
+    unweighted_loss: float
+    weighted_loss: float
     pathologies: tuple[LossParts, ...]
 
 
@@ -185,7 +185,7 @@ def compute_weights(
     reduction: Reduction = "mean",
     epsilon: float = EPSILON,
 ) -> WeightsResult:
-    """Compute the class weights of a label table and compare regular and weighted loss.
+    """Compute the class weights of a label table and compare unweighted and weighted loss.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def compute_weights(
         raise UsageError(f"--epsilon {epsilon:g}", expected="a number that is not negative")
     n_positive, n_negative = (table.labels == 1).sum(axis=0), (table.labels == 0).sum(axis=0)
     positive, negative = scheme_weights(n_positive, n_negative, scheme, beta=beta, max_ratio=max_ratio)
-    regular = _predictor_parts(table, n_positive, n_negative, predictions, epsilon, reduction)
+    unweighted = _predictor_parts(table, n_positive, n_negative, predictions, epsilon, reduction)
     counted = int(n_positive.sum() + n_negative.sum())
     rows = _rows(table.pathologies, table.n_images, n_positive, n_negative, (positive, negative), reduction)
     return WeightsResult(
@@ -238,7 +238,7 @@ def compute_weights(
         pathologies=rows,
         unweighted=tuple(row.pathology for row in rows if not row.weighted),
         predictors=tuple(
-            _predictor_loss(name, table.pathologies, parts, (positive, negative)) for name, parts in regular.items()
+            _predictor_loss(name, table.pathologies, parts, (positive, negative)) for name, parts in unweighted.items()
         ),
     )
 
@@ -353,8 +353,8 @@ def _rows(
             weighted=bool(n_positive[index] and n_negative[index]),
             positive_contribution=float(weights[0][index] * prevalence[index]),
             negative_contribution=float(weights[1][index] * (1 - prevalence[index])),
-            regular_loss_share=float(shares[0][index]),
-            weighted_loss_share=float(shares[1][index]),
+            unweighted_loss_fraction=float(shares[0][index]),
+            weighted_loss_fraction=float(shares[1][index]),
             logit_shift=float(shift[index]),
             corrected_half=float(half[index]),
         )
@@ -381,7 +381,7 @@ def _predictor_parts(
     epsilon: float,
     reduction: Reduction,
 ) -> dict[str, tuple[Floats, Floats]]:
-    """Return the regular loss parts of each predictor; the weighted ones are these times the weights."""
+    """Return the unweighted loss parts of each predictor; the weighted ones are these times the weights."""
     prevalence = np.nan_to_num(_prevalence(n_positive, n_negative))
     constants: dict[str, float | Floats] = {
         "always 0.9": 0.9,
@@ -399,13 +399,13 @@ def _predictor_parts(
 
 
 def _predictor_loss(
-    name: str, pathologies: tuple[str, ...], regular: tuple[Floats, Floats], weights: tuple[Floats, Floats]
+    name: str, pathologies: tuple[str, ...], unweighted: tuple[Floats, Floats], weights: tuple[Floats, Floats]
 ) -> PredictorLoss:
-    weighted = weights[0] * regular[0], weights[1] * regular[1]
-    columns = zip(pathologies, *(part.tolist() for part in (*regular, *weighted)), strict=True)
+    weighted = weights[0] * unweighted[0], weights[1] * unweighted[1]
+    columns = zip(pathologies, *(part.tolist() for part in (*unweighted, *weighted)), strict=True)
     return PredictorLoss(
         predictor=name,
-        regular=float(sum(part.sum() for part in regular)),
-        weighted=float(sum(part.sum() for part in weighted)),
+        unweighted_loss=float(sum(part.sum() for part in unweighted)),
+        weighted_loss=float(sum(part.sum() for part in weighted)),
         pathologies=tuple(LossParts(*column) for column in columns),
     )

@@ -15,7 +15,7 @@ from cxr_cli.data.files import Outputs, describe_input
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import InputError, OutputError, UsageError, WeightsFileError
 from cxr_cli.services.build_model import build_model as service
-from cxr_cli.services.build_model.build_model import build_model, sidecar_path, summarise_labels
+from cxr_cli.services.build_model.build_model import build_model, model_card_path, summarise_labels
 from cxr_cli.services.build_model.options import ModelOptions
 from tests.models.legacy_files import base_arrays, write_legacy
 
@@ -48,7 +48,7 @@ def table(sample_data):
 
 @pytest.fixture(scope="module")
 def saved(folder, weight_file, table):
-    options = ModelOptions(PATHOLOGIES, SIZE, weights=weight_file, class_weights=WEIGHTS, seed=4)
+    options = ModelOptions(PATHOLOGIES, SIZE, pretrained=weight_file, class_weights=WEIGHTS, seed=4)
     outputs = Outputs(Path(), [weight_file])
     result = build_model(options, table=table, save=folder / "sub" / "model.keras", outputs=outputs)
     assert outputs.written == [folder / "sub" / "model.keras", folder / "sub" / "model.keras.json"]
@@ -56,10 +56,10 @@ def saved(folder, weight_file, table):
 
 
 def test_result_says_where_weights_came_from(saved, weight_file):
-    assert saved.weights.source == "file"
-    assert saved.weights.file == describe_input(weight_file)
-    assert (saved.weights.n_arrays, saved.weights.n_parameters) == (604, 7_037_504)
-    assert saved.weights.trained_on == "not known"
+    assert saved.pretrained.source == "file"
+    assert saved.pretrained.file == describe_input(weight_file)
+    assert (saved.pretrained.n_arrays, saved.pretrained.n_parameters) == (604, 7_037_504)
+    assert saved.pretrained.trained_on == "not known"
     assert saved.loss.name == "weighted-bce"
     assert saved.loss.class_weights == ClassWeights(PATHOLOGIES, (0.8, 0.7, 0.9), (0.2, 0.3, 0.1), "frequency")
     assert saved.architecture.model.trainable == 3 * 1025
@@ -68,22 +68,26 @@ def test_result_says_where_weights_came_from(saved, weight_file):
 
 def test_sidecar_has_what_is_needed_to_use_and_rebuild(saved, weight_file):
     model = Path(saved.saved.path)
-    sidecar = json.loads(sidecar_path(model).read_text())
-    assert saved.sidecar == str(model) + ".json"
-    assert sidecar["model"] == {
+    model_card = json.loads(model_card_path(model).read_text())
+    assert saved.model_card == str(model) + ".json"
+    assert model_card["model"] == {
         "path": str(model),
         "size": model.stat().st_size,
         "sha256": describe_input(model).sha256,
     }
-    assert (sidecar["schema_version"], sidecar["command"], sidecar["cxr_version"]) == (1, "build-model", __version__)
-    assert sidecar["pathologies"] == list(PATHOLOGIES)
-    assert sidecar["image_size"] == [64, 64]
-    assert sidecar["preprocessing"]["standardize"] == "samplewise"
-    assert sidecar["preprocessing"]["channels"] == "the grey image three times"
-    assert sidecar["weights"]["file"]["sha256"] == describe_input(weight_file).sha256
-    assert sidecar["loss"]["class_weights"]["positive"] == [0.8, 0.7, 0.9]
-    assert (sidecar["seed"], sidecar["freeze"], sidecar["learning_rate"]) == (4, "base", 0.001)
-    assert {"cxr", "python", "keras", "backend", "numpy"} == set(sidecar["versions"])
+    assert (model_card["schema_version"], model_card["command"], model_card["cxr_version"]) == (
+        1,
+        "build-model",
+        __version__,
+    )
+    assert model_card["pathologies"] == list(PATHOLOGIES)
+    assert model_card["image_size"] == [64, 64]
+    assert model_card["preprocessing"]["standardize"] == "samplewise"
+    assert model_card["preprocessing"]["channels"] == "the grey image three times"
+    assert model_card["pretrained"]["file"]["sha256"] == describe_input(weight_file).sha256
+    assert model_card["loss"]["class_weights"]["positive"] == [0.8, 0.7, 0.9]
+    assert (model_card["seed"], model_card["freeze"], model_card["learning_rate"]) == (4, "base", 0.001)
+    assert {"cxr", "python", "keras", "backend", "numpy"} == set(model_card["versions"])
 
 
 FRESH = """
@@ -143,13 +147,13 @@ def test_loads_in_a_fresh_process_and_one_step_changes_the_head_only(saved, fold
 
 
 def test_same_options_give_the_same_bytes(saved, weight_file, table, tmp_path):
-    options = ModelOptions(PATHOLOGIES, SIZE, weights=weight_file, class_weights=WEIGHTS, seed=4)
+    options = ModelOptions(PATHOLOGIES, SIZE, pretrained=weight_file, class_weights=WEIGHTS, seed=4)
     again = build_model(options, table=table, save=tmp_path / "again.keras")
     assert again.saved.sha256 == saved.saved.sha256
 
 
 def test_own_model_with_its_head_as_weights(saved, folder, tmp_path):
-    options = ModelOptions(PATHOLOGIES, SIZE, weights=Path(saved.saved.path), keep_head=True, seed=9)
+    options = ModelOptions(PATHOLOGIES, SIZE, pretrained=Path(saved.saved.path), keep_head=True, seed=9)
     model, origin = service.assemble(options)
     assert (origin.head, origin.matched_by, origin.layout) == ("loaded", "name", "Keras 3 model (.keras)")
     import keras
@@ -159,7 +163,7 @@ def test_own_model_with_its_head_as_weights(saved, folder, tmp_path):
 
 
 def test_own_head_for_other_pathologies_is_refused(saved):
-    options = ModelOptions(PATHOLOGIES[::-1], SIZE, weights=Path(saved.saved.path), keep_head=True)
+    options = ModelOptions(PATHOLOGIES[::-1], SIZE, pretrained=Path(saved.saved.path), keep_head=True)
     with pytest.raises(InputError, match="its head is for Effusion, Infiltration, Mass, in this order"):
         service.assemble(options)
 
@@ -175,7 +179,7 @@ def test_bad_weights_save_nothing(no_building, tmp_path, weight_file):
     half.write_bytes(weight_file.read_bytes()[: weight_file.stat().st_size // 2])
     for file in (half, tmp_path / "missing.h5"):
         with pytest.raises(InputError):
-            build_model(ModelOptions(PATHOLOGIES, weights=file), save=tmp_path / "out" / "model.keras")
+            build_model(ModelOptions(PATHOLOGIES, pretrained=file), save=tmp_path / "out" / "model.keras")
     assert not (tmp_path / "out").exists()
 
 
@@ -184,7 +188,7 @@ def test_inputs_are_never_overwritten(no_building, tmp_path, saved):
     source.write_bytes(Path(saved.saved.path).read_bytes())
     content = source.read_bytes()
     with pytest.raises(OutputError, match="never overwritten"):
-        build_model(ModelOptions(PATHOLOGIES, weights=source), save=source, outputs=Outputs(Path(), [source]))
+        build_model(ModelOptions(PATHOLOGIES, pretrained=source), save=source, outputs=Outputs(Path(), [source]))
     assert source.read_bytes() == content
 
 
@@ -201,9 +205,9 @@ def test_imagenet_without_network_says_where_to_get_it(no_building, monkeypatch)
 
     monkeypatch.setattr(keras.utils, "get_file", fail)
     with pytest.raises(InputError) as caught:
-        build_model(ModelOptions(PATHOLOGIES, weights="imagenet"))
+        build_model(ModelOptions(PATHOLOGIES, pretrained="imagenet"))
     assert "cannot be downloaded ([Errno -2] Name or service not known)" in str(caught.value)
-    assert "notop.h5 by other means and pass it: --weights" in str(caught.value)
+    assert "notop.h5 by other means and pass it: --pretrained" in str(caught.value)
 
 
 def test_imagenet_is_known_by_its_checksum(monkeypatch, tmp_path, weight_file, no_building):
@@ -215,7 +219,7 @@ def test_imagenet_is_known_by_its_checksum(monkeypatch, tmp_path, weight_file, n
 
     monkeypatch.setattr(imagenet, "MD5", hashlib.md5(weight_file.read_bytes()).hexdigest())
     monkeypatch.setattr(keras.utils, "get_file", lambda name, *arguments, **options: str(weight_file))
-    _, origin = service.assemble(ModelOptions(("A", "B", "C", "D", "E"), weights="imagenet", freeze="none"))
+    _, origin = service.assemble(ModelOptions(("A", "B", "C", "D", "E"), pretrained="imagenet", freeze="none"))
     assert (origin.source, origin.trained_on, origin.file.path) == ("imagenet", "ImageNet", str(weight_file))
 
 
@@ -223,7 +227,7 @@ def test_wrong_file_is_the_same_error_as_in_the_library(no_building, tmp_path):
     page = tmp_path / "densenet.hdf5"
     page.write_text("<!DOCTYPE html>")
     with pytest.raises(WeightsFileError, match="HTML page"):
-        build_model(ModelOptions(PATHOLOGIES, weights=page))
+        build_model(ModelOptions(PATHOLOGIES, pretrained=page))
 
 
 # ----------------------------------------------------------------------------------------------------------- labels

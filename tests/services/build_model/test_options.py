@@ -33,7 +33,7 @@ def test_default_loss_follows_class_weights():
             {"loss": "binary-crossentropy", "class_weights": WEIGHTS},
             "--class-weights is of no use with --loss binary",
         ),
-        ({"keep_head": True}, "--keep-head is of no use with --weights none"),
+        ({"keep_head": True}, "--keep-head is of no use with --pretrained none"),
     ],
 )
 def test_mistakes_are_found_before_keras_is_loaded(options, text):

@@ -47,8 +47,8 @@ def test_rows_and_shares_worked_by_hand(tmp_path):
     ]
     assert (found.n_patients, found.first.rows, found.second.rows) == (2, (0, 1, 2), (1, 2, 3))
     assert found.second.images == ("valid-1.png", "valid-2.png", "valid-3.png")
-    assert (found.first.share_of_images, found.second.share_of_images) == (3 / 5, 3 / 4)
-    assert (found.first.share_of_patients, found.second.share_of_patients) == (2 / 4, 2 / 3)
+    assert (found.first.fraction_of_images, found.second.fraction_of_images) == (3 / 5, 3 / 4)
+    assert (found.first.fraction_of_patients, found.second.fraction_of_patients) == (2 / 4, 2 / 3)
 
 
 @pytest.mark.parametrize(("first", "second", "leaks"), [([0, 1, 2], [2, 3, 4], True), ([0, 1, 2], [3, 4, 5], False)])
@@ -190,21 +190,21 @@ def test_kinds_of_exact_duplicates(scene):
     pair = only_pair(report)
     assert pair.names.images == ("t2.png",)
     assert [
-        (item.kind, item.first_images, item.second_images, item.other_patient)
-        for item in pair.exact_duplicates.pictures
+        (item.kind, item.first_images, item.second_images, item.different_patient)
+        for item in pair.exact_duplicates.duplicates
     ] == [
         ("same bytes", ("t0.png",), ("bytes.png",), False),
         ("same pixels", ("t1.png",), ("pixels.bmp",), True),
     ]
     assert pair.near_duplicates.n_pairs == 0
     assert (pair.exact_duplicates.first.rows, pair.exact_duplicates.second.rows) == ((0, 1), (4, 5))
-    assert report.n_copies_under_other_patient == pair.exact_duplicates.n_other_patient == 1
+    assert report.n_copies_under_different_patient == pair.exact_duplicates.n_different_patient == 1
 
 
 def test_one_file_under_two_names_is_the_same_file(scene):
     scene.add("train", "sub/x.png", 20, film_pixels(55))
     scene.add("valid", "x.png", 21)
-    (duplicate,) = only_pair(scene.check()).exact_duplicates.pictures
+    (duplicate,) = only_pair(scene.check()).exact_duplicates.duplicates
     assert (duplicate.kind, duplicate.first_images, duplicate.second_images) == (
         "same file",
         ("sub/x.png",),
@@ -219,10 +219,10 @@ def test_a_brightened_copy_under_another_patient_is_news(scene):
     pair = only_pair(report)
     (duplicate,) = pair.near_duplicates.pairs
     assert (duplicate.first_image, duplicate.second_image) == ("t3.png", "copy.jpg")
-    assert (duplicate.first_patient, duplicate.second_patient, duplicate.other_patient) == ("3", "77", True)
+    assert (duplicate.first_patient, duplicate.second_patient, duplicate.different_patient) == ("3", "77", True)
     assert duplicate.distance <= 40 and duplicate.correlation >= 0.85 and duplicate.alteration == "none"
     assert pair.patients.n_patients == 0
-    assert report.verdict == "leakage" and report.n_copies_under_other_patient == 1
+    assert report.verdict == "leakage" and report.n_copies_under_different_patient == 1
     assert (pair.near_duplicates.first.rows, pair.near_duplicates.second.rows) == ((3,), (4,))
 
 
@@ -264,8 +264,8 @@ def test_blank_films_are_compared_exactly_only(scene):
     scene.add("valid", "black.bmp", 31, np.zeros((64, 64), np.uint8))
     scene.add("valid", "white.bmp", 32, np.full((64, 64), 255, np.uint8))
     pair = only_pair(scene.check())
-    assert pair.exact_duplicates.n_pictures == 1
-    assert pair.near_duplicates.n_pairs == pair.to_be_looked_at.n_pairs == 0
+    assert pair.exact_duplicates.n_duplicates == 1
+    assert pair.near_duplicates.n_pairs == pair.candidates.n_pairs == 0
 
 
 def test_a_folder_without_any_of_the_images(tmp_path):
@@ -315,7 +315,7 @@ def test_nih_split_at_random_by_image(real_data, tmp_path):
     patients = table.frame["patient_id"]
     expected = patients[in_test].isin(set(patients[~in_test])).to_numpy()
     assert found.second.n_images == expected.sum()
-    assert found.second.share_of_images == pytest.approx(0.82, abs=0.01)
+    assert found.second.fraction_of_images == pytest.approx(0.82, abs=0.01)
 
 
 def test_fingerprints_are_taken_once_per_file(scene, monkeypatch):

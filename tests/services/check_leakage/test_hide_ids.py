@@ -57,8 +57,8 @@ def test_no_id_and_no_name_is_left(tmp_path):
 def test_equal_ids_have_equal_hashes_throughout(tmp_path):
     tables, report = report_of(tmp_path)
     hidden = hide_ids(report, salt_of(tables))
-    (exact,) = report.pairs[0].exact_duplicates.pictures
-    (hidden_exact,) = hidden.pairs[0].exact_duplicates.pictures
+    (exact,) = report.pairs[0].exact_duplicates.duplicates
+    (hidden_exact,) = hidden.pairs[0].exact_duplicates.duplicates
     assert exact.first_images[0] == report.splits[0].repeated_images[0]
     assert hidden_exact.first_images[0] == hidden.splits[0].repeated_images[0]
     assert hidden_exact.first_images[0].startswith("image-")

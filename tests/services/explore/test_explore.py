@@ -89,7 +89,7 @@ def test_by_hand(found):
     assert result.co_occurrence.n_images == ((3, 2, 0), (2, 2, 0), (0, 0, 0))
     (pair,) = result.co_occurrence.pairs
     assert (pair.first, pair.second, pair.n_images) == ("Mass", "Edema", 2)
-    assert (pair.share_of_first, pair.share_of_second) == (pytest.approx(2 / 3), 1)
+    assert (pair.fraction_of_first, pair.fraction_of_second) == (pytest.approx(2 / 3), 1)
     # Both are known on 4 images: 3 with Mass, 2 with Edema, so 1.5 together by chance.
     assert pair.lift == pytest.approx(2 / 1.5)
     assert result.age is result.by_view is result.by_sex is result.by_age is result.images is None
@@ -111,7 +111,7 @@ def test_age_sex_and_view_by_hand(found):
     assert result.by_sex.groups[0].prevalence["Mass"] == 1.0
     assert [group.n_images for group in result.by_age.groups] == [1, 1, 0, 0, 1]
     assert result.labels.n_unlabelled == 1 and result.table.first_rows[-1].pathologies is None
-    assert {quirk.kind for quirk in result.quirks} >= {"age-out-of-range", "no-findings-cell"}
+    assert {issue.kind for issue in result.issues} >= {"age-out-of-range", "no-findings-cell"}
 
 
 def test_a_view_that_gives_the_finding_away_is_told(found):
@@ -231,7 +231,7 @@ def test_reference_first_image(train, reference):
     assert first["std"] == pytest.approx(expected["std"], abs=5e-5)
     assert first["mean"] == pytest.approx(122.30158997 / 255, abs=1e-10)
     assert first["std"] == pytest.approx(70.31243031 / 255, abs=1e-10)
-    assert images["check"]["n_odd"] == images["check"]["n_broken"] == 0
+    assert images["check"]["n_with_issues"] == images["check"]["n_broken"] == 0
 
 
 def test_reference_nih(nih, reference):

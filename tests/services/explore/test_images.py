@@ -23,8 +23,8 @@ from cxr_cli.services.explore.images import (
     anatomical_contrast,
     draw_sample,
     inspect_image,
+    issues_of,
     measure,
-    oddities_of,
     survey_files,
 )
 from cxr_cli.services.parallel import KILLED_WORKER, Workers
@@ -86,8 +86,8 @@ def check_inversion(paths):
     for path in paths:
         pixels = read_gray(path).pixels
         std = float(pixels.std())
-        assert oddities_of(gray(pixels), std, ".png") == (), path.name
-        assert oddities_of(gray(255 - pixels), std, ".png") == ("inverted",), path.name
+        assert issues_of(gray(pixels), std, ".png") == (), path.name
+        assert issues_of(gray(255 - pixels), std, ".png") == ("inverted",), path.name
         assert anatomical_contrast(pixels) > -INVERTED * std, path.name
 
 
@@ -117,7 +117,7 @@ def test_oddities_of_files(save, film):
     }
     for expected, task in tasks.items():
         facts = inspect_image(task)
-        assert isinstance(facts, ImageFacts) and facts.oddities == expected
+        assert isinstance(facts, ImageFacts) and facts.issues == expected
     plain, wide, clear = (inspect_image(tasks[key]) for key in [(), ("16-bit",), ("mode RGBA",)])
     assert wide.mean == pytest.approx(plain.mean) and wide.std == pytest.approx(plain.std)
     assert clear.mean == pytest.approx(plain.mean)  # wholly transparent, and alpha does not count

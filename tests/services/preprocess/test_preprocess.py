@@ -24,7 +24,7 @@ from cxr_cli.services.parallel import Workers
 from cxr_cli.services.preprocess import preprocess as module
 from cxr_cli.services.preprocess.options import Options, read_statistics
 from cxr_cli.services.preprocess.preprocess import preprocess
-from cxr_cli.services.preprocess.samples import Film, compare_interpolations
+from cxr_cli.services.preprocess.samples import Sample, compare_interpolations
 from tests.films import film_pixels, save
 
 SIZE = (16, 24)
@@ -593,7 +593,7 @@ def test_seed_and_what_became_of_uncertain_labels_are_told(tmp_path):
 def test_interpolations_are_measured_against_the_mean():
     # A chequerboard: every mean is 127.5, every picked pixel is black or white.
     board = (np.indices((8, 8)).sum(axis=0) % 2 * 255).astype(np.float32)
-    made = {item.interpolation: item for item in compare_interpolations(Film("a.png", board, board, board), (4, 4))}
+    made = {item.interpolation: item for item in compare_interpolations(Sample("a.png", board, board, board), (4, 4))}
     assert made["area"].distance == 0
     assert made["nearest"].distance == pytest.approx(127.5)
     assert made["bilinear"].distance < 2

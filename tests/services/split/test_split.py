@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cxr_cli.data.files import OutputFile, Outputs, describe_input
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import InputError, OutputError, UsageError
-from cxr_cli.services.split.split import divide, fold_shares, parse_shares, split
+from cxr_cli.services.split.split import divide, fold_fractions, parse_fractions, split
 
 HEADER = "Image,Mass,PatientId,Nodule"
 
@@ -40,7 +40,7 @@ def label_lines(draw):
     return draw(st.permutations(lines))
 
 
-SHARES = [{"train": 0.7, "valid": 0.1, "test": 0.2}, {"train": 0.5, "valid": 0.5}, fold_shares(3)]
+SHARES = [{"train": 0.7, "valid": 0.1, "test": 0.2}, {"train": 0.5, "valid": 0.5}, fold_fractions(3)]
 
 
 def test_ten_patients_by_hand(tmp_path):
@@ -138,14 +138,14 @@ class TestTablesOfAnEarlierDivision:
         return run
 
     def test_are_named_until_they_are_gone(self, again, tmp_path):
-        assert again(fold_shares(5)) == []
+        assert again(fold_fractions(5)) == []
         before = (tmp_path / "out" / "fold-5.csv").read_bytes()
-        assert again(fold_shares(3)) == ["fold-4.csv", "fold-5.csv"]
-        assert again(fold_shares(3)) == ["fold-4.csv", "fold-5.csv"]
+        assert again(fold_fractions(3)) == ["fold-4.csv", "fold-5.csv"]
+        assert again(fold_fractions(3)) == ["fold-4.csv", "fold-5.csv"]
         assert (tmp_path / "out" / "fold-5.csv").read_bytes() == before  # nothing of the user's is deleted
         (tmp_path / "out" / "fold-5.csv").unlink()
-        assert again(fold_shares(3)) == ["fold-4.csv"]
-        assert again(fold_shares(4)) == []
+        assert again(fold_fractions(3)) == ["fold-4.csv"]
+        assert again(fold_fractions(4)) == []
 
     def test_with_path_size_and_digest(self, table, again, tmp_path):
         again({"train": 0.7, "valid": 0.1, "test": 0.2})
@@ -153,18 +153,18 @@ class TestTablesOfAnEarlierDivision:
         assert file == OutputFile(**vars(describe_input(tmp_path / "out" / "test.csv")))
 
     def test_are_told_after_the_folder_was_moved(self, table, again, tmp_path):
-        again(fold_shares(3))
+        again(fold_fractions(3))
         (tmp_path / "out").rename(tmp_path / "moved")
-        result = split(table, fold_shares(2), outputs=Outputs(tmp_path / "moved"))
+        result = split(table, fold_fractions(2), outputs=Outputs(tmp_path / "moved"))
         assert [file.path for file in result.left_over] == [str(tmp_path / "moved" / "fold-3.csv")]
 
     def test_replaced_by_the_user_are_none_of_ours(self, again, tmp_path):
-        again(fold_shares(4))
+        again(fold_fractions(4))
         (tmp_path / "out" / "fold-3.csv").write_text("mine\n")
         (tmp_path / "out" / "fold-4.csv").unlink()
         (tmp_path / "out" / "fold-4.csv").mkdir()
         (tmp_path / "out" / "fold-5.csv").write_text("mine, too\n")
-        assert again(fold_shares(2)) == []
+        assert again(fold_fractions(2)) == []
 
     def test_divided_further_are_what_the_new_ones_belong_to(self, again, tmp_path):
         again({"train": 0.7, "valid": 0.1, "test": 0.2})
@@ -172,8 +172,8 @@ class TestTablesOfAnEarlierDivision:
         assert again({"fit": 0.8, "calibration": 0.2}, train) == []
 
     def test_stay_known_when_another_one_is_divided_further(self, again, tmp_path):
-        again(fold_shares(5))
-        again(fold_shares(3))
+        again(fold_fractions(5))
+        again(fold_fractions(3))
         fold = read_labels(tmp_path / "out" / "fold-1.csv")
         assert again({"fit": 0.5, "calibration": 0.5}, fold) == ["fold-4.csv", "fold-5.csv"]
         stale = read_labels(tmp_path / "out" / "fold-4.csv")
@@ -195,14 +195,14 @@ class TestTablesOfAnEarlierDivision:
     def test_a_file_of_that_name_that_says_something_else(self, again, tmp_path, content):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "split.json").write_bytes(content)
-        assert again(fold_shares(2)) == []
+        assert again(fold_fractions(2)) == []
 
     def test_only_files_in_the_folder_count(self, table, again, tmp_path):
         (tmp_path / "out").mkdir()
         item = {"path": "../labels.csv", "sha256": "0"}
         other = {"path": str(table.path), "sha256": describe_input(table.path).sha256[::-1]}
         (tmp_path / "out" / "split.json").write_text(json.dumps({"splits": [item, other], "left_over": []}))
-        assert again(fold_shares(2)) == []
+        assert again(fold_fractions(2)) == []
 
 
 def test_minimum_is_drawn_minority_first_and_its_price_told(tmp_path):
@@ -289,7 +289,7 @@ class TestOfficial:
         assert (len(rows["train"]), len(rows["valid"])) == (35, 5)  # 7 to 1 inside the rest
         assert [summary.official for summary in result.splits] == [False, False, True]
         assert result.splits[2].pathologies[0].target is None
-        assert result.splits[0].target_share == pytest.approx(35 / 80)
+        assert result.splits[0].target_fraction == pytest.approx(35 / 80)
         contrast = result.official
         assert contrast.ratios["Mass"] == pytest.approx(3) and contrast.worst == "Mass"
         assert (contrast.images_per_patient_test, contrast.images_per_patient_rest) == (4, 1)
@@ -305,7 +305,7 @@ class TestOfficial:
         assert {(pair.second, pair.n_patients, pair.n_images) for pair in result.leakage.shared} == {("test", 1, 0)}
 
     def test_folds_inside_the_training_list(self, table, lists):
-        result = divide(table, fold_shares(4), official=lists(table.images[:40], table.images[40:]))
+        result = divide(table, fold_fractions(4), official=lists(table.images[:40], table.images[40:]))
         assert [len(part) for part in result.rows] == [10, 10, 10, 10, 40]
 
     def test_an_image_in_no_list(self, table, lists):
@@ -354,10 +354,14 @@ class TestPatientsUnknown:
 
 class TestShares:
     def test_written_forms(self):
-        assert parse_shares("0.8,0.2") == {"train": 0.8, "valid": 0.2}
-        assert parse_shares("train=0.8, calibration=0.1, test=0.1") == {"train": 0.8, "calibration": 0.1, "test": 0.1}
-        assert list(fold_shares(10)) == [f"fold-{number:02}" for number in range(1, 11)]
-        assert math.fsum(fold_shares(7).values()) == pytest.approx(1)
+        assert parse_fractions("0.8,0.2") == {"train": 0.8, "valid": 0.2}
+        assert parse_fractions("train=0.8, calibration=0.1, test=0.1") == {
+            "train": 0.8,
+            "calibration": 0.1,
+            "test": 0.1,
+        }
+        assert list(fold_fractions(10)) == [f"fold-{number:02}" for number in range(1, 11)]
+        assert math.fsum(fold_fractions(7).values()) == pytest.approx(1)
 
     @pytest.mark.parametrize(
         ("text", "complaint"),
@@ -371,7 +375,7 @@ class TestShares:
     )
     def test_misspelt_shares(self, text, complaint):
         with pytest.raises(UsageError, match=complaint):
-            parse_shares(text)
+            parse_fractions(text)
 
     @pytest.mark.parametrize(
         ("shares", "complaint"),
@@ -390,12 +394,12 @@ class TestShares:
 
     def test_fewer_than_two_folds(self):
         with pytest.raises(UsageError, match="--folds 1"):
-            fold_shares(1)
+            fold_fractions(1)
 
     def test_a_minimum_among_folds(self, tmp_path):
         table = table_of(tmp_path, [f"{n}.png,0,{n},0" for n in range(9)])
         with pytest.raises(UsageError, match="--min-positives with --folds"):
-            divide(table, fold_shares(3), min_positives=1)
+            divide(table, fold_fractions(3), min_positives=1)
 
 
 def test_too_few_patients(tmp_path):

@@ -58,8 +58,8 @@ def test_by_hand(table):
     assert (edema.n_positive, edema.n_negative, edema.n_unknown) == (1, 2, 1)
     assert (edema.positive_weight, edema.negative_weight) == pytest.approx((2 / 3, 1 / 3))
     assert (edema.positive_contribution, edema.negative_contribution) == pytest.approx((2 / 9, 2 / 9))
-    assert (mass.weighted_loss_share, edema.weighted_loss_share) == pytest.approx((9 / 17, 8 / 17))
-    assert (mass.regular_loss_share, edema.regular_loss_share) == (0.5, 0.5)
+    assert (mass.weighted_loss_fraction, edema.weighted_loss_fraction) == pytest.approx((9 / 17, 8 / 17))
+    assert (mass.unweighted_loss_fraction, edema.unweighted_loss_fraction) == (0.5, 0.5)
     assert edema.logit_shift == pytest.approx(math.log(2))
     assert edema.corrected_half == pytest.approx(1 / 3)
     assert (result.n_images, result.n_known, result.n_unknown, result.unweighted) == (4, 7, 1, ())
@@ -71,8 +71,8 @@ def test_binary_example_of_the_course():
     assert (result.class_weights.positive, result.class_weights.negative) == ((0.25,), (0.75,))
     one, other = result.predictors[:2]
     assert (one.predictor, other.predictor) == ("always 0.9", "always 0.1")
-    assert (one.regular, other.regular) == pytest.approx((2.6187, 7.0131), abs=5e-5)
-    assert (one.weighted, other.weighted) == pytest.approx((1.8060, 1.8060), abs=5e-5)
+    assert (one.unweighted_loss, other.unweighted_loss) == pytest.approx((2.6187, 7.0131), abs=5e-5)
+    assert (one.weighted_loss, other.weighted_loss) == pytest.approx((1.8060, 1.8060), abs=5e-5)
     parts = one.pathologies[0]
     assert (parts.weighted_positive, parts.weighted_negative) == pytest.approx((0.0790, 1.7269), abs=5e-5)
 
@@ -96,7 +96,7 @@ def test_assignment_of_the_course(number, epsilon, expected):
     predictions = read_predictions(EXAMPLES / f"three-predictions-{number}.csv").in_order(labels)
     result = compute_weights(labels, predictions=predictions, epsilon=epsilon)
     assert result.class_weights.positive == pytest.approx((0.25, 0.25, 0.5))
-    assert result.predictors[-1].weighted == pytest.approx(expected, abs=1e-7)
+    assert result.predictors[-1].weighted_loss == pytest.approx(expected, abs=1e-7)
 
 
 def test_frequencies_of_the_public_test(table, published):
@@ -124,8 +124,8 @@ def test_course_table(train, published):
         row = rows[pathology]
         assert row.positive_weight / row.negative_weight == pytest.approx(ratio, abs=1e-5)
         assert math.exp(row.logit_shift) == pytest.approx(ratio, rel=1e-6)
-    assert rows["Hernia"].weighted_loss_share == pytest.approx(0.0033, abs=5e-5)
-    assert rows["Infiltration"].weighted_loss_share == pytest.approx(0.238, abs=5e-4)
+    assert rows["Hernia"].weighted_loss_fraction == pytest.approx(0.0033, abs=5e-5)
+    assert rows["Infiltration"].weighted_loss_fraction == pytest.approx(0.238, abs=5e-4)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_course_table(train, published):
 )
 def test_predictors_on_the_course_table(train, published, predictor, key):
     found = {item.predictor: item for item in compute_weights(train).predictors}[predictor]
-    assert found.weighted == pytest.approx(published[key]["weighted"], abs=1e-5)
-    assert found.regular == pytest.approx(published[key]["regular"], abs=1e-5)
+    assert found.weighted_loss == pytest.approx(published[key]["weighted"], abs=1e-5)
+    assert found.unweighted_loss == pytest.approx(published[key]["regular"], abs=1e-5)
 
 
 def test_w_cel_on_the_course_table(train, published):
@@ -223,7 +223,9 @@ def test_permuting_the_table_changes_nothing_else(tmp_path_factory, labels, rows
             dataclasses.astuple(expected[row.pathology])[1:], rel=1e-9, nan_ok=True
         )
     for one, other in zip(before.predictors, after.predictors, strict=True):
-        assert (one.regular, one.weighted) == pytest.approx((other.regular, other.weighted), rel=1e-9)
+        assert (one.unweighted_loss, one.weighted_loss) == pytest.approx(
+            (other.unweighted_loss, other.weighted_loss), rel=1e-9
+        )
 
 
 @given(
@@ -240,7 +242,7 @@ def test_the_losses_shown_are_those_of_the_reference(tmp_path_factory, labels, r
         regular, weighted = (
             multi_label_loss(table.labels, answer, *chosen, reduction=reduction) for chosen in ((), weights)
         )
-        assert (item.regular, item.weighted) == pytest.approx((regular, weighted), rel=1e-9, abs=1e-12)
+        assert (item.unweighted_loss, item.weighted_loss) == pytest.approx((regular, weighted), rel=1e-9, abs=1e-12)
         positive, negative = loss_parts(table.labels, answer, *weights, reduction=reduction)
         assert [part.weighted_positive for part in item.pathologies] == pytest.approx(positive.tolist())
         assert [part.weighted_negative for part in item.pathologies] == pytest.approx(negative.tolist())
@@ -248,13 +250,13 @@ def test_the_losses_shown_are_those_of_the_reference(tmp_path_factory, labels, r
 
 def test_shares_add_up_and_do_not_depend_on_the_constant_for_balanced_weights(train):
     result = compute_weights(train)
-    assert sum(row.weighted_loss_share for row in result.pathologies) == pytest.approx(1)
+    assert sum(row.weighted_loss_fraction for row in result.pathologies) == pytest.approx(1)
     for item in result.predictors[:3]:
         for row, part in zip(result.pathologies, item.pathologies, strict=True):
-            share = (part.weighted_positive + part.weighted_negative) / item.weighted
-            assert share == pytest.approx(row.weighted_loss_share, rel=1e-5)
+            share = (part.weighted_positive + part.weighted_negative) / item.weighted_loss
+            assert share == pytest.approx(row.weighted_loss_fraction, rel=1e-5)
     equal = compute_weights(train, scheme="balanced")
-    assert [row.weighted_loss_share for row in equal.pathologies] == pytest.approx([1 / 14] * 14)
+    assert [row.weighted_loss_fraction for row in equal.pathologies] == pytest.approx([1 / 14] * 14)
 
 
 @given(st.floats(0.001, 0.999), st.floats(0.01, 100), st.floats(0.01, 100))
@@ -284,7 +286,7 @@ def test_one_sided_pathologies_are_named_and_left_unweighted(table):
         assert result.to_dict()["pathologies"][3]["prevalence"] is None
         assert json.loads(text) == result.to_dict()
         for item in result.predictors:
-            assert math.isfinite(item.weighted)
+            assert math.isfinite(item.weighted_loss)
 
 
 def test_unknown_labels_are_counted_out(tmp_path):
