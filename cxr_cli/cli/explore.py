@@ -27,6 +27,7 @@ from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
+    from cxr_cli.services.explore.dicom import DicomFacts
     from cxr_cli.services.explore.result import ExploreResult
 
 
@@ -109,5 +110,25 @@ def _say(result: ExploreResult, check_images: bool) -> None:
         console.warn(f"{survey.n_ambiguous:,} image names could mean several files; none of them was opened")
     if survey.check.n_broken:
         console.warn(f"{survey.check.n_broken:,} of the images opened are broken")
+    if survey.dicom is not None:
+        _say_of_headers(survey.dicom)
     if not check_images and survey.n_found > survey.check.n_opened + survey.check.n_broken:
         console.note(f"{survey.n_found:,} images are there; open every one with --check-images")
+
+
+def _say_of_headers(facts: DicomFacts) -> None:
+    of = f"of {facts.n_files:,} DICOM files"
+    for count, what in (
+        (facts.n_lateral, "are lateral views"),
+        (facts.n_other_modality, "are of another modality than CR and DX"),
+        (facts.n_without_pixels, "have no pixel data"),
+        (facts.n_several_frames, "have several frames and are refused"),
+        (facts.n_burnt_in, "declare annotations burnt into their pixels"),
+    ):
+        if count:
+            console.warn(f"{count:,} {of} {what}")
+    if facts.n_patient_data:
+        tags = ", ".join(f"{keyword} {count:,}" for keyword, count in facts.patient_data.items())
+        console.warn(
+            f"{facts.n_patient_data:,} {of} hold patient data in their headers ({tags}); the values are not shown"
+        )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from cxr_cli.cli import console
+from cxr_cli.errors import shown as shown_text
 
 if TYPE_CHECKING:
+    from cxr_cli.services.explore.dicom import DicomFacts
     from cxr_cli.services.explore.images import ImageCheck
     from cxr_cli.services.explore.result import ExploreResult, ImageSurvey, PatientFacts
     from cxr_cli.services.explore.subgroups import Breakdown
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 #: How many columns with missing cells, pairs, broken and odd images the tables show; the JSON has all of them.
 _N_COLUMNS, _N_PAIRS, _N_FILES = 3, 10, 20
+#: How many values of a DICOM tag are shown.
+_N_VALUES = 6
 #: Numbers of images per patient up to the first bound are shown one by one, then in these ranges.
 _RANGES = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, None))
 
@@ -181,6 +185,18 @@ def _prevalences(result: ExploreResult, parts: Mapping[str, Breakdown]) -> Rende
     )
 
 
+def _dicom_tags(facts: DicomFacts) -> RenderableType:
+    rows: list[tuple[str, object]] = []
+    for tag in facts.tags:
+        values = list(tag.values.items())[:_N_VALUES]
+        shown = ", ".join(f"{shown_text(value, 40) if value else 'none'} ({count:,})" for value, count in values)
+        rows.append(
+            (tag.tag, shown + (f", and {tag.n_values - len(values):,} more" if tag.n_values > len(values) else ""))
+        )
+    rows += [(f"unreadable: {reason}", count) for reason, count in list(facts.unreadable.items())[:_N_VALUES]]
+    return console.table(f"Headers of {facts.n_files:,} DICOM files", ["tag", "values (files)"], rows, text_columns=2)
+
+
 def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
     check = survey.check
     rows: list[tuple[str, object]] = [
@@ -200,6 +216,8 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
             shown = [f"{value} ({count:,})" for value, count in list(tally.items())[:5]]
             rows.append((name, ", ".join(shown) + (", …" if len(tally) > len(shown) else "")))
     yield console.table(f"Images in {survey.folder}", ["images", ""], rows)
+    if survey.dicom is not None:
+        yield _dicom_tags(survey.dicom)
     if check.statistics is not None:
         yield _pixels(check)
     if check.broken:

@@ -22,8 +22,8 @@ from cxr_cli.errors import ImageError, shown
 _FIRST_BYTES = 1 << 14
 _MORE_BYTES = 1 << 20
 
-#: Tags that name people or tell when they were born, by the keywords of the standard. Patient ID is not among them: data
-#: sets put their pseudonyms there.
+#: Tags that name people or tell when they were born, by the keywords of the standard. Patient ID is not among them:
+#: data sets put their pseudonyms there.
 PATIENT_DATA = {
     "PatientName": 0x00100010,
     "PatientBirthDate": 0x00100030,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.errors import UsageError
+from cxr_cli.services.explore.dicom import survey_headers
 from cxr_cli.services.explore.images import ImageCheck, ImageTask, survey_files
 from cxr_cli.services.explore.result import (
     AgeFacts,
@@ -301,6 +302,7 @@ def _survey(
         ambiguous=located.uncertain[:N_LISTED],
         notes=located.notes(),
         check=_with_paths_as_given(check, located),
+        dicom=survey_headers([path for _, path in found], executor=executor),
     )
 
 

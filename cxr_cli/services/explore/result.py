@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cxr_cli.data.labels import Issue
+from cxr_cli.services.explore.dicom import DicomFacts
 from cxr_cli.services.explore.images import ImageCheck
 from cxr_cli.services.explore.subgroups import Breakdown, Difference
 from cxr_cli.services.result import Result
@@ -326,6 +327,8 @@ class ImageSurvey:
         How names were matched otherwise than letter for letter, and what is nearly there, in sentences.
     check
         What opening them showed.
+    dicom
+        What the headers of DICOM files say; None if there are none.
     """
 
     folder: str
@@ -340,6 +343,7 @@ class ImageSurvey:
     ambiguous: tuple[str, ...]
     notes: tuple[str, ...]
     check: ImageCheck
+    dicom: DicomFacts | None = None
 
 
 @dataclass(frozen=True)
