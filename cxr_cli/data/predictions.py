@@ -236,13 +236,18 @@ def _image_column(raw: RawTable) -> str:
 def _columns(raw: RawTable, pathologies: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the columns of predictions and of labels by pathology, in the order of the file."""
     vocabulary = {folded(name): name for name in (*CHEXPERT_PATHOLOGIES, *NIH_PATHOLOGIES, NO_FINDING, *pathologies)}
+    # What a marked column is named after is a pathology too, and a plain column of that name holds its labels.
+    for name in raw.header:
+        bare = _unmarked(name)
+        if bare is not None:
+            vocabulary.setdefault(folded(bare), bare)
     marked: dict[str, str] = {}
     plain: dict[str, str] = {}
     for name in raw.header:
         bare = _unmarked(name)
         if bare is None and folded(name) not in vocabulary:
             continue
-        pathology = vocabulary.get(folded(name if bare is None else bare), name if bare is None else bare)
+        pathology = vocabulary[folded(name if bare is None else bare)]
         columns = plain if bare is None else marked
         if pathology in columns:
             raise InputError(

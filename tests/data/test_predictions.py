@@ -111,7 +111,8 @@ def test_pathologies_of_a_table_of_ones_own(alone):
     assert (found.pathologies, found.unused) == (("sternal wires",), ("Other",))
     with pytest.raises(InputError, match="no column of predictions: Image, Sternal_wires, Other"):
         alone(text)
-    assert alone("Image,Sternal_wires_pred\na.png,0.5\n").pathologies == ("Sternal_wires",)
+    found = alone("Image,Sternal_wires,Sternal_wires_pred\na.png,1,0.5\n")
+    assert found.pathologies == ("Sternal_wires",) and found.labels.tolist() == [[1]]
 
 
 def test_logits_are_read_and_refused_where_probabilities_are_needed(alone, read):
