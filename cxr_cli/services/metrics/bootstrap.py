@@ -37,6 +37,8 @@ Statistic = Callable[[Integers], Floats]
 BLOCK = 40
 #: Counts gathered at once, in cells of 8 bytes: what fits a processor's cache.
 _GATHERED = 1 << 18
+#: Multiplications in a matrix product that OpenBLAS leaves to one thread; more threads would compete with ours.
+_ONE_THREAD = 1 << 18
 #: Sums of real numbers are taken in multiples of this.
 _UNIT = 2.0**-32
 
@@ -409,7 +411,11 @@ class Sums:
 
     def __call__(self, counts: Integers) -> Floats:
         """Return the sums of each draw; shape (n_draws, n_values)."""
-        sums: Floats = counts[:, self.members].astype(np.float64) @ self.totals
+        drawn = counts[:, self.members].astype(np.float64)
+        sums = np.zeros((len(counts), self.totals.shape[1]))
+        step = max(8, _ONE_THREAD // max(sums.size, 1))
+        for start in range(0, len(self.members), step):
+            sums += drawn[:, start : start + step] @ self.totals[start : start + step]
         return sums * self.unit
 
 
