@@ -37,6 +37,8 @@ Loss = Literal["categorical-crossentropy", "binary-crossentropy", "weighted-bce"
 MapMethod = Literal["auto", "cam", "grad-cam"]
 #: How much of a network is shown.
 Summary = Literal["blocks", "layers", "full"]
+#: What a draw of the bootstrap takes.
+Unit = Literal["patient", "image"]
 
 
 def choices(kind: Any) -> tuple[Any, ...]:
