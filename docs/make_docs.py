@@ -55,6 +55,11 @@ RECORDINGS: dict[str, tuple[str, int]] = {
     "preprocess.svg": ("cxr preprocess sample_data/train-small.csv --image-size 96 --augment", 98),
     "weights.svg": ("cxr weights sample_data/train-small.csv | head -20", 106),
     "build-model.svg": ("cxr build-model --labels sample_data/train-small.csv --loss binary-crossentropy", 127),
+    "evaluate.svg": (
+        "cxr evaluate examples/evaluate/test-a-seed1.csv --labels examples/evaluate/test.csv --name A --no-plots"
+        " | head -24",
+        100,
+    ),
 }
 
 #: picture in docs/images/ -> file that the command lines above write.

@@ -13,6 +13,7 @@ from cxr_cli import __version__
 from cxr_cli.cli import console
 from cxr_cli.cli.build_model import build_model
 from cxr_cli.cli.check_leakage import check_leakage
+from cxr_cli.cli.evaluate import evaluate
 from cxr_cli.cli.exits import COULD_NOT, Commands, after_flushing
 from cxr_cli.cli.explore import explore
 from cxr_cli.cli.preprocess import preprocess
@@ -59,6 +60,7 @@ app.command("split")(split)
 app.command("preprocess")(preprocess)
 app.command("weights")(weights)
 app.command("build-model")(build_model)
+app.command("evaluate")(evaluate)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ RESULTS: dict[str, str] = {
     "preprocess": "cxr_cli.services.preprocess.preprocess.PreprocessResult",
     "weights": "cxr_cli.services.weights.weights.WeightsResult",
     "build-model": "cxr_cli.services.build_model.build_model.BuildModelResult",
+    "evaluate": "cxr_cli.services.evaluate.result.EvaluateResult",
 }
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

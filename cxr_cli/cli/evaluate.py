@@ -1,0 +1,344 @@
+"""``cxr evaluate``: what a model is worth, with the patient as the unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxr_cli.choices import Unit
+from cxr_cli.cli import console
+from cxr_cli.cli.options import (
+    JsonOption,
+    NoPlotsOption,
+    OutputOption,
+    SchemaOption,
+    SeedOption,
+    UncertainOption,
+    output_folder,
+)
+from cxr_cli.cli.tables.evaluate import tables_of
+from cxr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from cxr_cli.data.files import InputFile, Outputs
+    from cxr_cli.data.predictions import Predictions
+    from cxr_cli.data.thresholds import Thresholds
+    from cxr_cli.services.evaluate.result import EvaluateResult
+
+_INPUT, _COMPUTE, _OUTPUT, _RUNNING = "Input", "What to compute", "Output", "Running"
+
+
+def evaluate(
+    predictions: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PREDICTIONS",
+            help="CSV of a model's predictions: an image column and one column per pathology (Mass, Mass_pred or "
+            "prob_Mass). Several files are runs of one recipe, or folds of a cross-validation.",
+            show_default=False,
+        ),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="TABLE",
+            help="Label table. Default: labels in the predictions file.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            "--attributes",
+            metavar="TABLE",
+            help="Table that adds patients, sex, age and view to labels that lack them.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    valid: Annotated[
+        str | None,
+        typer.Option(
+            "--valid",
+            metavar="PREDICTIONS",
+            help="Predictions for validation images; thresholds are chosen on them and nowhere else.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    valid_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--valid-labels",
+            metavar="TABLE",
+            help="Their labels. Default: in their file, or in --labels.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    train_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--train-labels",
+            metavar="TABLE",
+            help="Table that the model was trained on: test patients in it are reported as leakage.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare",
+            metavar="NAME=FILE[,FILE…]",
+            help="Another model on the same images; several files are its runs. May be repeated.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What to call the model.", rich_help_panel=_INPUT)
+    ] = "model",
+    logits: Annotated[
+        bool,
+        typer.Option("--logits", help="The predictions are logits: apply a sigmoid first.", rich_help_panel=_INPUT),
+    ] = False,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = "ignore",
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="NAMES",
+            help="Subgroups: some of sex, age, view or columns of the table, as sex,age.",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = None,
+    thresholds: Annotated[
+        str | None,
+        typer.Option(
+            "--thresholds",
+            metavar="FILE|NUMBER",
+            help="Thresholds chosen elsewhere (thresholds.json, or a CSV), or one number such as 0.5.",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rule",
+            metavar="RULE",
+            help="Threshold shown and used for subgroups: youden, best-f1, sensitivity-0.9 or specificity-0.9. "
+            "Default: youden.",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(
+            "--prevalence",
+            metavar="P",
+            help="Give PPV and NPV at this prevalence too, such as 0.01.",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = None,
+    undo_class_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--undo-class-weights",
+            metavar="FILE",
+            help="Class weights of the training loss (a file of cxr weights, or a model card): show calibration before "
+            "and after their correction.",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = None,
+    draws: Annotated[
+        int,
+        typer.Option("--draws", min=100, metavar="N", help="Bootstrap draws.", rich_help_panel=_COMPUTE),
+    ] = 2000,
+    confidence: Annotated[
+        float,
+        typer.Option("--confidence", metavar="C", help="Confidence of the intervals.", rich_help_panel=_COMPUTE),
+    ] = 0.95,
+    unit: Annotated[
+        Unit,
+        typer.Option(
+            "--unit",
+            metavar="UNIT",
+            help="What a draw takes: patient, or image for comparison with the literature (too narrow).",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = "patient",
+    reference: Annotated[
+        bool,
+        typer.Option("--reference", help="Print published results beside.", rich_help_panel=_COMPUTE),
+    ] = False,
+    seed: SeedOption = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="N", help="Threads. Default: one per core.", rich_help_panel=_RUNNING),
+    ] = None,
+    output: OutputOption = None,
+    no_plots: NoPlotsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what a model is worth: AUROC, AUPRC, calibration and error rates with intervals over patients.
+
+    Example: cxr evaluate test-preds.csv --labels test.csv --valid valid-preds.csv --by sex,age
+    """
+    from cxr_cli.data.files import Outputs
+    from cxr_cli.data.labels import read_labels
+    from cxr_cli.services.evaluate.evaluate import evaluate as service
+    from cxr_cli.services.evaluate.inputs import read_class_weights_of
+    from cxr_cli.services.parallel import available_cores
+
+    read = partial(read_labels, schema=schema, uncertain=uncertain, allow_unsafe_names=True)
+    label_table = None if labels is None else read(labels)
+    names = () if label_table is None else label_table.pathologies
+    models = {name: _predictions(predictions, names)}
+    for text in compare or []:
+        other, files = _named(text)
+        if other in models:
+            raise UsageError(f"--compare {text}: two models are called {other}", remedy="Give each its own name.")
+        models[other] = _predictions([files], names)
+    tables = {
+        key: None if path is None else read_labels(path, uncertain=uncertain, allow_unsafe_names=True)
+        for key, path in (("attributes", attributes), ("valid", valid_labels), ("train", train_labels))
+    }
+    validation = None if valid is None else _predictions([valid], names)
+    limits, limits_source = (None, None) if thresholds is None else _limits(thresholds)
+    weights = None if undo_class_weights is None else read_class_weights_of(undo_class_weights)
+    inputs = _inputs(
+        [item for files in (*models.values(), validation or []) for item in files],
+        [table.source for table in (label_table, *tables.values()) if table is not None],
+        [path for path in (limits_source, undo_class_weights) if path is not None],
+    )
+    writes = not no_plots or output is not None
+    outputs = Outputs(output_folder(output, "evaluate"), [item.path for item in inputs])
+    with console.progress_bar("Drawing patients", unit="draws") as progress:
+        result = service(
+            models[name],
+            label_table,
+            name=name,
+            compare={key: files for key, files in models.items() if key != name},
+            attributes=tables["attributes"],
+            by=[item.strip() for item in (by or "").split(",") if item.strip()],
+            valid=validation,
+            valid_labels=tables["valid"],
+            thresholds=limits,
+            rule=rule,
+            prevalence=prevalence,
+            train_labels=tables["train"],
+            undo_class_weights=weights,
+            logits=logits,
+            n_draws=draws,
+            confidence=confidence,
+            seed=seed,
+            unit=unit,
+            reference=reference,
+            curves=not no_plots,
+            workers=workers or available_cores(),
+            progress=progress,
+            outputs=outputs if writes else None,
+        )
+    if not no_plots:
+        _draw(result, outputs)
+    if writes:
+        document = console.envelope("evaluate", result, inputs, [*outputs.written, outputs.folder / "result.json"])
+        outputs.write_json("result.json", document)
+    console.show("evaluate", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs.written)
+    _notes(result, undo_class_weights is not None)
+    if result.leakage:
+        raise typer.Exit(1)
+
+
+def _predictions(texts: Sequence[str], pathologies: Sequence[str]) -> list[Predictions]:
+    """Read the files of one model, which may be separated by commas."""
+    from cxr_cli.data.predictions import read_predictions
+
+    paths: list[str] = []
+    for text in texts:
+        paths += [text] if Path(text).exists() else [part for part in text.split(",") if part]
+    if not paths:
+        raise UsageError("a model without predictions", expected="a file, or several separated by commas")
+    return [read_predictions(path, pathologies) for path in paths]
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, sign, files = text.partition("=")
+    if not sign or not name.strip() or not files.strip():
+        raise UsageError(f"--compare {text}", expected="NAME=FILE, such as resnet=resnet-preds.csv")
+    return name.strip(), files.strip()
+
+
+def _limits(text: str) -> tuple[Thresholds | float, Path | None]:
+    from cxr_cli.data.thresholds import read_thresholds
+
+    try:
+        return float(text), None
+    except ValueError:
+        return read_thresholds(text), Path(text)
+
+
+def _inputs(predictions: Sequence[Predictions], tables: Sequence[InputFile], paths: Sequence[Path]) -> list[InputFile]:
+    from cxr_cli.data.files import describe_input
+
+    found = [item.source for item in predictions if item.source is not None]
+    every = [*found, *tables, *(describe_input(path) for path in paths)]
+    return list(dict.fromkeys(every))
+
+
+def _draw(result: EvaluateResult, outputs: Outputs) -> None:
+    from cxr_cli.plots.evaluate import figures
+
+    for name, figure in figures(result):
+        outputs.write_figure(f"{name}.png", figure)
+
+
+def _notes(result: EvaluateResult, corrected: bool) -> None:
+    for issue in result.issues:
+        say = console.note if issue.kind in _HARMLESS else console.warn
+        examples = "" if not issue.examples or issue.kind in _LISTED else f" ({', '.join(issue.examples)}, …)"
+        say(issue.message + (examples if issue.count > len(issue.examples) else examples.replace(", …)", ")")))
+    if result.patients_from is not None:
+        console.note(f"patients are taken from {result.patients_from}")
+    if result.narrower is not None:
+        console.note(
+            f"intervals over images have {100 * result.narrower:.0f} % of the width of those over patients: images of "
+            "one patient are not independent"
+        )
+    if result.thresholds_refused is not None:
+        console.note(f"no threshold was chosen: {result.thresholds_refused} (--valid, or --thresholds 0.5)")
+    one_run = [model.name for model in result.models if model.n_runs == 1]
+    if result.comparisons and one_run:
+        console.note(
+            f"there is one training run of {', '.join(one_run)}: the noise of training is not in the intervals, and "
+            "another seed may reverse a small difference (give several runs as NAME=FILE,FILE)"
+        )
+    if not corrected and any(_overconfident(model.pathologies) for model in result.models[:1]):
+        console.note(
+            "predicted probabilities are far above the prevalence; if class weights were in the loss, "
+            "--undo-class-weights FILE shows the calibration after their correction"
+        )
+
+
+#: Issues that are no cause for alarm, and those whose message lists everything already.
+_HARMLESS = ("images-without-predictions", "unused-columns", "matched-without-folders")
+_LISTED = (
+    "unused-columns",
+    "pathologies-missing-in-model",
+    "logits",
+    "outside-probabilities",
+    "constant-predictions",
+    "two-values",
+    "rank-only",
+    "sigmoid-twice",
+    "step-at-half",
+    "matched-without-folders",
+)
+
+
+def _overconfident(rows: Sequence[object]) -> bool:
+    """Whether most pathologies are predicted at more than twice their prevalence."""
+    found = [row.calibration for row in rows if row.calibration is not None]  # type: ignore[attr-defined]
+    return bool(found) and sum(item.mean_predicted > 2 * item.observed for item in found) > len(found) / 2
