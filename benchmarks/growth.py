@@ -37,7 +37,8 @@ import numpy as np
 from cxr_cli.services.check_leakage.hamming import near_pairs
 n = int(sys.argv[1])
 hashes = np.random.default_rng(0).integers(0, 2**64, (n, 4), dtype=np.uint64)
-print(sum(len(pairs.first) for pairs in near_pairs(hashes[: n // 5], hashes[n // 5 :], 60, complements=True)))
+flips = np.array([[0, 0, 0, 0], [1, 1, 1, 1]], dtype=bool)
+print(sum(len(pairs.first) for pairs in near_pairs(hashes[: n // 5], hashes[n // 5 :], 60, flips=flips)))
 """
 
 

@@ -1,11 +1,13 @@
-"""What a film looks like, in a few bytes: a 256-bit hash to find copies by and a thumbnail to confirm them by.
+"""How an image looks, in a few bytes: a 256-bit hash to find copies by and a thumbnail to confirm them by.
 
-Chest films resemble one another so much that the usual 64-bit hashes and plain correlation of thumbnails do not
+Chest images resemble one another so much that the usual 64-bit hashes and plain correlation of thumbnails do not
 tell a copy from a stranger. Both descriptors here are therefore taken after *local contrast normalisation*, which
 leaves ribs, vessels, devices and outlines and drops exposure, windowing and gamma.
 
-Both follow the picture when it is mirrored or inverted: a mirrored film has the hash with the odd columns flipped,
-an inverted one the complement. So one hash per film is enough to look for all four.
+Both follow the image when it is mirrored, turned by right angles or inverted. Coefficients of a cosine transform only
+change their signs if rows or columns are reversed: those of odd frequency in that direction. The hash keeps
+coefficients of equal parity in one word, so that each of these changes complements whole words; turning by a right
+angle also transposes. So one hash per image is enough to look for all sixteen.
 
 References
 ----------
@@ -35,22 +37,27 @@ NEIGHBOURHOOD = 3.0
 #: Contrast a thumbnail is brought to before, in grey levels; beside it `FLAT` keeps noise in empty areas small.
 CONTRAST = 64.0
 FLAT = 1.0
-#: A film whose thumbnail varies less than this share of the full range shows nothing to compare.
+#: An image whose thumbnail varies less than this fraction of the full range shows nothing to compare.
 BLANK = 1 / 255
 #: Steps per standard deviation in which the normalised thumbnail is kept as int8.
 STEPS = 32.0
 
-#: XOR with this gives the hash of the mirrored film (left and right exchanged).
-MIRROR_MASK: NDArray[np.uint64]
+#: The frequencies 1 to 16 of rows (and of columns), the even ones and then the odd ones, as positions from 0.
+_BY_PARITY = np.array([*range(1, HASH_SIDE, 2), *range(0, HASH_SIDE, 2)])
+_ONES = ~np.uint64(0)
+#: XOR with this gives the hash of the mirrored image (left and right exchanged).
+MIRROR_MASK: NDArray[np.uint64] = np.array([0, _ONES, 0, _ONES], dtype=np.uint64)
+MIRROR_MASK.flags.writeable = False
 
 
 class Descriptor(NamedTuple):
-    """What is kept of one film.
+    """What is kept of one image.
 
     Attributes
     ----------
     hash
-        256 bits as uint64, shape (4,).
+        256 bits as uint64, shape (4,): one word each for coefficients of (row, column) frequencies that are even and
+        even, even and odd, odd and even, odd and odd.
     thumbnail
         Locally normalised thumbnail, int8, shape (1024,): 32 x 32, row by row.
     """
@@ -67,13 +74,13 @@ def is_blank(thumbnail: NDArray[np.floating], white: float) -> bool:
     thumbnail
         Grey values, any shape.
     white
-        Largest value the picture's type can hold (255 or 65535).
+        Largest value the image's type can hold (255 or 65535).
     """
     return float(np.std(thumbnail, dtype=np.float64)) < BLANK * white
 
 
 def describe(thumbnail: NDArray[np.floating]) -> Descriptor:
-    """Describe a film by its thumbnail.
+    """Describe an image by its thumbnail.
 
     Parameters
     ----------
@@ -127,34 +134,39 @@ def normalise_contrast(thumbnail: NDArray[np.floating]) -> NDArray[np.float64]:
 def correlation(
     first: NDArray[np.int8], second: NDArray[np.int8], *, mirrored: bool = False, chunk: int = 4096
 ) -> NDArray[np.float32]:
-    """Correlate the normalised thumbnails of pairs of films (Pearson).
+    """Correlate the normalised thumbnails of pairs of images (Pearson).
 
     Parameters
     ----------
     first, second
-        Thumbnails of the two films of each pair, int8, shape (n_pairs, 1024).
+        Thumbnails of the two images of each pair, int8, shape (n_pairs, 1024).
     mirrored
-        Compare with the second film mirrored.
+        Compare with the second image mirrored.
     chunk
         Pairs taken at a time; bounds the memory.
 
     Returns
     -------
     ndarray
-        float32, shape (n_pairs,), between -1 and 1; about -1 for an inverted copy, 0 for a blank film.
+        float32, shape (n_pairs,), between -1 and 1; about -1 for an inverted copy, 0 for a blank image.
     """
     result = np.zeros(len(first), dtype=np.float32)
     for start in range(0, len(first), chunk):
         rows = slice(start, start + chunk)
-        one, other = _unit(first[rows]), _unit(mirror_thumbnails(second[rows]) if mirrored else second[rows])
+        one, other = _unit(first[rows]), _unit(orient_thumbnails(second[rows], mirrored=mirrored))
         result[rows] = np.einsum("ij,ij->i", one, other)
     return result
 
 
-def mirror_thumbnails(thumbnails: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Exchange left and right of thumbnails of shape (n, 1024)."""
-    pictures = thumbnails.reshape(-1, CONFIRM_SIDE, CONFIRM_SIDE)
-    return np.ascontiguousarray(pictures[:, :, ::-1]).reshape(thumbnails.shape)
+def orient_thumbnails(
+    thumbnails: NDArray[np.int8], *, transposed: bool = False, upside_down: bool = False, mirrored: bool = False
+) -> NDArray[np.int8]:
+    """Exchange rows and columns of thumbnails of shape (n, 1024), then top and bottom, then left and right."""
+    images = thumbnails.reshape(-1, CONFIRM_SIDE, CONFIRM_SIDE)
+    if transposed:
+        images = images.transpose(0, 2, 1)
+    images = images[:, :: -1 if upside_down else 1, :: -1 if mirrored else 1]
+    return np.ascontiguousarray(images).reshape(thumbnails.shape)
 
 
 def _unit(thumbnails: NDArray[np.int8]) -> NDArray[np.float32]:
@@ -168,11 +180,18 @@ def _unit(thumbnails: NDArray[np.int8]) -> NDArray[np.float32]:
 def _sign_hash(even: NDArray[np.float64]) -> NDArray[np.uint64]:
     # Rows and columns 1 to 16: index 0 holds what is left of brightness gradients, which differ between exposures.
     cosines = _cosines()
-    return _pack(cosines @ even @ cosines.T > 0)
+    bits = (cosines @ even @ cosines.T > 0)[np.ix_(_BY_PARITY, _BY_PARITY)]
+    half = HASH_SIDE // 2
+    words = bits.reshape(2, half, 2, half).swapaxes(1, 2)
+    return np.packbits(words.ravel()).view(np.uint64)
 
 
-def _pack(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    return np.packbits(bits.ravel()).view(np.uint64)
+def transpose_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the hashes of the transposed images (rows and columns exchanged); shape (n, 4)."""
+    half = HASH_SIDE // 2
+    bits = np.unpackbits(np.ascontiguousarray(hashes).view(np.uint8), axis=1).reshape(-1, 2, 2, half, half)
+    turned = np.ascontiguousarray(bits.transpose(0, 2, 1, 4, 3)).reshape(len(hashes), HASH_BITS)
+    return np.packbits(turned, axis=1).view(np.uint64)
 
 
 @cache
@@ -191,8 +210,3 @@ def _smoothing() -> NDArray[np.float64]:
     weights = np.exp(-0.5 * ((source - target) / NEIGHBOURHOOD) ** 2)
     folded = weights[:, side : 2 * side] + weights[:, side - 1 :: -1] + weights[:, : 2 * side - 1 : -1]
     return np.asarray(folded / folded.sum(axis=1, keepdims=True))
-
-
-# Mirroring a picture changes the sign of the DCT coefficients of odd column frequency (columns 0, 2, … of the hash).
-MIRROR_MASK = _pack(np.broadcast_to(np.arange(1, HASH_SIDE + 1) % 2 == 1, (HASH_SIDE, HASH_SIDE)))
-MIRROR_MASK.flags.writeable = False

@@ -22,12 +22,19 @@ from numpy.typing import NDArray
 from cxr_cli.data.files import DAMAGED_ARCHIVE, atomic_path, raise_if_machine_failed
 from cxr_cli.data.images import GrayImage, decode_gray, read_content
 from cxr_cli.errors import ImageError, InputError
-from cxr_cli.services.check_leakage.descriptors import CONFIRM_SIDE, THUMBNAIL_SIDE, describe, is_blank
+from cxr_cli.services.check_leakage.descriptors import (
+    CONFIRM_SIDE,
+    THUMBNAIL_SIDE,
+    Descriptor,
+    describe,
+    is_blank,
+)
+from cxr_cli.services.check_leakage.frames import inside_frame
 from cxr_cli.services.images.resize import area
 from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
 
 #: Raised when the same file would give another fingerprint; caches of another version are made anew.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 #: A long run saves its cache whenever so many files more are done, so that a kill costs minutes, not hours.
 SAVE_EVERY = 10_000
 _CACHE_KIND = "cxr image fingerprints"
@@ -46,6 +53,8 @@ class Fingerprint(NamedTuple):
         See `cxr_cli.services.check_leakage.descriptors.Descriptor`.
     blank
         Nearly one grey: the descriptors say nothing.
+    framed, inner_hash, inner_thumbnail
+        Whether the image has an even frame (`frames.inside_frame`), and the descriptor of what is inside it.
     """
 
     crc: int
@@ -53,6 +62,9 @@ class Fingerprint(NamedTuple):
     hash: NDArray[np.uint64]
     thumbnail: NDArray[np.int8]
     blank: bool
+    framed: bool
+    inner_hash: NDArray[np.uint64]
+    inner_thumbnail: NDArray[np.int8]
 
 
 class Unreadable(NamedTuple):
@@ -72,6 +84,9 @@ RECORD = np.dtype(
         ("thumbnail", "i1", (CONFIRM_SIDE * CONFIRM_SIDE,)),
         ("readable", "?"),
         ("blank", "?"),
+        ("framed", "?"),
+        ("inner_hash", "<u8", (4,)),
+        ("inner_thumbnail", "i1", (CONFIRM_SIDE * CONFIRM_SIDE,)),
     ]
 )
 
@@ -109,13 +124,26 @@ def fingerprint_image(path: Path) -> Fingerprint | Unreadable:
         return Unreadable(error.what.removeprefix(f"{path}: "))
     thumbnail = area(image.pixels, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     descriptor = describe(thumbnail)
+    inner = _inside(image)
     return Fingerprint(
         crc=zlib.crc32(content),
         pixels=_digest(image),
         hash=descriptor.hash,
         thumbnail=descriptor.thumbnail,
         blank=is_blank(thumbnail, image.full_scale),
+        framed=inner is not None,
+        inner_hash=(inner or descriptor).hash,
+        inner_thumbnail=(inner or descriptor).thumbnail,
     )
+
+
+def _inside(image: GrayImage) -> Descriptor | None:
+    """Describe what is inside the frame of an image; None if it has no frame, or nothing inside."""
+    pixels = inside_frame(image.pixels, image.full_scale)
+    if pixels is None:
+        return None
+    thumbnail = area(np.ascontiguousarray(pixels), (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return None if is_blank(thumbnail, image.full_scale) else describe(thumbnail)
 
 
 def _lost(path: Path) -> Unreadable:

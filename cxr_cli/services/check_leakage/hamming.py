@@ -44,7 +44,7 @@ def near_pairs(
     second: NDArray[np.uint64],
     max_distance: int,
     *,
-    complements: bool = False,
+    flips: NDArray[np.bool_] | None = None,
     threads: int | None = None,
 ) -> Iterator[NearPairs]:
     """Find every pair of hashes that differ in at most `max_distance` bits.
@@ -55,9 +55,10 @@ def near_pairs(
         Hashes of 256 bits, uint64, shapes (n, 4) and (m, 4).
     max_distance
         Bits, 0 to 126.
-    complements
-        Find the pairs whose bits nearly all differ too (an inverted film has the complement as its hash):
-        distance at least 256 - `max_distance`.
+    flips
+        Also find pairs that come so close if words of one hash are complemented: which of the four words, one
+        combination per row, bool, shape (n_flips, 4). All false, the plain distance, has to be among them. Looking
+        for all combinations takes one pass over the pairs.
     threads
         Default: one per core.
 
@@ -65,6 +66,7 @@ def near_pairs(
     ------
     NearPairs
         Pairs of one tile, in a fixed order whatever the number of threads; tiles without pairs are left out.
+        ``distance`` is the least over the flips.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def near_pairs(
     with ThreadPoolExecutor(threads) as pool:
         try:
             for row, column in tiles:
-                waiting.append(pool.submit(_tile, first, columns, row, column, max_distance, complements))
+                waiting.append(pool.submit(_tile, first, columns, row, column, max_distance, flips))
                 if len(waiting) > 2 * threads:
                     yield from _found(waiting.popleft())
             while waiting:
@@ -99,6 +101,16 @@ def distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[
     return counts
 
 
+def flipped_distances(
+    first: NDArray[np.uint64], second: NDArray[np.uint64], flips: NDArray[np.bool_]
+) -> NDArray[np.int16]:
+    """Count the bits that differ with some words complemented: shapes (n, 4), (n, 4), (k, 4) -> int16, (k, n)."""
+    counts = np.bitwise_count(first ^ second).astype(np.int16)
+    signs = np.where(flips, -1, 1).astype(np.int16)
+    found: NDArray[np.int16] = signs @ counts.T + (64 * flips.sum(axis=1, dtype=np.int16))[:, None]
+    return found
+
+
 def _found(future: Future[NearPairs]) -> Iterator[NearPairs]:
     pairs = future.result()
     if len(pairs.first):
@@ -111,13 +123,13 @@ def _tile(
     row: int,
     column: int,
     max_distance: int,
-    complements: bool,
+    flips: NDArray[np.bool_] | None,
 ) -> NearPairs:
     rows = first[row : row + ROWS]
     end = min(column + STRIPE, len(columns[0]))
     workspace = _Workspace(len(rows))
     hits = [
-        _block(rows, columns, start, min(start + COLUMNS, end), max_distance, complements, workspace)
+        _block(rows, columns, start, min(start + COLUMNS, end), max_distance, flips, workspace)
         for start in range(column, end, COLUMNS)
     ]
     row_hits, column_hits, distance = (np.concatenate(parts) for parts in zip(*hits, strict=True))
@@ -141,7 +153,7 @@ def _block(
     start: int,
     stop: int,
     max_distance: int,
-    complements: bool,
+    flips: NDArray[np.bool_] | None,
     workspace: _Workspace,
 ) -> NearPairs:
     width = slice(0, stop - start)
@@ -149,22 +161,29 @@ def _block(
     distance, hit = workspace.distance[:, width], workspace.hit[:, width]
     for word, column in enumerate(columns):
         np.bitwise_xor(rows[:, word, None], column[start:stop], out=differing)
-        np.bitwise_count(differing, out=count if word else distance)
+        part = count if word else distance
+        np.bitwise_count(differing, out=part)
+        if flips is not None:
+            # How far a word is from half its bits tells how much complementing it can gain.
+            np.subtract(part, np.uint8(32), out=part)
+            np.abs(part.view(np.int8), out=part.view(np.int8))
         if word:
             np.add(distance, count, out=distance)
-    # All 256 bits differing wraps round to 0 in 8 bits: such a pair is nominated, and its distance counted again below.
-    if complements:
-        np.subtract(distance, np.uint8(max_distance + 1), out=distance)
-        np.greater(distance, np.uint8(254 - 2 * max_distance), out=hit)
-    else:
+    if flips is None:
+        # All 256 bits differing wraps round to 0 in 8 bits: such a pair's distance is counted again below.
         np.less_equal(distance, np.uint8(max_distance), out=hit)
+    else:
+        # The least over all 16 ways of complementing words; those that are not asked for are sorted out below.
+        np.greater_equal(distance, np.uint8(128 - max_distance), out=hit)
     if not hit.any():
         empty = np.empty(0, np.int64)
         return NearPairs(empty, empty, np.empty(0, np.int16))
     row_hits, column_hits = np.nonzero(hit)
     column_hits += start
-    exact = distances(rows[row_hits], np.stack([column[column_hits] for column in columns], axis=1))
-    if not complements:
-        near = exact <= max_distance
-        row_hits, column_hits, exact = row_hits[near], column_hits[near], exact[near]
-    return NearPairs(row_hits, column_hits, exact)
+    near_rows, near_columns = rows[row_hits], np.stack([column[column_hits] for column in columns], axis=1)
+    if flips is None:
+        exact = distances(near_rows, near_columns)
+    else:
+        exact = flipped_distances(near_rows, near_columns, flips).min(axis=0)
+    near = exact <= max_distance
+    return NearPairs(row_hits[near], column_hits[near], exact[near])

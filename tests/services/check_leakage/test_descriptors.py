@@ -11,8 +11,9 @@ from cxr_cli.services.check_leakage.descriptors import (
     correlation,
     describe,
     is_blank,
-    mirror_thumbnails,
     normalise_contrast,
+    orient_thumbnails,
+    transpose_hashes,
 )
 from tests.films import film_thumbnail
 
@@ -20,7 +21,12 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def bits(words):
-    return np.unpackbits(words.view(np.uint8)).reshape(16, 16)
+    """Return the bits of a hash by (row, column) frequency, from 1 on."""
+    parts = np.unpackbits(words.view(np.uint8)).reshape(2, 2, 8, 8)
+    made = np.empty((16, 16), dtype=int)
+    for row, column in np.ndindex(2, 2):
+        made[1 - row :: 2, 1 - column :: 2] = parts[row, column]
+    return made
 
 
 def test_bits_are_the_signs_of_cosines_worked_by_hand():
@@ -67,9 +73,32 @@ def test_correlation_is_pearsons():
     assert np.array_equal(correlation(first, second, chunk=7), correlation(first, second))
 
 
-def test_mirrored_thumbnails_are_mirrored_row_by_row():
+def test_thumbnails_are_turned_like_images():
     thumbnails = np.arange(2 * 1024).reshape(2, 1024).astype(np.int8)
-    assert mirror_thumbnails(thumbnails)[1].reshape(32, 32).tolist() == thumbnails[1].reshape(32, 32)[:, ::-1].tolist()
+    image = thumbnails[1].reshape(32, 32)
+    for expected, options in (
+        (image[:, ::-1], {"mirrored": True}),
+        (np.rot90(image, 2), {"mirrored": True, "upside_down": True}),
+        (np.rot90(image, -1), {"transposed": True, "mirrored": True}),
+        (np.rot90(image), {"transposed": True, "upside_down": True}),
+    ):
+        assert orient_thumbnails(thumbnails, **options)[1].reshape(32, 32).tolist() == expected.tolist()
+
+
+@given(SEEDS)
+def test_a_transposed_image_has_the_transposed_hash(seed):
+    thumbnail = film_thumbnail(seed)
+    one, other = describe(thumbnail), describe(thumbnail.T)
+    assert np.bitwise_count(transpose_hashes(one.hash[None])[0] ^ other.hash).sum() <= 1
+    assert transpose_hashes(transpose_hashes(one.hash[None]))[0].tolist() == one.hash.tolist()
+
+
+@given(SEEDS)
+def test_an_image_upside_down_has_words_of_odd_rows_complemented(seed):
+    thumbnail = film_thumbnail(seed)
+    one, other = describe(thumbnail), describe(thumbnail[::-1])
+    mask = np.array([0, 0, 2**64 - 1, 2**64 - 1], dtype=np.uint64)
+    assert np.bitwise_count(one.hash ^ mask ^ other.hash).sum() <= 1
 
 
 def test_an_even_film_is_blank_and_correlates_with_nothing():

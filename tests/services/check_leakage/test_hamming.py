@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_cli.services.check_leakage import hamming
-from cxr_cli.services.check_leakage.hamming import distances, near_pairs
+from cxr_cli.services.check_leakage.hamming import distances, flipped_distances, near_pairs
+
+COMPLEMENTS = np.array([[0, 0, 0, 0], [1, 1, 1, 1]], dtype=bool)
 
 
 def random_hashes(n, seed):
@@ -30,12 +32,12 @@ def found(first, second, distance, **options):
     }
 
 
-def by_hand(first, second, distance, complements=False):
-    every = np.bitwise_count(first[:, None] ^ second[None]).sum(axis=2, dtype=int)
-    near = every <= distance
-    if complements:
-        near |= every >= 256 - distance
-    return {(i, j): int(every[i, j]) for i, j in np.argwhere(near).tolist()}
+def by_hand(first, second, distance, flips=None):
+    masks = np.where(COMPLEMENTS[:1] if flips is None else flips, ~np.uint64(0), np.uint64(0))
+    every = np.min(
+        [np.bitwise_count(first[:, None] ^ mask ^ second[None]).sum(axis=2, dtype=int) for mask in masks], axis=0
+    )
+    return {(i, j): int(every[i, j]) for i, j in np.argwhere(every <= distance).tolist()}
 
 
 def test_two_hashes_worked_by_hand():
@@ -45,18 +47,24 @@ def test_two_hashes_worked_by_hand():
     assert found(one, other, 3) == {(0, 0): 3}
     assert found(one, other, 2) == {}
     # All 256 bits differ: no neighbour, although 256 is 0 in eight bits.
-    assert found(one, other, 3, complements=True) == {(0, 0): 3, (0, 1): 256}
+    assert found(one, other, 3, flips=COMPLEMENTS) == {(0, 0): 3, (0, 1): 0}
+    assert flipped_distances(one.repeat(2, axis=0), other, COMPLEMENTS).tolist() == [[3, 256], [253, 0]]
 
 
-@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 126), st.booleans(), st.integers(1, 3))
-def test_finds_what_comparing_one_by_one_finds(n, m, distance, complements, threads):
+@given(
+    st.integers(0, 300),
+    st.integers(0, 300),
+    st.integers(0, 126),
+    st.none() | st.sets(st.tuples(*[st.booleans()] * 4)),
+    st.integers(1, 3),
+)
+def test_finds_what_comparing_one_by_one_finds(n, m, distance, others, threads):
+    flips = None if others is None else np.array([(False,) * 4, *sorted(others)])
     first, second = random_hashes(n, 1), random_hashes(m, 2)
     k = min(n, m) // 2
     second[:k] = flipped(first[:k], 40, 3)
     second[k : 2 * k] = ~flipped(first[k : 2 * k], 40, 3)
-    assert found(first, second, distance, complements=complements, threads=threads) == by_hand(
-        first, second, distance, complements
-    )
+    assert found(first, second, distance, flips=flips, threads=threads) == by_hand(first, second, distance, flips)
 
 
 def test_every_planted_neighbour_is_found_across_tiles(monkeypatch):
@@ -67,8 +75,8 @@ def test_every_planted_neighbour_is_found_across_tiles(monkeypatch):
     places = np.random.default_rng(6).permutation(3000)[:1000]
     second[places[:500]] = flipped(first[:500], 60, 7)
     second[places[500:]] = ~flipped(first[500:], 60, 7)
-    expected = {(i, int(place)): 60 if i < 500 else 196 for i, place in enumerate(places)}
-    assert found(first, second, 60, complements=True) == expected
+    expected = {(i, int(place)): 60 for i, place in enumerate(places)}
+    assert found(first, second, 60, flips=COMPLEMENTS) == expected
 
 
 def test_the_order_does_not_depend_on_the_threads(monkeypatch):
