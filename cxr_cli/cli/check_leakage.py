@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,13 +25,12 @@ from cxr_cli.cli.options import (
 from cxr_cli.cli.tables.check_leakage import tables_of
 
 if TYPE_CHECKING:
-    from cxr_cli.data.files import Outputs
+    from concurrent.futures import Executor
+
     from cxr_cli.data.labels import LabelTable
     from cxr_cli.services.check_leakage.fingerprints import FingerprintCache
-    from cxr_cli.services.check_leakage.result import (
-        LeakageReport,
-    )
-    from cxr_cli.services.check_leakage.split_images import SplitImages
+    from cxr_cli.services.check_leakage.result import LeakageReport
+    from cxr_cli.services.parallel import Workers
 
 #: Below so many images a process, starting processes costs more than it saves.
 _IMAGES_PER_PROCESS = 64
@@ -130,7 +129,7 @@ def check_leakage(
     nothing and could not check everything.
     """
     from cxr_cli.data.files import Outputs
-    from cxr_cli.services.check_leakage.check_leakage import check_leakage as check
+    from cxr_cli.services.check_leakage.check_and_remove import check_and_remove
     from cxr_cli.services.check_leakage.result import Thresholds
 
     if not images:
@@ -140,26 +139,23 @@ def check_leakage(
     limits = Thresholds(near_distance, near_correlation, review_distance, review_correlation)
     tables = _read(splits, schema, uncertain)
     folders = _folders(tables, images)
+    outputs = Outputs(output_folder(output, "check-leakage"), [table.path for table in tables.values()])
     order = _order(remove_from, list(tables))
     known = _cache(cache) if folders else None
-    pictures = _fingerprints(tables, folders, known, workers, cluster)
-    outputs = Outputs(output_folder(output, "check-leakage"), [table.path for table in tables.values()])
-    report = check(tables, pictures, limits)
-    if order:
-        from cxr_cli.services.check_leakage.remove import remove_leakage
-
-        def again(cleaned: Mapping[str, LabelTable]) -> LeakageReport:
-            return check(cleaned, _fingerprints(cleaned, folders, known, workers, cluster), limits)
-
-        level = remove or "exact-duplicates"
-        report = remove_leakage(tables, report, order, outputs, again, level)
-    if not no_plots:
-        _save_plots(report, tables, pictures, outputs, hide_ids)
-    if hide_ids:
-        from cxr_cli.services.check_leakage.hide_ids import hide_ids as hidden
-        from cxr_cli.services.check_leakage.hide_ids import salt_of
-
-        report = hidden(report, salt_of(tables))
+    with _reading(tables if folders else {}, workers, cluster) as (executor, progress):
+        report = check_and_remove(
+            tables,
+            folders or None,
+            thresholds=limits,
+            remove_from=order,
+            remove=remove or "exact-duplicates",
+            outputs=outputs,
+            plots=not no_plots,
+            hide_ids=hide_ids,
+            cache=known,
+            executor=executor,
+            progress=progress,
+        )
     console.show(
         "check-leakage",
         report,
@@ -171,6 +167,24 @@ def check_leakage(
     _say(report)
     final = report if report.removal is None else report.removal.after
     raise typer.Exit(_EXIT[final.verdict])
+
+
+@contextmanager
+def _reading(
+    tables: Mapping[str, LabelTable], workers: int | None, cluster: str | None
+) -> Iterator[tuple[Executor | Workers | None, Callable[[int, int], None] | None]]:
+    """Yield what runs the reading of images, and its progress bar; nothing where no images are read."""
+    if not tables:
+        yield None, None
+        return
+    from cxr_cli.services.cluster import open_executor
+
+    most = 1 + sum(table.n_images for table in tables.values()) // _IMAGES_PER_PROCESS
+    with (
+        open_executor(workers, cluster, n_items=most if workers is None else None) as executor,
+        console.progress_bar("Reading images") as progress,
+    ):
+        yield executor, progress
 
 
 def _read(arguments: Sequence[Path], schema: str | None, uncertain: UncertainPolicy) -> dict[str, LabelTable]:
@@ -224,51 +238,6 @@ def _order(remove_from: str | None, names: list[str]) -> list[str]:
     if len(set(order)) != len(order):
         raise UsageError(f"--remove-from {remove_from}: a split is named twice", expected="each at most once")
     return order
-
-
-def _fingerprints(
-    tables: Mapping[str, LabelTable],
-    folders: Mapping[str, Path],
-    cache: FingerprintCache | None,
-    workers: int | None,
-    cluster: str | None,
-) -> SplitImages | None:
-    if not folders:
-        return None
-    from cxr_cli.services.check_leakage.split_images import fingerprint_splits
-    from cxr_cli.services.cluster import open_executor
-
-    most = 1 + sum(table.n_images for table in tables.values()) // _IMAGES_PER_PROCESS
-    with ExitStack() as stack:
-        executor = stack.enter_context(open_executor(workers, cluster, n_items=most if workers is None else None))
-        progress = stack.enter_context(console.progress_bar("Reading images"))
-        return fingerprint_splits(tables, folders, executor=executor, cache=cache, progress=progress)
-
-
-def _save_plots(
-    report: LeakageReport,
-    tables: Mapping[str, LabelTable],
-    images: SplitImages | None,
-    outputs: Outputs,
-    hide: bool,
-) -> None:
-    from cxr_cli.plots.check_leakage import near_duplicate_sheet, split_sizes
-
-    outputs.write_figure("split-sizes.png", split_sizes(report))
-    if images is None:
-        return
-    from cxr_cli.services.check_leakage.pair_images import pair_images
-
-    pairs = pair_images(report, tables, images)
-    if hide:
-        from dataclasses import replace
-
-        from cxr_cli.services.check_leakage.hide_ids import hide_ids, salt_of
-
-        salt = salt_of(tables)
-        pairs = [replace(item, pair=hide_ids(item.pair, salt)) for item in pairs]
-    if pairs:
-        outputs.write_figure("near-duplicates.png", near_duplicate_sheet(pairs))
 
 
 def _say(report: LeakageReport) -> None:

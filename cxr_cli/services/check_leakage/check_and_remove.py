@@ -1,0 +1,130 @@
+"""The whole of check-leakage: compare splits, remove what they share, and compare what was written again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxr_cli.choices import RemovalLevel
+from cxr_cli.data.files import Outputs
+from cxr_cli.data.labels import LabelTable
+from cxr_cli.errors import UsageError
+from cxr_cli.services.check_leakage.check_leakage import check_leakage
+from cxr_cli.services.check_leakage.hide_ids import hide_ids as hidden
+from cxr_cli.services.check_leakage.hide_ids import salt_of
+from cxr_cli.services.check_leakage.remove import remove_leakage
+from cxr_cli.services.check_leakage.result import LeakageReport, Thresholds
+
+if TYPE_CHECKING:
+    from cxr_cli.services.check_leakage.fingerprints import FingerprintCache
+    from cxr_cli.services.check_leakage.split_images import SplitImages
+    from cxr_cli.services.parallel import Workers
+
+
+def check_and_remove(
+    splits: Mapping[str, LabelTable],
+    folders: Mapping[str, Path] | Path | None = None,
+    *,
+    thresholds: Thresholds | None = None,
+    remove_from: Sequence[str] = (),
+    remove: RemovalLevel = "exact-duplicates",
+    outputs: Outputs | None = None,
+    plots: bool = False,
+    hide_ids: bool = False,
+    cache: FingerprintCache | None = None,
+    executor: Executor | Workers | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> LeakageReport:
+    """Compare splits; on demand write cleaned copies of some of them, and compare these again from scratch.
+
+    Parameters
+    ----------
+    splits
+        Two or more label tables by name.
+    folders
+        Image folder of each split, or one for all; None compares tables only.
+    thresholds
+        From when on images count as near duplicates. Default: `Thresholds()`.
+    remove_from
+        Splits to write cleaned copies of. If two of them share something, it is removed from the one named first.
+    remove
+        What is removed; each level includes those before it. See `remove.rows_to_remove`.
+    outputs
+        Where copies and plots are written; ``outputs.written`` lists them. Needed for `remove_from` and `plots`.
+    plots
+        Write ``split-sizes.png`` and, if there are any, the pairs of near duplicates side by side.
+    hide_ids
+        Replace patient ids and image names by salted hashes, in the result and in plots.
+    cache, executor, progress
+        See `fingerprints.fingerprint_images`.
+
+    Returns
+    -------
+    LeakageReport
+        Its `removal` holds what was removed, and the report on the files read back.
+
+    Raises
+    ------
+    UsageError
+        There are fewer than two splits, `remove_from` names one that does not exist, or `outputs` is missing.
+    ImageError
+        A folder cannot be read, or it is not certain which file an image name means.
+    CxrError
+        A split would lose all its rows; nothing is written then.
+    OutputError
+        A file cannot be written, or would overwrite an input.
+
+    Examples
+    --------
+    >>> from cxr_cli.data.labels import read_labels
+    >>> tables = {name: read_labels(f"sample_data/{name}-small.csv") for name in ("train", "valid")}
+    >>> check_and_remove(tables, hide_ids=True).pairs[0].patients.n_patients
+    5
+    """
+    if outputs is None and (remove_from or plots):
+        raise UsageError("check_and_remove without outputs", expected="Outputs for what it writes")
+    places = {} if folders is None else dict.fromkeys(splits, folders) if isinstance(folders, Path) else dict(folders)
+    if places and cache is None and remove_from:
+        from cxr_cli.services.check_leakage.fingerprints import FingerprintCache
+
+        cache = FingerprintCache()  # what is compared again is not read again
+
+    def compare(tables: Mapping[str, LabelTable]) -> tuple[LeakageReport, SplitImages | None]:
+        images = None
+        if places:
+            from cxr_cli.services.check_leakage.split_images import fingerprint_splits
+
+            images = fingerprint_splits(tables, places, executor=executor, cache=cache, progress=progress)
+        return check_leakage(tables, images, thresholds), images
+
+    report, images = compare(splits)
+    if remove_from and outputs is not None:
+        report = remove_leakage(splits, report, remove_from, outputs, lambda tables: compare(tables)[0], remove)
+    if plots and outputs is not None:
+        _write_plots(report, splits, images, outputs, hide_ids)
+    return hidden(report, salt_of(splits)) if hide_ids else report
+
+
+def _write_plots(
+    report: LeakageReport,
+    splits: Mapping[str, LabelTable],
+    images: SplitImages | None,
+    outputs: Outputs,
+    hide_ids: bool,
+) -> None:
+    from cxr_cli.plots.check_leakage import near_duplicate_sheet, split_sizes
+
+    outputs.write_figure("split-sizes.png", split_sizes(report))
+    if images is None:
+        return
+    from cxr_cli.services.check_leakage.pair_images import pair_images
+
+    pairs = pair_images(report, splits, images)
+    if hide_ids:
+        salt = salt_of(splits)
+        pairs = [replace(item, pair=hidden(item.pair, salt)) for item in pairs]
+    if pairs:
+        outputs.write_figure("near-duplicates.png", near_duplicate_sheet(pairs))
