@@ -57,6 +57,14 @@ UncertainOption = Annotated[
     UncertainPolicy,
     typer.Option("--uncertain", help="What an uncertain label (CheXpert's -1) becomes; ignore = not known."),
 ]
+WindowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="CENTRE,WIDTH|full",
+        help="Window of DICOM images, in place of the one in each file; full: all values that can be stored.",
+    ),
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", min=1, metavar="N", help="Worker processes. Default: one per core."),

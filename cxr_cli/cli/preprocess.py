@@ -21,6 +21,7 @@ from cxr_cli.cli.options import (
     SchemaOption,
     SeedOption,
     UncertainOption,
+    WindowOption,
     WorkersOption,
     image_size_option,
     output_folder,
@@ -60,6 +61,7 @@ def preprocess(
         ),
     ] = None,
     format: Annotated[StoreFormat, typer.Option(help="npy: one array of all images. png: one file per image.")] = "npy",
+    window: WindowOption = None,
     fit_stats: Annotated[
         bool, typer.Option("--fit-stats", help="Fit the statistics for featurewise on this table: the training table.")
     ] = False,
@@ -106,6 +108,7 @@ def preprocess(
     A run that was interrupted continues where it stopped when the command is repeated. Exit code 1: some images are
     missing or damaged and not in the store; failures.csv names them.
     """
+    from cxr_cli.data.dicom.grey import read_window, window_text
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.data.labels import read_labels
@@ -121,6 +124,7 @@ def preprocess(
         interpolation=interpolation,
         dtype=chosen_dtype,
         format=format,
+        window=None if window is None else window_text(read_window(window)),
     )
     source = None
     if stats is not None:

@@ -41,6 +41,8 @@ def tables_of(result: PreprocessResult) -> Iterator[RenderableType]:
             text_columns=2,
             caption="before: grey levels, 255 is white; saturated: share of pixels at black or white",
         )
+    if result.image_issues:
+        yield console.table("Assumed on reading DICOM images", ["issue", "images"], list(result.image_issues.items()))
     if result.n_failed:
         yield _failures(result)
 

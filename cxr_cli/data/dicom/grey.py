@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.dicom.terms import DicomRefused, Issue
+from cxr_cli.errors import UsageError, shown
 
 #: Percentiles of the pixels that become black and white where a file of more than 8 bits has no window: all but
 #: one pixel in a thousand at each end, so that a marker or a dead pixel does not set the range.
@@ -120,6 +121,45 @@ class Rescale:
 
 #: Which window to take: None that of the file, "full" the range of all values that can be stored.
 WindowChoice = Window | Literal["full"] | None
+
+
+def read_window(text: str | None) -> WindowChoice:
+    """Read a window as an option and a recipe write it: ``centre,width`` or ``full``.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+
+    Examples
+    --------
+    >>> read_window("2048,4096"), read_window("full"), read_window(None)
+    (Window(centre=2048.0, width=4096.0, function='LINEAR'), 'full', None)
+    """
+    if text is None or text == "full":
+        return text  # type: ignore[return-value]
+    try:
+        centre, width = (float(part) for part in text.split(","))
+        window = Window(centre, width)
+    except ValueError:
+        window = Window(math.nan, math.nan)
+    if not window.is_usable:
+        raise UsageError(
+            f"--window {shown(text)}",
+            expected="centre,width with a width of at least 1, such as 2048,4096, or full",
+        )
+    return window
+
+
+def window_text(window: WindowChoice) -> str | None:
+    """Write a window so that `read_window` reads it, always in the same form.
+
+    Examples
+    --------
+    >>> window_text(read_window(" 2048.0, 4096")), window_text("full")
+    ('2048,4096', 'full')
+    """
+    return f"{window.centre:g},{window.width:g}" if isinstance(window, Window) else window
 
 
 @dataclass(frozen=True)

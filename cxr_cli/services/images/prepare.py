@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_cli.choices import Interpolation, PixelType, Standardization, StoreFormat, checked
+from cxr_cli.data.dicom.grey import read_window
 from cxr_cli.data.files import raise_if_machine_failed
 from cxr_cli.data.images import GrayImage, read_gray
 from cxr_cli.data.store import RowsPart
@@ -41,6 +42,8 @@ class Recipe:
         ``npy``: one array of all images. ``png``: one file per image, grey levels only.
     statistics
         Of the training table, for featurewise standardization.
+    window
+        Of DICOM files, in place of their own: "centre,width" or "full"; None is that of each file.
     """
 
     image_size: tuple[int, int] = (320, 320)
@@ -49,6 +52,7 @@ class Recipe:
     dtype: PixelType = "float32"
     format: StoreFormat = "npy"
     statistics: Statistics | None = None
+    window: str | None = None
 
     def __post_init__(self) -> None:
         checked(Standardization, self.standardize, "standardize")
@@ -80,6 +84,8 @@ class ImageRecord:
         Full scale of the source, `GrayImage.full_scale`: 255, 65535, or 1023, 4095 and so on.
     before
         Sums over the source's pixels, on its own scale.
+    issues
+        What was assumed on reading, see `cxr_cli.data.images.GrayImage`.
     resized
         Sums over the resized pixels before standardization, in grey levels from 0 to 255, as they are stored:
         rounded for uint8.
@@ -91,16 +97,18 @@ class ImageRecord:
     white: int
     before: PixelSums
     resized: PixelSums
+    issues: tuple[str, ...] = ()
 
     def to_row(self) -> list[Any]:
         """Return plain values for a journal."""
-        return [self.height, self.width, self.mode, self.white, *_plain(self.before), *_plain(self.resized)]
+        sums = (*_plain(self.before), *_plain(self.resized))
+        return [self.height, self.width, self.mode, self.white, *sums, *self.issues]
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> ImageRecord:
         """Restore what `to_row` gave."""
         height, width, mode, white, *rest = row
-        return cls(height, width, mode, white, PixelSums(*rest[:6]), PixelSums(*rest[6:]))
+        return cls(height, width, mode, white, PixelSums(*rest[:6]), PixelSums(*rest[6:12]), tuple(rest[12:]))
 
 
 def _plain(sums: PixelSums) -> tuple[float, ...]:
@@ -122,12 +130,12 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
     ImageError
         The file cannot be read as an image.
     """
-    source = read_gray(path)
+    source = read_gray(path, read_window(recipe.window))
     made, moments = _resize(source.pixels, recipe)
     before = sum_pixels(source.pixels, source.full_scale, moments=moments)
     levels = _to_levels(made, source.full_scale, recipe)
     resized = sum_pixels(levels, 255)
-    record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized)
+    record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized, source.issues)
     if recipe.dtype == "uint8":
         return levels, record
     return standardize(

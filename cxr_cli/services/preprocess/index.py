@@ -6,6 +6,7 @@ import contextlib
 import csv
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +194,7 @@ class IndexWriter:
     def __init__(self, index: Path, failures: Path, table: LabelTable, recipe: Recipe, comparer: Comparer) -> None:
         self.index, self.failures = index, failures
         self.n_done = 0
+        self.issues: Counter[str] = Counter()
         self._failed: dict[int, str] = {}
         self._table, self._recipe, self._comparer = table, recipe, comparer
         self._labels, self._patients = table.labels, table.frame["patient_id"].tolist()
@@ -219,6 +221,7 @@ class IndexWriter:
             self._failed[position] = record
             return
         self.n_done += 1
+        self.issues.update(record.issues)
         before, after = pixels_before(record), pixels_after(record, self._recipe)
         self._comparer.add(position, record, before, after)
         image = self._table.images[position]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_cli.choices import Engine, checked
+from cxr_cli.data.dicom.grey import read_window
 from cxr_cli.data.documents import image_size_of, read_json
 from cxr_cli.data.files import InputFile, describe_input
 from cxr_cli.errors import InputError, UsageError
@@ -76,6 +77,7 @@ def check(options: Options) -> None:
     """Raise UsageError for options that contradict each other."""
     recipe = options.recipe
     checked(Engine, options.engine, "engine")
+    read_window(recipe.window)
     featurewise = recipe.standardize == "featurewise"
     if min(recipe.image_size) < 1:
         height, width = recipe.image_size
@@ -138,7 +140,7 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
         before = recipe_of(document)
     except (ValueError, TypeError, LookupError) as error:
         raise InputError(f"{path}: holds no statistics of a training table", remedy=remedy) from error
-    for name in ("image_size", "interpolation", "dtype"):
+    for name in ("image_size", "interpolation", "dtype", "window"):
         was, now = getattr(before, name), getattr(recipe, name)
         if was != now:
             raise InputError(
@@ -164,4 +166,5 @@ def recipe_of(document: Mapping[str, Any]) -> Recipe:
         dtype=found["dtype"],
         format=found["format"],
         statistics=None if found["statistics"] is None else Statistics(**found["statistics"]),
+        window=found.get("window"),
     )

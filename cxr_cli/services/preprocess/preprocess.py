@@ -10,10 +10,11 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from cxr_cli import __version__
 from cxr_cli.choices import Engine, UncertainPolicy
 from cxr_cli.data.files import Outputs, unwritable
 from cxr_cli.data.folders import LocatedImages, locate_images
+from cxr_cli.data.image_types import SUFFIXES
 from cxr_cli.data.journal import Journal
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import PngWriter, RowsWriter, png_name
-from cxr_cli.errors import ImageError, OutputError
+from cxr_cli.errors import ImageError, OutputError, UsageError
 from cxr_cli.services.images.pixels import PixelSums
 from cxr_cli.services.images.prepare import (
     ImageRecord,
@@ -148,6 +150,8 @@ class PreprocessResult(Result):
         The first of the images that failed, 20 at most.
     comparison
         The images before and after.
+    image_issues
+        What was assumed on reading DICOM images of the store, and in how many.
     """
 
     output: Path
@@ -171,6 +175,7 @@ class PreprocessResult(Result):
     n_done_before: int
     failures: tuple[Failure, ...]
     comparison: Comparison
+    image_issues: Mapping[str, int]
 
     @property
     def written(self) -> list[Path]:
@@ -348,8 +353,12 @@ class _Run:
             "fit_statistics": self.options.fit_statistics,
             "fit_sample": self.options.fit_sample,
             "seed": self.options.seed,
-            **{f"{name} version": number for name, number in _versions().items()},
+            **{f"{name} version": number for name, number in self._versions().items()},
         }
+
+    def _versions(self) -> dict[str, str]:
+        """Return the versions of all that decodes the images here."""
+        return _versions(any(Path(path).suffix.lower() in SUFFIXES["DICOM"] for path in self.paths))
 
     def _check_space(self) -> None:
         """Refuse when the disk cannot hold the store."""
@@ -536,6 +545,8 @@ class _Run:
         entries: list[Any] = []
         for path in self.paths:
             entries += measure(Task((path,), self.recipe)).entries
+            if not isinstance(entries[-1], str) and "MONOCHROME" in _record(entries[-1]).mode:  # type: ignore[union-attr]
+                raise UsageError(f"--engine keras: {path} is DICOM, which Keras does not read", remedy="Leave it out.")
         readable = [path for path, entry in zip(self.paths, entries, strict=True) if not isinstance(entry, str)]
         for pixels in standardized_by_keras(readable, self.recipe):
             self.rows.reserve(len(pixels))
@@ -559,7 +570,8 @@ class _Run:
         index = self.index or self._begin_index()
         failures = index.finish(self._why_not)
         self._finish_store()
-        result = self._result(index.n_done, failures, self.comparer.comparison())
+        issues = dict(sorted(index.issues.items(), key=lambda item: (-item[1], item[0])))
+        result = self._result(index.n_done, failures, self.comparer.comparison(), issues)
         hidden = Outputs(self.partial)
         hidden.write_json(MANIFEST, self._manifest(result))
         for path in (index.index, index.failures, *hidden.written):
@@ -603,7 +615,9 @@ class _Run:
                 writer.finish(self._store())
         self.rows = self.pictures = None
 
-    def _result(self, n_done: int, failures: tuple[Failure, ...], comparison: Comparison) -> PreprocessResult:
+    def _result(
+        self, n_done: int, failures: tuple[Failure, ...], comparison: Comparison, issues: Mapping[str, int]
+    ) -> PreprocessResult:
         store = self._store()
         if self.recipe.format == "png":
             n_bytes = sum(path.stat().st_size for path in store.rglob("*.png"))
@@ -631,6 +645,7 @@ class _Run:
             n_done_before=self.n_done_before,
             failures=failures[:_N_FAILURES],
             comparison=comparison,
+            image_issues=issues,
         )
 
     def _manifest(self, result: PreprocessResult) -> dict[str, Any]:
@@ -642,7 +657,7 @@ class _Run:
             "schema_version": SCHEMA_VERSION,
             "command": "preprocess",
             "cxr_version": __version__,
-            "versions": _versions(),
+            "versions": self._versions(),
             "inputs": plain(inputs),
             "image_folder": str(self.located.folder),
             "uncertain": self.table.uncertain,
@@ -661,6 +676,7 @@ class _Run:
             "n_done": result.n_done,
             "n_failed": result.n_failed,
             "comparison": plain(result.comparison),
+            "image_issues": dict(result.image_issues),
         }
 
 
@@ -708,8 +724,11 @@ def _files_digest(paths: Sequence[str]) -> tuple[str, int]:
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
+def _versions(with_dicom: bool) -> dict[str, str]:
     names = {"cxr": "cxr-cli", "numpy": "numpy", "pillow": "pillow", "kornia_rs": "kornia_rs"}
+    for name in ("pydicom", "imagecodecs") if with_dicom else ():
+        if find_spec(name) is not None:
+            names[name] = name
     found = {"python": platform.python_version()}
     for name, package in names.items():
         found[name] = __version__ if name == "cxr" else version(package)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.choices import Interpolation, choices
+from cxr_cli.data.dicom.grey import read_window
 from cxr_cli.data.folders import locate_images
 from cxr_cli.data.images import read_gray
 from cxr_cli.services.images.pixels import sum_pixels
@@ -96,7 +97,7 @@ def read_samples(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[S
     films = []
     for image, path in zip(images, locate_images(folder, images).paths, strict=True):
         if path is not None:
-            source = read_gray(path)
+            source = read_gray(path, read_window(recipe.window))
             before = source.pixels.astype(np.float32) * np.float32(255 / source.full_scale)
             resized = resize_to_levels(source, seen)
             sums = sum_pixels(resized, 255)
