@@ -18,7 +18,7 @@ from cxr_cli.cli.options import (
     SeedOption,
     UncertainOption,
     image_size_option,
-    output_folder,
+    open_outputs,
 )
 from cxr_cli.cli.options import (
     image_size as read_image_size,
@@ -27,7 +27,6 @@ from cxr_cli.cli.tables.build_model import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import LabelTable
     from cxr_cli.services.build_model.build_model import BuildModelResult
     from cxr_cli.services.store.manifest import Manifest, Preprocessing
@@ -123,7 +122,7 @@ def build_model(
     downloaded unless asked for, and nothing in a weight file is ever executed.
     """
     from cxr_cli.data.class_weights import read_class_weights
-    from cxr_cli.data.files import Outputs, describe_input
+    from cxr_cli.data.files import describe_input
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.build_model import build_model as service
     from cxr_cli.services.build_model.options import ModelOptions, choose_pathologies
@@ -149,20 +148,18 @@ def build_model(
     inputs += [] if class_weights is None else [describe_input(class_weights)]
     inputs += [] if options.preprocessing.manifest is None else [options.preprocessing.manifest]
     inputs += [] if pretrained in ("imagenet", "none") else [describe_input(Path(pretrained))]
-    outputs = Outputs(Path(), [item.path for item in inputs])
+    outputs = open_outputs(output, "build-model", inputs, no_plots=no_plots)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with console.quiet_libraries():
         service.start_keras()
     result = service.build_model(options, table=table, save=save, outputs=outputs)
-    if not no_plots:
-        _draw(result, outputs, output_folder(output, "build-model"))
     console.show(
         "build-model",
         result,
         lambda shown: tables_of(shown, summary),
         as_json=as_json,
         inputs=inputs,
-        outputs=outputs.written,
+        outputs=outputs,
     )
     _warn(result)
     if table is not None and class_weights is not None:
@@ -196,13 +193,6 @@ def _preprocessing(standardize: Standardization | None, manifest: Manifest | Non
             remedy="Drop --standardize.",
         )
     return manifest.preprocessing
-
-
-def _draw(result: BuildModelResult, outputs: Outputs, folder: Path) -> None:
-    from cxr_cli.plots.build_model import plot_architecture, plot_depth
-
-    outputs.write_figure(folder / "architecture.png", plot_architecture(result))
-    outputs.write_figure(folder / "depth.png", plot_depth(result))
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -19,7 +19,7 @@ from cxr_cli.cli.options import (
     SchemaOption,
     UncertainOption,
     WorkersOption,
-    output_folder,
+    open_outputs,
     refuse_useless,
 )
 from cxr_cli.cli.tables.check_leakage import tables_of
@@ -128,7 +128,6 @@ def check_leakage(
     Exit codes: 0 clean (with --remove-from: what was written is clean), 1 leakage found, 2 could not check, or found
     nothing and could not check everything.
     """
-    from cxr_cli.data.files import Outputs
     from cxr_cli.services.check_leakage.check_and_remove import check_and_remove
     from cxr_cli.services.check_leakage.result import Thresholds
 
@@ -139,8 +138,10 @@ def check_leakage(
     limits = Thresholds(near_distance, near_correlation, review_distance, review_correlation)
     tables = _read(splits, schema, uncertain)
     folders = _folders(tables, images)
-    outputs = Outputs(output_folder(output, "check-leakage"), [table.path for table in tables.values()])
     order = _order(remove_from, list(tables))
+    inputs = [table.source for table in tables.values()]
+    outputs = open_outputs(output, "check-leakage", inputs, no_plots=no_plots)
+    outputs.protect(*folders.values())
     known = _cache(cache) if folders else None
     with _reading(tables if folders else {}, workers, cluster) as (executor, progress):
         report = check_and_remove(
@@ -161,8 +162,8 @@ def check_leakage(
         report,
         tables_of,
         as_json=as_json,
-        inputs=[table.source for table in tables.values()],
-        outputs=outputs.written,
+        inputs=inputs,
+        outputs=outputs,
     )
     _say(report)
     final = report if report.removal is None else report.removal.after

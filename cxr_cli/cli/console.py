@@ -20,15 +20,11 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from cxr_cli import __version__
 from cxr_cli.cli.table_layout import FittingTable
 
 if TYPE_CHECKING:
-    from cxr_cli.data.files import InputFile
+    from cxr_cli.data.files import InputFile, Outputs
     from cxr_cli.services.result import Result
-
-#: Version of the envelope and the results in it: raised when a name changes, not when one is added.
-SCHEMA_VERSION = 1
 
 #: Told how many of how many steps are done; what services take as `progress`.
 Progress = Callable[[int, int], None]
@@ -132,9 +128,9 @@ def show(
     *,
     as_json: bool,
     inputs: Sequence[InputFile],
-    outputs: Sequence[Path] = (),
+    outputs: Outputs,
 ) -> None:
-    """Print a result on stdout: its tables, or exactly one JSON document; then list on stderr what was saved.
+    """Keep a result as ``result.json`` and print it on stdout: its tables, or that document; list what was saved.
 
     Parameters
     ----------
@@ -145,14 +141,19 @@ def show(
     render
         Makes the tables of the result.
     as_json
-        Print the envelope instead of tables.
-    inputs, outputs
-        The files read and written.
+        Print the JSON document instead of tables.
+    inputs
+        The files read.
+    outputs
+        What was written; the document goes there too, unless the command was told to write nothing.
     """
+    from cxr_cli.services.envelope import keep_result
+
+    document = keep_result(command, result, inputs, outputs)
     if as_json:
         from cxr_cli.data.files import json_text
 
-        sys.stdout.write(_encodable(json_text(envelope(command, result, inputs, outputs))) + "\n")
+        sys.stdout.write(_encodable(json_text(document)) + "\n")
     else:
         console = stdout()
         for index, item in enumerate(render(result)):
@@ -160,7 +161,7 @@ def show(
                 console.print()
             console.print(item)
     sys.stdout.flush()
-    for path in outputs:
+    for path in outputs.written:
         saved(path)
 
 
@@ -173,20 +174,6 @@ def _encodable(document: str) -> str:
         import json
 
         return re.sub("[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], document)
-
-
-def envelope(command: str, result: Result, inputs: Sequence[InputFile], outputs: Sequence[Path] = ()) -> dict[str, Any]:
-    """Wrap a result as the JSON document of its command."""
-    from cxr_cli.services.result import plain
-
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "command": command,
-        "cxr_version": __version__,
-        "inputs": plain(list(inputs)),
-        "outputs": plain(list(outputs)),
-        "result": result.to_dict(),
-    }
 
 
 def table(

@@ -18,7 +18,7 @@ from cxr_cli.cli.options import (
     SchemaOption,
     SeedOption,
     UncertainOption,
-    output_folder,
+    open_outputs,
 )
 from cxr_cli.cli.tables.evaluate import tables_of
 from cxr_cli.errors import UsageError
@@ -186,7 +186,6 @@ def evaluate(
 
     Example: cxr evaluate test-preds.csv --labels test.csv --valid valid-preds.csv --by sex,age
     """
-    from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.evaluate.evaluate import evaluate as service
     from cxr_cli.services.evaluate.inputs import read_class_weights_of
@@ -213,8 +212,7 @@ def evaluate(
         [table.source for table in (label_table, *tables.values()) if table is not None],
         [path for path in (limits_source, undo_class_weights) if path is not None],
     )
-    writes = not no_plots or output is not None
-    outputs = Outputs(output_folder(output, "evaluate"), [item.path for item in inputs])
+    outputs = open_outputs(output, "evaluate", inputs, no_plots=no_plots)
     with console.progress_bar("Drawing patients", unit="draws") as progress:
         result = service(
             models[name],
@@ -239,14 +237,11 @@ def evaluate(
             curves=not no_plots,
             workers=workers or available_cores(),
             progress=progress,
-            outputs=outputs if writes else None,
+            outputs=outputs if outputs.keeps_result else None,
         )
     if not no_plots:
         _draw(result, outputs)
-    if writes:
-        document = console.envelope("evaluate", result, inputs, [*outputs.written, outputs.folder / "result.json"])
-        outputs.write_json("result.json", document)
-    console.show("evaluate", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs.written)
+    console.show("evaluate", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     _notes(result, undo_class_weights is not None)
     if result.leakage:
         raise typer.Exit(1)

@@ -19,14 +19,13 @@ from cxr_cli.cli.options import (
     SeedOption,
     UncertainOption,
     WorkersOption,
-    output_folder,
+    open_outputs,
     refuse_useless,
 )
 from cxr_cli.cli.tables.explore import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxr_cli.data.files import Outputs
     from cxr_cli.services.explore.dicom import DicomFacts
     from cxr_cli.services.explore.result import ExploreResult
 
@@ -53,7 +52,6 @@ def explore(
 
     Exit code 1: some of the images that were opened are broken. Images that are missing are counted, and no error.
     """
-    from cxr_cli.data.files import Outputs
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.explore import explore as service
@@ -64,7 +62,7 @@ def explore(
     folder = find_image_folder(labels, images)
     if check_images and folder is None:
         raise UsageError("--check-images: there is no image folder beside the table", remedy="Name it with --images.")
-    outputs = Outputs(output_folder(output, "explore"), [table.path])
+    outputs = open_outputs(output, "explore", [table.source], no_plots=no_plots, images=folder)
     with ExitStack() as stack:
         executor = progress = None
         if check_images:
@@ -80,20 +78,12 @@ def explore(
             check_images=check_images,
             executor=executor,
             progress=progress,
+            outputs=outputs,
         )
-    if not no_plots:
-        _save_plots(result, outputs)
-    console.show("explore", result, tables_of, as_json=as_json, inputs=[table.source], outputs=outputs.written)
+    console.show("explore", result, tables_of, as_json=as_json, inputs=[table.source], outputs=outputs)
     _say(result, check_images)
     if result.images is not None and result.images.check.n_broken:
         raise typer.Exit(1)
-
-
-def _save_plots(result: ExploreResult, outputs: Outputs) -> None:
-    from cxr_cli.plots.explore import figures
-
-    for name, figure in figures(result):
-        outputs.write_figure(f"{name}.png", figure)
 
 
 def _say(result: ExploreResult, check_images: bool) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cxr_cli.choices import UncertainPolicy
 from cxr_cli.data.schemas import SCHEMAS
 from cxr_cli.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from cxr_cli.data.files import InputFile, Outputs
 
 
 def _any_of(names: Iterable[str]) -> str:
@@ -92,6 +95,66 @@ def output_folder(output: Path | None, command: str) -> Path:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file, not a folder to write into", remedy="Choose another --output.")
     return folder
+
+
+#: Plots of each command: names that its output folder must not hold already, unless `cxr` drew them.
+PLOTS: dict[str, tuple[str, ...]] = {
+    "explore": (
+        "label-distribution.png",
+        "co-occurrence.png",
+        "images-per-patient.png",
+        "age-sex-view.png",
+        "images.png",
+        "intensities.png",
+    ),
+    "check-leakage": ("split-sizes.png", "near-duplicates.png"),
+    "split": ("split.png",),
+    "preprocess": ("distributions.png", "samples.png", "interpolations.png", "augmentation.png"),
+    "weights": ("class-distribution.png", "contributions.png", "loss-shares.png"),
+    "build-model": ("architecture.png", "depth.png"),
+}
+
+
+def open_outputs(
+    output: Path | None,
+    command: str,
+    inputs: Iterable[InputFile],
+    *,
+    no_plots: bool,
+    images: Path | None = None,
+) -> Outputs:
+    """Return what a command writes into, having looked that nothing stands in the way.
+
+    Parameters
+    ----------
+    output
+        ``--output`` as given. Without it and with `no_plots` the command keeps no ``result.json``.
+    command
+        Its name.
+    inputs
+        Its input files, never overwritten.
+    no_plots
+        ``--no-plots`` as given.
+    images
+        Its image folder, in which nothing is ever replaced.
+
+    Raises
+    ------
+    OutputError
+        The folder is a file, or holds a file that has the name of an output and is not ours.
+    """
+    from cxr_cli.data.files import RESULT, Outputs
+
+    outputs = Outputs(
+        output_folder(output, command),
+        [item.path for item in inputs],
+        images=images,
+        plots=not no_plots,
+        keeps_result=output is not None or not no_plots,
+    )
+    plots = () if no_plots else PLOTS.get(command, ())
+    outputs.refuse_to_replace(*plots, *([RESULT] if outputs.keeps_result else []))
+    return outputs
 
 
 def refuse_useless(why: str, **options: object) -> None:

@@ -24,7 +24,7 @@ from cxr_cli.cli.options import (
     WindowOption,
     WorkersOption,
     image_size_option,
-    output_folder,
+    open_outputs,
     refuse_useless,
 )
 from cxr_cli.cli.options import image_size as read_image_size
@@ -109,7 +109,6 @@ def preprocess(
     missing or damaged and not in the store; failures.csv names them.
     """
     from cxr_cli.data.dicom.grey import read_window, window_text
-    from cxr_cli.data.files import Outputs
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.images.prepare import Recipe
@@ -146,7 +145,8 @@ def preprocess(
     folder = find_image_folder(labels, images)
     if folder is None:
         raise ImageError(f"{labels}: no image folder beside it", remedy="Give the image folder with --images.")
-    outputs = Outputs(output_folder(output, "preprocess"), [labels])
+    inputs = [table.source] if source is None else [table.source, source.manifest]
+    outputs = open_outputs(output, "preprocess", inputs, no_plots=no_plots, images=folder)
     if engine == "keras":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with console.quiet_libraries():
@@ -155,8 +155,7 @@ def preprocess(
     outputs.written += result.written
     if not no_plots and result.n_done:
         _plot(outputs, result, folder, seed, augment)
-    inputs = [table.source] if source is None else [table.source, source.manifest]
-    console.show("preprocess", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs.written)
+    console.show("preprocess", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     if result.n_failed:
         console.warn(f"{result.n_failed:,} of {result.n_images:,} images are not in the store: {result.failures_file}")
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ from cxr_cli.cli.options import (
     SchemaOption,
     SeedOption,
     UncertainOption,
-    output_folder,
+    open_outputs,
 )
 from cxr_cli.cli.tables.split import tables_of
 from cxr_cli.errors import UsageError
@@ -76,7 +76,6 @@ def split(
     One table per split is written, every line as it was, and split.json, which says how it came about. Exit code 1:
     the splits leak, or a split got fewer positives than --min-positives.
     """
-    from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.split import split as service
 
@@ -89,7 +88,7 @@ def split(
         train_valid, test = _two_paths(official)
         lists = (read_labels(train_valid, allow_image_list=True), read_labels(test, allow_image_list=True))
     inputs = [table.source, *(item.source for item in lists or ())]
-    outputs = Outputs(output_folder(output, "split"), [item.path for item in inputs])
+    outputs = open_outputs(output, "split", inputs, no_plots=no_plots)
     result = service.split(
         table,
         shares,
@@ -103,7 +102,7 @@ def split(
         from cxr_cli.plots.split import plot_split
 
         outputs.write_figure("split.png", plot_split(result))
-    console.show("split", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs.written)
+    console.show("split", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     _warn(result)
     if result.below_minimum or (result.leakage is not None and result.leakage.verdict == "leakage"):
         raise typer.Exit(1)

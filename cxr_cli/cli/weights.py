@@ -17,13 +17,12 @@ from cxr_cli.cli.options import (
     OutputOption,
     SchemaOption,
     UncertainOption,
-    output_folder,
+    open_outputs,
 )
 from cxr_cli.cli.tables.weights import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxr_cli.data.files import InputFile, Outputs
     from cxr_cli.data.labels import LabelTable
     from cxr_cli.services.weights.weights import PathologyWeights, WeightsResult
 
@@ -85,15 +84,17 @@ def weights(
     Labels that are not known are left out everywhere. A pathology without positives or without negatives is named and
     left unweighted.
     """
-    from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import read_labels
     from cxr_cli.data.predictions import read_predictions
+    from cxr_cli.services.envelope import keep_result
+    from cxr_cli.services.weights.save import save_weights
     from cxr_cli.services.weights.weights import compute_weights
 
     _check_options(save, code, as_json)
     table = read_labels(labels, schema=schema, uncertain=uncertain)
     predicted = None if predictions is None else read_predictions(predictions, table.pathologies).in_order(table)
     inputs = [table.source, *([predicted.source] if predicted is not None and predicted.source is not None else [])]
+    outputs = open_outputs(output, "weights", inputs, no_plots=no_plots)
     result = compute_weights(
         table,
         scheme=scheme,
@@ -103,56 +104,25 @@ def weights(
         reduction=reduction,
         epsilon=epsilon,
     )
-    outputs = Outputs(output_folder(output, "weights"), [source.path for source in inputs])
-    saved = Outputs(Path(), [source.path for source in inputs])
-    if save is not None:
-        saved.refuse_input(save)
-    if not no_plots:
-        _draw(result, outputs)
-    written = outputs.written if save is None else [*outputs.written, save]
-    if save is not None:
-        _save(saved, save, result, inputs, written)
+    save_weights(result, inputs, outputs, save)
     if code is None:
         render = partial(tables_of, labels=labels)
-        console.show("weights", result, render, as_json=as_json, inputs=inputs, outputs=written)
+        console.show("weights", result, render, as_json=as_json, inputs=inputs, outputs=outputs)
     else:
+        keep_result("weights", result, inputs, outputs)
         typer.echo(_code(code, result, table, save), nl=False)
-        for path in written:
+        for path in outputs.written:
             console.saved(path)
     _notes(result)
 
 
 def _check_options(save: Path | None, code: Framework | None, as_json: bool) -> None:
+    from cxr_cli.services.weights.save import check_file
+
     if code is not None and as_json:
         raise UsageError("--format and --json both print to stdout", remedy="Drop one of them; --save writes the JSON.")
-    if save is not None and save.suffix.lower() not in (".json", ".csv"):
-        raise UsageError(f"--save {save}", expected="a file ending in .json or .csv")
-
-
-def _draw(result: WeightsResult, outputs: Outputs) -> None:
-    from cxr_cli.plots import weights as plots
-
-    outputs.write_figure("class-distribution.png", plots.class_distribution(result))
-    outputs.write_figure("contributions.png", plots.contributions(result))
-    outputs.write_figure("loss-shares.png", plots.loss_shares(result))
-
-
-def _save(saved: Outputs, path: Path, result: WeightsResult, inputs: list[InputFile], written: list[Path]) -> None:
-    if path.suffix.lower() == ".json":
-        saved.write_json(path, console.envelope("weights", result, inputs, written))
-        return
-    import csv
-    import io
-
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    counts = ["n_positive", "n_negative", "n_unknown", "prevalence"]
-    rows.writerow(["pathology", "positive_weight", "negative_weight", "scheme", *counts, "source", "source_sha256"])
-    for row in result.pathologies:
-        numbers = [getattr(row, name) for name in counts]
-        weights = [row.positive_weight, row.negative_weight]
-        rows.writerow([row.pathology, *weights, result.scheme, *numbers, inputs[0].path, inputs[0].sha256])
-    saved.write_text(path, text.getvalue())
+    if save is not None:
+        check_file(save)
 
 
 def _code(code: Framework, result: WeightsResult, table: LabelTable, save: Path | None) -> str:

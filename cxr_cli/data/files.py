@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import hashlib
 import json
 import lzma
@@ -227,8 +228,19 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: cannot write: {reason}", remedy=remedy)
 
 
+#: Name of the JSON document that a command leaves in its output folder; beside a single file, it is added to its name.
+RESULT = "result.json"
+#: In the head of every plot, so that a later run knows it may replace it.
+_PLOT_MARK = b"tEXtSoftware\x00cxr"
+#: Documents of ours that say what else in their folder is ours.
+_VOUCHERS = (RESULT, "preprocess.json", "split.json")
+
+
 class Outputs:
     """The folder a command writes into and the list of what it wrote there.
+
+    Inputs are never replaced, and nothing else that `cxr` did not write: a plot says that it is ours, a JSON document
+    too, and documents of ours vouch for the other files in their folder.
 
     Parameters
     ----------
@@ -236,51 +248,190 @@ class Outputs:
         Where outputs go; made when the first one is written.
     inputs
         Files that must never be overwritten.
+    images
+        An image folder: all that lies in it is input.
+    plots
+        Whether plots are wanted; if not, `write_figures` does nothing.
+    keeps_result
+        Whether the command's document belongs into the folder even if nothing else was written.
+
+    Attributes
+    ----------
+    written
+        What was written, in order.
     """
 
-    def __init__(self, folder: Path, inputs: Iterable[Path | str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        inputs: Iterable[Path | str] = (),
+        *,
+        images: Path | None = None,
+        plots: bool = True,
+        keeps_result: bool = False,
+    ) -> None:
         self.folder = Path(folder)
         self.written: list[Path] = []
+        self.plots, self.keeps_result = plots, keeps_result
         self._inputs = [Path(item) for item in inputs]
+        self._images = [] if images is None else [images]
+
+    def protect(self, *images: Path) -> None:
+        """Count all that lies in further image folders as input."""
+        self._images += images
 
     @contextlib.contextmanager
-    def path(self, name: str | Path) -> Iterator[Path]:
-        """Yield a temporary path that becomes `name` (relative to the folder, or absolute) if all goes well."""
-        target = self.folder / name
+    def path(self, name: str | Path, *, folder: Path | None = None, named_by_user: bool = False) -> Iterator[Path]:
+        """Yield a temporary path that becomes `name` if all goes well.
+
+        Parameters
+        ----------
+        name
+            Relative to `folder`, or absolute.
+        folder
+            None is that of the outputs; ``Path()`` is for names as the user gave them.
+        named_by_user
+            The user named this very file, so one that is there may be replaced.
+
+        Raises
+        ------
+        OutputError
+            It is an input, it is there and not ours, or it cannot be written.
+        """
+        target = self._target(name, folder)
         self.refuse_input(target)
         with atomic_path(target) as temporary:
             yield temporary
-        self.written.append(target)
+            if not named_by_user and not _same_content(temporary, target):
+                self.refuse_to_replace(target, folder=Path())
+        if target not in self.written:
+            self.written.append(target)
+
+    def _target(self, name: str | Path, folder: Path | None) -> Path:
+        return (self.folder if folder is None else folder) / name
 
     def refuse_input(self, target: Path) -> None:
         """Raise OutputError if `target` is one of the inputs, by whatever name."""
         for item in self._inputs:
             if _same_file(item, target):
+                raise _is_input(target)
+        if self._images and os.path.lexists(target) and not is_ours(target):
+            folder = os.path.join(os.path.realpath(target.parent), "")
+            if any(folder.startswith(os.path.join(os.path.realpath(images), "")) for images in self._images):
+                raise _is_input(target)
+
+    def refuse_to_replace(self, *names: str | Path, folder: Path | None = None, by: bytes | None = None) -> None:
+        """Raise OutputError if one of the names is taken by an input or by something that `cxr` did not write.
+
+        For a command that works long: to be called before, with all names it is going to write.
+
+        Parameters
+        ----------
+        names, folder
+            As in `path`.
+        by
+            What would take its place: of an equal file nothing is lost, and a run that was killed has left one.
+        """
+        for name in names:
+            target = self._target(name, folder)
+            self.refuse_input(target)
+            if os.path.lexists(target) and target not in self.written and not is_ours(target):
+                if by is not None and not target.is_symlink() and target.is_file() and target.read_bytes() == by:
+                    continue
                 raise OutputError(
-                    f"{target}: is an input; inputs are never overwritten",
-                    remedy="Choose another path for the output.",
+                    f"{target}: already exists and was not written by cxr; it will not be replaced",
+                    remedy="Choose another --output, or move it away.",
                 )
 
-    def write_bytes(self, name: str | Path, content: bytes) -> Path:
-        """Write bytes; return the final path."""
-        with self.path(name) as temporary:
+    def write_bytes(self, name: str | Path, content: bytes, **where: Any) -> Path:
+        """Write bytes; return the final path. Further arguments are those of `path`."""
+        with self.path(name, **where) as temporary:
             temporary.write_bytes(content)
-        return self.written[-1]
+        return self._target(name, where.get("folder"))
 
-    def write_text(self, name: str | Path, text: str) -> Path:
+    def write_text(self, name: str | Path, text: str, **where: Any) -> Path:
         """Write UTF-8 text with the line ends it has; return the final path."""
-        return self.write_bytes(name, text.encode("utf-8"))
+        return self.write_bytes(name, text.encode("utf-8"), **where)
 
-    def write_json(self, name: str | Path, document: Any) -> Path:
+    def write_json(self, name: str | Path, document: Any, **where: Any) -> Path:
         """Write a JSON document, indented, in the order given; return the final path."""
         # Bytes of a path that are no UTF-8 become the escapes that JSON has for them.
-        return self.write_bytes(name, (json_text(document) + "\n").encode("utf-8", "backslashreplace"))
+        return self.write_bytes(name, (json_text(document) + "\n").encode("utf-8", "backslashreplace"), **where)
 
     def write_figure(self, name: str | Path, figure: Figure, *, dpi: int = 150) -> Path:
         """Write a figure as PNG without a time stamp or version, so that equal figures give equal bytes."""
         with self.path(name) as temporary:
-            figure.savefig(temporary, dpi=dpi, metadata={"Software": None})
-        return self.written[-1]
+            figure.savefig(temporary, dpi=dpi, metadata={"Software": "cxr"})
+        return self.folder / name
+
+    def result_path(self) -> Path | None:
+        """Return where the document of the command belongs; None if it writes nothing.
+
+        It is ``result.json`` in the folder, or ``NAME.result.json`` beside a single file that the user named elsewhere.
+        """
+        if self.keeps_result or any(self.folder in path.parents for path in self.written if self.folder != Path()):
+            return self.folder / RESULT
+        if not self.written:
+            return None
+        return self.written[0].with_name(f"{self.written[0].name}.{RESULT}")
+
+
+def _is_input(target: Path) -> OutputError:
+    return OutputError(
+        f"{target}: is an input; inputs are never overwritten", remedy="Choose another path for the output."
+    )
+
+
+def is_ours(path: Path) -> bool:
+    """Whether `cxr` wrote a file: it says so itself, or a document of ours beside it does.
+
+    A link is not ours, wherever it leads.
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        with open(path, "rb") as stream:
+            if _PLOT_MARK in stream.read(512):
+                return True
+    except OSError:
+        return False
+    if path.suffix == ".json":
+        return _our_document(path) is not None
+    return any(path.name in _vouched_for(path.parent / name) for name in _VOUCHERS)
+
+
+def _vouched_for(voucher: Path) -> set[str]:
+    """Return the names of the files beside a document of ours that were written with it."""
+    document = _our_document(voucher)
+    if document is None:
+        return set()
+    names = [document.get("store"), document.get("index")]
+    if voucher.name == "preprocess.json":
+        names.append("failures.csv")
+    for key, within in (("outputs", ""), ("splits", "path"), ("left_over", "path")):
+        items = document.get(key)
+        for item in items if isinstance(items, list) else []:
+            names.append(item.get(within) if isinstance(item, dict) and within else item)
+    return {os.path.basename(name) for name in names if isinstance(name, str)}
+
+
+def _our_document(path: Path) -> dict[str, Any] | None:
+    """Return a JSON document that a command wrote, or None."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if isinstance(document, dict) and {"schema_version", "command", "cxr_version"} <= document.keys():
+        return document
+    return None
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    """Whether two files are equal byte for byte, so that nothing is lost when one takes the place of the other."""
+    try:
+        return not other.is_symlink() and filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def json_text(document: Any) -> str:

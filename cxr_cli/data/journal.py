@@ -86,7 +86,7 @@ class Journal:
             before = dict(json.loads(header))
         except (ValueError, TypeError, RecursionError):
             return OutputError(
-                f"{self.path.parent}: an unfinished run lies here that is damaged", remedy="Add --start-over."
+                f"{self.path.parent}: the unfinished run in this folder is damaged", remedy="Add --start-over."
             )
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         differences = ", ".join(
@@ -104,6 +104,17 @@ class Journal:
         self.n_entries += len(entries)
         if monotonic() - self._checkpointed > CHECKPOINT_SECONDS:
             self.checkpoint()
+
+    def restart(self, entries: Sequence[Any]) -> None:
+        """Replace all entries, now."""
+        try:
+            self._stream.seek(0)
+            self._stream.truncate(len(self._stream.readline()))
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        self._pending, self.n_entries = [], 0
+        self.add(entries)
+        self.checkpoint()
 
     def checkpoint(self) -> None:
         """Bring the data and then the entries to the disk, if there are any that are not there."""

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cxr_cli import __version__
 from cxr_cli.choices import Loss, UncertainPolicy
 from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.data.documents import read_json
 from cxr_cli.data.files import InputFile, OutputFile, Outputs, describe_input
 from cxr_cli.errors import CxrError, InputError, shown
+from cxr_cli.services.envelope import SCHEMA_VERSION, head
 from cxr_cli.services.result import Result, plain, restore
 from cxr_cli.services.store.manifest import Preprocessing
 
-#: Version of the model card: raised when a name changes, not when one is added.
-SCHEMA_VERSION = 1
 _REMEDY = "Give a model that 'cxr build-model' or 'cxr train' saved, with its .keras.json beside it."
 
 
@@ -284,14 +282,13 @@ class ModelCard(Result):
 
     def to_document(self) -> dict[str, Any]:
         """Return the JSON document."""
-        head = {"schema_version": SCHEMA_VERSION, "command": self.command, "cxr_version": __version__}
         body = plain(self)
         assert isinstance(body, dict)
-        return head | {name: value for name, value in body.items() if name != "command"}
+        return head(self.command) | {name: value for name, value in body.items() if name != "command"}
 
     def write(self, outputs: Outputs, model: Path) -> Path:
         """Write the card beside a model; return its path."""
-        return outputs.write_json(model_card_path(model), self.to_document())
+        return outputs.write_json(model_card_path(model), self.to_document(), folder=Path())
 
 
 def model_card_path(model: Path) -> Path:

@@ -53,7 +53,9 @@ def test_json_is_what_the_service_returns(cxr, train):
     )
     document = json.loads(done.stdout)
     assert (document["command"], done.exit_code) == ("build-model", 0)
-    assert document["outputs"] == [f"cxr-output/build-model/{name}.png" for name in ("architecture", "depth")]
+    assert document["outputs"] == [
+        f"cxr-output/build-model/{name}" for name in ("architecture.png", "depth.png", "result.json")
+    ]
     from cxr_cli.services.store.manifest import Preprocessing
 
     options = ModelOptions(
@@ -233,5 +235,5 @@ def test_the_real_command_keeps_both_streams_clean(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["outputs"] == ["model.keras", "model.keras.json"]
-    assert done.stderr.splitlines() == ["saved model.keras", "saved model.keras.json"]
+    assert json.loads(done.stdout)["outputs"] == ["model.keras", "model.keras.json", "model.keras.result.json"]
+    assert done.stderr.splitlines() == [f"saved model.keras{end}" for end in ("", ".json", ".result.json")]

@@ -53,7 +53,7 @@ def test_json_is_what_the_service_returns(cxr, labels, tmp_path):
     document = json.loads(done.stdout)
     assert (done.exit_code, document["command"]) == (1, "preprocess")
     assert [item["path"] for item in document["inputs"]] == [str(labels)]
-    names = ("images.npy", "index.csv", "failures.csv", "preprocess.json")
+    names = ("images.npy", "index.csv", "failures.csv", "preprocess.json", "result.json")
     assert document["outputs"] == [f"out/{name}" for name in names]
     options = Options(Recipe((32, 32)), n_sample=3)
     again = preprocess(read_labels(labels), tmp_path / "images", tmp_path / "again", options)

@@ -43,7 +43,9 @@ def test_json_is_what_the_service_returns(cxr, labels, tmp_path):
     document = json.loads(done.stdout)
     assert done.exit_code == 0 and document["command"] == "split"
     assert [item["path"] for item in document["inputs"]] == [str(labels)]
-    assert document["outputs"] == [f"out/{name}" for name in ("train.csv", "test.csv", "split.json", "split.png")]
+    assert document["outputs"] == [
+        f"out/{name}" for name in ("train.csv", "test.csv", "split.json", "split.png", "result.json")
+    ]
     assert (tmp_path / "out" / "split.png").read_bytes().startswith(b"\x89PNG")
     again = split(read_labels(labels), {"train": 0.6, "test": 0.4}, seed=7, outputs=Outputs(tmp_path / "again"))
     assert json.loads(json.dumps(again.to_dict()).replace(str(tmp_path / "again"), "out")) == document["result"]

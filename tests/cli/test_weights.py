@@ -27,7 +27,7 @@ def test_json_is_what_the_service_returns(cxr, train):
     expected = compute_weights(read_labels(train), scheme="effective-number", beta=0.99, max_ratio=10)
     assert document["result"] == expected.to_dict()
     assert document["command"] == "weights"
-    assert document["outputs"] == PLOTS
+    assert document["outputs"] == [*PLOTS, "cxr-output/weights/result.json"]
     assert [item["path"] for item in document["inputs"]] == [str(train)]
 
 
@@ -67,7 +67,7 @@ def test_further_examples_of_the_course(cxr):
 def test_saved_json_is_what_json_prints(cxr, train, tmp_path):
     done = cxr("weights", train, "--json", "--save", "weights.json")
     assert json.loads((tmp_path / "weights.json").read_text()) == json.loads(done.stdout)
-    assert json.loads(done.stdout)["outputs"] == [*PLOTS, "weights.json"]
+    assert json.loads(done.stdout)["outputs"] == [*PLOTS, "weights.json", "cxr-output/weights/result.json"]
     assert "saved weights.json" in done.stderr
     assert read_class_weights(tmp_path / "weights.json") == compute_weights(read_labels(train)).class_weights
 

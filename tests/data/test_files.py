@@ -108,3 +108,87 @@ def test_long_names_can_be_written(tmp_path):
     with atomic_path(tmp_path / ("n" * 250 + ".csv")) as temporary:
         temporary.write_bytes(b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["n" * 250 + ".csv"]
+
+
+OURS = {"schema_version": 1, "command": "explore", "cxr_version": "0.1.0"}
+
+
+def figure():
+    from matplotlib.figure import Figure
+
+    return Figure()
+
+
+@pytest.mark.parametrize("name", ["plot.png", "table.csv", "result.json", "rows.npy", "folder/plot.png"])
+def test_what_is_not_ours_is_not_replaced(tmp_path, name):
+    path = tmp_path / name
+    for content in (b"precious", b'{"command": "explore"}', b"[]", b"\x89PNG\r\n\x1a\n", b""):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        outputs = Outputs(tmp_path)
+        with pytest.raises(OutputError, match="already exists and was not written by cxr; it will not be replaced"):
+            outputs.refuse_to_replace(name)
+        with pytest.raises(OutputError, match="was not written by cxr"):
+            outputs.write_bytes(name, b"new")
+        assert path.read_bytes() == content and outputs.written == []
+        assert names(path.parent) == [path.name]
+        outputs.write_bytes(name, content)  # nothing is lost
+        outputs.refuse_to_replace(name)
+
+
+def test_folders_and_links_in_the_way_are_not_ours(tmp_path):
+    precious = tmp_path / "precious"
+    Outputs(tmp_path).write_figure(precious.with_suffix(".png"), figure())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link.png").symlink_to(precious.with_suffix(".png"))
+    (tmp_path / "out" / "dangling.png").symlink_to("nowhere")
+    (tmp_path / "out" / "folder.png").mkdir()
+    for name in ("link.png", "dangling.png", "folder.png"):
+        with pytest.raises(OutputError, match="was not written by cxr"):
+            Outputs(tmp_path / "out").write_figure(name, figure())
+    assert len(names(tmp_path / "out")) == 3
+
+
+def test_what_is_ours_is_replaced(tmp_path):
+    for _ in range(2):
+        outputs = Outputs(tmp_path)
+        outputs.refuse_to_replace("plot.png", "table.csv", "result.json")
+        outputs.write_figure("plot.png", figure(), dpi=70 + _)
+        outputs.write_text("table.csv", f"{_}")
+        outputs.write_json("result.json", {**OURS, "outputs": [f"elsewhere/{tmp_path.name}/table.csv"], "run": _})
+    assert (tmp_path / "table.csv").read_text() == "1"
+    # Inputs that a document names are not vouched for.
+    (tmp_path / "result.json").write_text(json.dumps({**OURS, "inputs": [{"path": "mine.csv"}], "outputs": []}))
+    (tmp_path / "mine.csv").write_text("mine")
+    with pytest.raises(OutputError, match="not written by cxr"):
+        Outputs(tmp_path).write_text("mine.csv", "other")
+
+
+def test_a_file_that_the_user_named_is_replaced_unless_it_is_an_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in (tmp_path / "weights.json", images / "weights.json"):
+        path.write_text("old")
+    outputs = Outputs(tmp_path / "out", images=images)
+    outputs.write_text("weights.json", "new", folder=Path(), named_by_user=True)
+    assert (tmp_path / "weights.json").read_text() == "new"
+    for target in (images / "weights.json", Path("images/../images/weights.json")):
+        with pytest.raises(OutputError, match="is an input"):
+            outputs.write_text(target, "new", folder=Path(), named_by_user=True)
+    (tmp_path / "link").symlink_to(images)
+    with pytest.raises(OutputError, match="is an input"):
+        outputs.write_text("link/weights.json", "new", folder=Path(), named_by_user=True)
+    outputs.write_text(images / "new.json", "new", folder=Path(), named_by_user=True)  # takes the place of nothing
+    assert (images / "weights.json").read_text() == "old"
+
+
+def test_where_the_document_of_a_command_belongs(tmp_path):
+    out = tmp_path / "out"
+    assert Outputs(out).result_path() is None
+    assert Outputs(out, keeps_result=True).result_path() == out / "result.json"
+    outputs = Outputs(out)
+    outputs.write_text(tmp_path / "w.csv", "", folder=Path(), named_by_user=True)
+    assert outputs.result_path() == tmp_path / "w.csv.result.json"
+    outputs.write_text("plots/a.csv", "")
+    assert outputs.result_path() == out / "result.json"

@@ -18,15 +18,13 @@ from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.build_model.architecture import Architecture
 from cxr_cli.services.build_model.options import ModelOptions, choose_loss
+from cxr_cli.services.envelope import head
 from cxr_cli.services.model_card import LabelSummary, LossChoice, PretrainedWeights
 from cxr_cli.services.result import Result, plain
 from cxr_cli.services.store.manifest import Preprocessing
 
 if TYPE_CHECKING:
     import keras
-
-#: Version of the model card: raised when a name changes, not when one is added.
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def build_model(
     save
         Where the model is saved (``.keras``), its model card beside it under the same name with ``.json`` added.
     outputs
-        Takes note of the files written; made from `save` if not given.
+        Where plots are written; takes note of all files written. None writes the model only.
 
     Raises
     ------
@@ -118,6 +116,10 @@ def build_model(
     """
     if save is not None and save.suffix != ".keras":
         raise UsageError(f"--save {save}", expected="a file ending in .keras")
+    outputs = Outputs(Path(), plots=False) if outputs is None else outputs
+    if save is not None:
+        outputs.refuse_input(save)
+        outputs.refuse_to_replace(model_card_path(save), folder=Path())
     labels = None if table is None else summarise_labels(table, options.pathologies)
     model, origin = assemble(options)
     from cxr_cli.models.architecture import describe_model
@@ -138,9 +140,14 @@ def build_model(
         architecture=describe_model(model),
         versions=_versions(),
     )
-    if save is None:
-        return result
-    return _save(model, result, save, Outputs(Path()) if outputs is None else outputs)
+    if save is not None:
+        result = _save(model, result, save, outputs)
+    if outputs.plots:
+        from cxr_cli.plots.build_model import plot_architecture, plot_depth
+
+        outputs.write_figure("architecture.png", plot_architecture(result))
+        outputs.write_figure("depth.png", plot_depth(result))
+    return result
 
 
 def assemble(options: ModelOptions) -> tuple[keras.Model, PretrainedWeights]:
@@ -265,23 +272,19 @@ def _save(model: keras.Model, result: BuildModelResult, save: Path, outputs: Out
     from cxr_cli.models.saving import save_model
 
     card = model_card_path(save)
-    for target in (save, card):
-        outputs.refuse_input(target)
-    with outputs.path(save) as temporary:
+    with outputs.path(save, folder=Path(), named_by_user=True) as temporary:
         save_model(model, temporary)
         written = describe_input(temporary)
     saved = OutputFile(str(save), written.size, written.sha256)
     done = replace(result, saved=saved, model_card=str(card))
-    outputs.write_json(card, model_card(done))
+    outputs.write_json(card, model_card(done), folder=Path())
     return done
 
 
 def model_card(result: BuildModelResult) -> dict[str, Any]:
     """Return what the model card of a saved model says: all that is needed to use, judge and rebuild it."""
     whole = {
-        "schema_version": SCHEMA_VERSION,
-        "command": "build-model",
-        "cxr_version": __version__,
+        **head("build-model"),
         "model": result.saved,
         "pathologies": result.pathologies,
         "image_size": result.image_size,

@@ -32,8 +32,9 @@ from cxr_cli.services.explore.subgroups import CodedLabels, break_down, count_di
 from cxr_cli.services.parallel import Workers
 
 if TYPE_CHECKING:
+    from cxr_cli.data.files import Outputs
     from cxr_cli.data.folders import LocatedImages
-    from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.labels import LabelTable
 
 #: Age groups in years, each from its bound up to the next: children, then bands of twenty years.
 AGE_BOUNDS = (0, 18, 40, 60, 80)
@@ -52,6 +53,7 @@ def explore(
     check_images: bool = False,
     executor: Executor | Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
+    outputs: Outputs | None = None,
 ) -> ExploreResult:
     """Describe a label table and, if there is a folder, its images.
 
@@ -73,6 +75,8 @@ def explore(
         `cxr_cli.services.parallel.Workers`.
     progress
         Called with (done, total) as images are opened.
+    outputs
+        Where plots are written; None writes none.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def explore(
     data = CodedLabels.of(table.pathologies, columns, table.patient_codes)
     groups = _groups(table)
     breakdowns = {attribute: break_down(data, *groups[attribute]) for attribute in groups}
-    return ExploreResult(
+    result = ExploreResult(
         table=_table_facts(table, data),
         patients=_patient_facts(table) if table.has_patients else None,
         pathologies=_pathology_facts(data),
@@ -106,6 +110,12 @@ def explore(
         issues=table.issues,
         seed=seed,
     )
+    if outputs is not None and outputs.plots:
+        from cxr_cli.plots.explore import figures
+
+        for name, figure in figures(result):
+            outputs.write_figure(f"{name}.png", figure)
+    return result
 
 
 def _table_facts(table: LabelTable, data: CodedLabels) -> TableFacts:

@@ -16,6 +16,14 @@ from cxr_cli.errors import OutputError
 from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.options import MANIFEST, Options, recipe_of
 
+#: All that an unfinished run has in its folder; the older form of the statistics among it.
+_UNFINISHED = frozenset(
+    (
+        *("journal.jsonl", "statistics.jsonl", "statistics.json", "images.npy", "images", "replaced"),
+        *("index.csv", "failures.csv", "preprocess.json"),
+    )
+)
+
 
 @dataclass(frozen=True)
 class FinishedStore:
@@ -101,3 +109,12 @@ def _any_inside(folder: Path, located: LocatedImages) -> bool:
     given, real = os.path.abspath(located.folder), os.path.realpath(located.folder)
     paths: Iterable[str] = (str(path) for path in located.paths if path is not None)
     return any(f"{real}{path.removeprefix(given)}".startswith(root) for path in paths)
+
+
+def is_unfinished_run(partial: Path) -> bool:
+    """Whether a folder is what an unfinished run left: it is empty, or has a journal and nothing that is not ours."""
+    try:
+        names = set(os.listdir(partial))
+    except OSError:
+        return False
+    return not partial.is_symlink() and names <= _UNFINISHED and (not names or "journal.jsonl" in names)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import math
 import os
 import platform
@@ -41,7 +40,12 @@ from cxr_cli.services.images.prepare import (
     split,
 )
 from cxr_cli.services.parallel import Workers, available_cores, map_surviving
-from cxr_cli.services.preprocess.finished import FinishedStore, finished_store, refuse_to_replace
+from cxr_cli.services.preprocess.finished import (
+    FinishedStore,
+    finished_store,
+    is_unfinished_run,
+    refuse_to_replace,
+)
 from cxr_cli.services.preprocess.index import Comparer, Comparison, Failure, IndexWriter
 from cxr_cli.services.preprocess.options import MANIFEST, SCHEMA_VERSION, Options, StatisticsSource, check
 from cxr_cli.services.result import Result, plain
@@ -50,7 +54,7 @@ from cxr_cli.services.store.standardization import EPSILON, Statistics
 #: Names of the files in the output folder.
 ROWS, PNGS, INDEX, FAILURES = "images.npy", "images", "index.csv", "failures.csv"
 #: What an unfinished run leaves: a folder, and in it the statistics once they are fitted.
-PARTIAL, STATISTICS = ".partial", "statistics.json"
+PARTIAL, JOURNAL, STATISTICS = ".partial", "journal.jsonl", "statistics.jsonl"
 
 #: Starting a process takes as long as preparing half a hundred films: below this much work for each, one is faster.
 _BYTES_PER_WORKER = 64 << 20
@@ -310,8 +314,7 @@ class _Run:
         if self.options.strict and self.located.n_found < self.table.n_images:
             position = self.located.paths.index(None)
             raise ImageError(f"{self.table.images[position]}: {self._why_not(position)}")
-        for name in (ROWS, INDEX, FAILURES, MANIFEST):
-            self.outputs.refuse_input(self.output / name)
+        self._refuse_to_replace()
         finished = finished_store(self.output)
         if self.recipe.format == "png":
             unfinished = self.partial.exists() and not self.options.start_over
@@ -320,7 +323,8 @@ class _Run:
         if self.options.start_over or self.options.engine == "keras":
             shutil.rmtree(self.partial, ignore_errors=True)
         digest, self.n_source_bytes = _files_digest(self.paths)
-        self.journal = Journal(self.partial / "journal.jsonl", self._identity(digest), sync=self._sync)
+        self.identity = self._identity(digest)
+        self.journal = Journal(self.partial / JOURNAL, self.identity, sync=self._sync)
         self.n_done_before = self.journal.n_entries
         n_rows = sum(not isinstance(entry, str) for entry in self.journal.entries())
         self._check_space()
@@ -332,6 +336,20 @@ class _Run:
             target, n_images = self._store(), self.table.n_images
             notes = self.located.notes()
             on_start(Start(target, n_images, n_missing, n_bytes, self.n_done_before, replaces, left_over, notes))
+
+    def _refuse_to_replace(self) -> None:
+        """Refuse to replace what is not ours: neither a finished store nor an unfinished run vouches for it."""
+        names = [INDEX, FAILURES, MANIFEST, *([ROWS] if self.recipe.format == "npy" else [])]
+        for name in names:
+            self.outputs.refuse_input(self.output / name)
+        if self.partial.exists() and not is_unfinished_run(self.partial):
+            raise OutputError(
+                f"{self.partial}: already exists and was not made by cxr preprocess; it will not be replaced",
+                remedy="Choose another --output, or move it away.",
+            )
+        # Between removing the old manifest and writing the new one, the journal is what vouches.
+        if not (self.partial / JOURNAL).exists():
+            self.outputs.refuse_to_replace(*names)
 
     def _replaced(self, finished: FinishedStore | None) -> tuple[FinishedStore | None, Path | None]:
         """Return the store that this run takes the place of, and what stays of it."""
@@ -510,12 +528,14 @@ class _Run:
 
     def _fit(self) -> None:
         """Fit statistics on all images or a sample, once for however often the run is interrupted."""
-        kept = self.partial / STATISTICS
-        if kept.exists():
-            statistics = Statistics(**json.loads(kept.read_text(encoding="utf-8")))
-        else:
-            statistics = self._fitted()
-            Outputs(self.partial).write_json(STATISTICS, statistics.to_dict())
+        # A journal of one entry: what is damaged or of another run is not believed.
+        kept = Journal(self.partial / STATISTICS, self.identity, sync=lambda: None)
+        with contextlib.closing(kept):
+            try:
+                statistics = Statistics(**next(kept.entries()))
+            except (StopIteration, TypeError, ValueError):
+                statistics = self._fitted()
+                kept.restart([statistics.to_dict()])
         self.recipe = replace(self.recipe, statistics=statistics)
 
     def _fitted(self) -> Statistics:
@@ -699,7 +719,7 @@ def _record(entry: list[Any] | str) -> ImageRecord | str:
 
 
 def _damaged(partial: Path) -> OutputError:
-    return OutputError(f"{partial}: an unfinished run lies here that is damaged", remedy="Add --start-over.")
+    return OutputError(f"{partial}: the unfinished run in this folder is damaged", remedy="Add --start-over.")
 
 
 def _statistics(joined: PixelSums | None, n_images: int) -> Statistics:

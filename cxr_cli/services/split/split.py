@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr_cli import __version__
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable, read_labels
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
+from cxr_cli.services.envelope import head
 from cxr_cli.services.metrics.auroc_interval import auroc_half_width
 from cxr_cli.services.split.leftovers import MANIFEST, tables_left_over
 from cxr_cli.services.split.result import (
@@ -34,8 +34,6 @@ from cxr_cli.services.split.stratify import assign_units, count_per_unit, plan_t
 
 Ints = npt.NDArray[np.int64]
 
-#: Version of split.json: raised when a name changes, not when one is added.
-SCHEMA_VERSION = 1
 #: 70 % to learn from, 10 % to choose with, 20 % to judge by, as in Wang et al., CVPR 2017.
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
 #: The area for which confidence intervals are foretold: about the mean over the 14 findings in the literature.
@@ -214,8 +212,7 @@ def split(
     left_over = tables_left_over(outputs.folder, [_file_name(summary) for summary in result.splits], table.source)
     result = _written(result, table, outputs)
     result = replace(result, leakage=_check(result, table), left_over=left_over)
-    head = {"schema_version": SCHEMA_VERSION, "command": "split", "cxr_version": __version__}
-    outputs.write_json(MANIFEST, {**head, **result.to_dict()})
+    outputs.write_json(MANIFEST, {**head("split"), **result.to_dict()})
     return result
 
 
@@ -224,11 +221,12 @@ def _file_name(summary: SplitSummary) -> str:
 
 
 def _written(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitResult:
-    for summary in result.splits:
-        outputs.refuse_input(outputs.folder / _file_name(summary))
+    contents = [table.raw.select(rows) for rows in result.rows]
+    for summary, content in zip(result.splits, contents, strict=True):
+        outputs.refuse_to_replace(_file_name(summary), by=content)
+    outputs.refuse_to_replace(MANIFEST)
     summaries = []
-    for summary, rows in zip(result.splits, result.rows, strict=True):
-        content = table.raw.select(rows)
+    for summary, content in zip(result.splits, contents, strict=True):
         path = outputs.write_bytes(_file_name(summary), content)
         summaries.append(replace(summary, path=str(path), sha256=hashlib.sha256(content).hexdigest()))
     return replace(result, splits=tuple(summaries))

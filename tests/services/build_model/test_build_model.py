@@ -49,7 +49,7 @@ def table(sample_data):
 @pytest.fixture(scope="module")
 def saved(folder, weight_file, table):
     options = ModelOptions(PATHOLOGIES, SIZE, pretrained=weight_file, class_weights=WEIGHTS, seed=4)
-    outputs = Outputs(Path(), [weight_file])
+    outputs = Outputs(Path(), [weight_file], plots=False)
     result = build_model(options, table=table, save=folder / "sub" / "model.keras", outputs=outputs)
     assert outputs.written == [folder / "sub" / "model.keras", folder / "sub" / "model.keras.json"]
     return result

@@ -5,6 +5,7 @@ import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from cxr_cli.services.images.prepare import Recipe, prepare_image
 from cxr_cli.services.images.resize import nearest
 from cxr_cli.services.parallel import Workers
 from cxr_cli.services.preprocess import preprocess as module
+from cxr_cli.services.preprocess.finished import finished_store
 from cxr_cli.services.preprocess.options import Options, read_statistics
 from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.preprocess.samples import Sample, compare_interpolations
@@ -181,6 +183,7 @@ def test_tasks_read_and_bring_back_no_more_than_they_may(films, tmp_path, monkey
 @pytest.mark.parametrize("name", ["index.csv", "failures.csv"])
 def test_a_file_that_cannot_be_written_is_named(films, tmp_path, name):
     (tmp_path / ".partial" / name).mkdir(parents=True)
+    (tmp_path / ".partial" / "journal.jsonl").touch()
     with pytest.raises(OutputError, match=f"{name}: cannot write: Is a directory"):
         run(films, tmp_path)
 
@@ -271,6 +274,11 @@ def test_second_run_replaces_the_first(films, tmp_path):
     run(films, tmp_path / "out", UINT8)
     first = contents(tmp_path / "out")
     run(films, tmp_path / "out", replace(UINT8, format="png"))
+    # Nothing vouches for the array any more.
+    with pytest.raises(OutputError, match=r"images\.npy: already exists"):
+        run(films, tmp_path / "out", UINT8)
+    (tmp_path / "out" / "images.npy").unlink()
+    run(films, tmp_path / "out", UINT8)
     run(films, tmp_path / "out", UINT8)
     assert contents(tmp_path / "out").items() >= first.items()
 
@@ -308,6 +316,7 @@ def test_the_store_of_the_other_format_stays_and_is_told(films, tmp_path):
     assert starts(films, out, PNG).left_over == out / "images.npy"
     assert (out / "images.npy").read_bytes() == before
     pictures = contents(out / "images")
+    (out / "images.npy").unlink()
     assert starts(films, out, UINT8).left_over == out / "images"
     assert contents(out / "images") == pictures
     run(films, tmp_path / "pngs", PNG)
@@ -345,7 +354,72 @@ def test_the_store_behind_the_statistics_is_not_replaced(films, tmp_path):
 def test_a_manifest_that_makes_no_sense_is_no_store(films, tmp_path, manifest):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "preprocess.json").write_bytes(manifest)
-    assert starts(films, tmp_path / "out").replaces is None
+    assert finished_store(tmp_path / "out") is None
+    with pytest.raises(OutputError, match=r"preprocess\.json: already exists and was not written by cxr"):
+        run(films, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"preprocess.json": hashlib.sha256(manifest).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    "name", ["index.csv", "failures.csv", "images.npy", ".partial/notes.txt", ".partial/images.npy"]
+)
+@pytest.mark.parametrize("start_over", [False, True])
+def test_files_of_the_user_are_not_replaced(films, tmp_path, name, start_over):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    with pytest.raises(OutputError, match=f"{name.partition('/')[0]}: already exists and was not"):
+        run(films, tmp_path / "out", start_over=start_over)
+    assert contents(tmp_path / "out") == {name: hashlib.sha256(b"precious").hexdigest()}
+
+
+def test_a_run_stopped_among_its_last_steps_vouches_for_what_it_wrote(films, tmp_path, monkeypatch):
+    run(films, tmp_path / "whole")
+    for place in range(1, 5):
+        real, n = os.replace, [0]
+
+        def stop(source, target, at=place, real=real, n=n):
+            if Path(target).parent == tmp_path / "out":
+                n[0] += 1
+                if n[0] == at:
+                    raise Killed
+            real(source, target)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(os, "replace", stop)
+            run(films, tmp_path / "out")
+        run(films, tmp_path / "out")
+        assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "numbers", "empty", "other run"])
+def test_statistics_that_were_damaged_are_fitted_again(films, tmp_path, damage):
+    def stop(done, total):
+        if path.exists() and b"mean" in path.read_bytes():
+            raise Killed
+
+    run(films, tmp_path / "whole", FEATUREWISE, fit_statistics=True)
+    path = tmp_path / "out/.partial/statistics.jsonl"
+    with pytest.raises(Killed):
+        run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True, progress=stop)
+    content = path.read_bytes()
+    head, entry = content.splitlines(keepends=True)
+    assert b'"mean":' in entry
+    changed = {
+        "cut": content[:-9],
+        "bit": content[:-30] + bytes([content[-30] ^ 1]) + content[-29:],
+        "numbers": head + entry.replace(b'"mean":1', b'"mean":2'),
+        "empty": b"",
+        "other run": head.replace(b'"seed": 0', b'"seed": 1') + entry,
+    }[damage]
+    assert changed != content
+    path.write_bytes(changed)
+    if damage == "other run":
+        with pytest.raises(OutputError, match="seed was 1 and is 0"):
+            run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True)
+    else:
+        run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True)
+        assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_only_a_store_is_told_to_stay(films, tmp_path):
@@ -353,6 +427,7 @@ def test_only_a_store_is_told_to_stay(films, tmp_path):
     path = tmp_path / "out" / "preprocess.json"
     for place, name in enumerate(("../labels.csv", "index.csv", 3, None, ["images"])):
         path.write_text(json.dumps({**json.loads(path.read_text()), "store": name}))
+        (tmp_path / "out" / "images.npy").unlink()
         start = starts(films, tmp_path / "out", SMALL if place % 2 else UINT8)
         assert start.replaces is not None and start.left_over is None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from cxr_cli.data.files import OutputFile, Outputs, describe_input
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import InputError, OutputError, UsageError
+from cxr_cli.services.envelope import head
 from cxr_cli.services.split.split import divide, fold_fractions, parse_fractions, split
 
 HEADER = "Image,Mass,PatientId,Nodule"
@@ -195,13 +197,22 @@ class TestTablesOfAnEarlierDivision:
     def test_a_file_of_that_name_that_says_something_else(self, again, tmp_path, content):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "split.json").write_bytes(content)
-        assert again(fold_fractions(2)) == []
+        with pytest.raises(OutputError, match=r"split\.json: already exists and was not written by cxr"):
+            again(fold_fractions(2))
+        assert (tmp_path / "out" / "split.json").read_bytes() == content
+        assert not (tmp_path / "out" / "fold-1.csv").exists()
+        with contextlib.suppress(ValueError):
+            ours = {**json.loads(content), **head("split")} if content.startswith(b"{") else head("split")
+            (tmp_path / "out" / "split.json").write_text(json.dumps(ours))
+            assert again(fold_fractions(2)) == []
 
     def test_only_files_in_the_folder_count(self, table, again, tmp_path):
         (tmp_path / "out").mkdir()
         item = {"path": "../labels.csv", "sha256": "0"}
         other = {"path": str(table.path), "sha256": describe_input(table.path).sha256[::-1]}
-        (tmp_path / "out" / "split.json").write_text(json.dumps({"splits": [item, other], "left_over": []}))
+        (tmp_path / "out" / "split.json").write_text(
+            json.dumps({**head("split"), "splits": [item, other], "left_over": []})
+        )
         assert again(fold_fractions(2)) == []
 
 
