@@ -18,7 +18,7 @@ _ENOUGH = 50
 #: sigmoid(0) and sigmoid(1): what probabilities become when a sigmoid is applied to them.
 _TWICE = (0.5, 1 / (1 + math.exp(-1)))
 #: Width of a bin on either side of 0.5, the least jump, and how many standard errors it must be.
-_WIDTH, _JUMP, _SURE = 0.05, math.log(1.8), 5.0
+_WIDTH, _JUMP, _SURE = 0.05, math.log(1.5), 5.0
 
 
 def is_probability(scores: Floats) -> bool:

@@ -189,9 +189,9 @@ class CalibrationPart:
 
     def __init__(self, plan: Plan, labels: Floats, scores: Floats) -> None:
         self.plan = plan
-        n_runs, _, n_columns = scores.shape
+        n_runs, n_images, n_columns = scores.shape
         self.labels = np.tile(labels, (n_runs, 1))
-        self.scores = scores.reshape(-1, n_columns)
+        self.scores = scores.reshape(n_runs * n_images, n_columns)
         self.clusters = np.tile(plan.clusters, n_runs)
         known = ~np.isnan(labels)
         self.possible = [is_probability(self.scores[~np.isnan(self.labels[:, k]), k]) for k in range(n_columns)]
