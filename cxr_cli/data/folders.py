@@ -6,7 +6,8 @@ A row never gets a file that its name does not determine. A name is matched in t
 2. as a path in the folder, after the leading folders that *all* names of the table begin with are dropped;
 3. a bare name, as the only file of that name in any subfolder;
 4. as the only file whose name differs in letter case, Unicode form, the direction of slashes or the ending alone,
-   where no other name means that file.
+   where no other name means that file;
+5. as the SOP instance UID of a DICOM file, whatever the file is called.
 
 Whatever else happens (several candidates, two names of one file, no file) is reported, and no file is taken.
 """
@@ -28,6 +29,8 @@ from cxr_cli.errors import ImageError, shown
 _ENDINGS = tuple({*IMAGE_SUFFIXES, ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm", ".dicom"})
 #: Ways in which a name may differ from its file's, in the order in which they are looked for.
 SLASHES, UNICODE, CASE, ENDING = "backslashes", "Unicode form", "letter case", "ending"
+#: A name that is no file's, and the SOP instance UID of a DICOM file.
+SOP_INSTANCE = "SOP instance UID"
 _LISTED = 4
 
 
@@ -74,7 +77,7 @@ class NearName:
     file
         Relative to the folder.
     difference
-        "backslashes", "Unicode form", "letter case" or "ending"; several are joined by " and ".
+        "backslashes", "Unicode form", "letter case" or "ending"; several are joined by " and ". Or "SOP instance UID".
     """
 
     name: str
@@ -184,11 +187,13 @@ class LocatedImages:
             yield f"all image names begin with {shown(self.dropped)}, which is not in {self.folder} and was dropped"
         for found in _by_difference(self.nearly):
             one = found[0]
-            names = "1 image name differs" if len(found) == 1 else f"{len(found):,} image names differ"
-            yield (
-                f"{names} from the file in {one.difference} only: {shown(one.name)} was read from {shown(one.file)}"
-                + (f" (and {len(found) - 1:,} more like it)" if len(found) > 1 else "")
-            )
+            if one.difference == SOP_INSTANCE:
+                how = "1 image name is the SOP instance UID of a DICOM file"
+                how = how if len(found) == 1 else f"{len(found):,} image names are SOP instance UIDs of DICOM files"
+            else:
+                names = "1 image name differs" if len(found) == 1 else f"{len(found):,} image names differ"
+                how = f"{names} from the file in {one.difference} only"
+            yield f"{how}: {shown(one.name)} was read from {shown(one.file)}" + _more(len(found) - 1)
         for found in _by_difference(self.alternatives):
             one = found[0]
             more = f" (and {len(found) - 1:,} more like it)" if len(found) > 1 else ""
@@ -373,6 +378,7 @@ class _Search:
         for name, written in self.written.items():
             self._look_up(name, written, lost)
         self._look_for_near_names(lost)
+        self._look_for_uids(lost)
         shared = self._shared_files()
         nowhere = {item.name for item in self.ambiguous}.union(*(both.names for both in shared))
         paths: list[Path | None] = []
@@ -449,6 +455,24 @@ class _Search:
                 candidates = [place for place in candidates if _one_ends_in_the_other(place, wanted[name])]
             if candidates:
                 self.alternatives.append(NearName(name, candidates[0], "place"))
+
+    def _look_for_uids(self, lost: Sequence[str]) -> None:
+        """Find the DICOM files of names that are SOP instance UIDs, whatever the files are called."""
+        from cxr_cli.data.dicom.uids import files_by_uid, uid_of_name
+
+        uids = {name: uid for name in lost if name not in self.places and (uid := uid_of_name(self.written[name]))}
+        if not uids:
+            return
+        taken = set(self.places.values()).union(*(item.files for item in self.ambiguous))
+        free = {place: self.files.paths[place] for place in self.files.paths.keys() - taken - self.files.outside}
+        found = files_by_uid(free, uids.values())
+        for name, uid in uids.items():
+            places = found.get(uid, [])
+            if len(places) == 1:
+                self.places[name] = places[0]
+                self.nearly.append(NearName(name, places[0], SOP_INSTANCE))
+            elif places:
+                self.ambiguous.append(AmbiguousName(name, tuple(places)))
 
     def _shared_files(self) -> tuple[SharedFile, ...]:
         names: dict[str, list[str]] = {}

@@ -6,6 +6,7 @@ Standard library only: a command that looks at a table and a folder's listing lo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 
 
 class UnknownSamples(ValueError):
@@ -45,6 +46,12 @@ _FOREIGN: tuple[tuple[str, int, tuple[bytes, ...], str], ...] = (
     ("a ZIP archive", 0, (b"PK\x03\x04",), "Unpack it."),
     ("a Git-LFS pointer, not the file itself", 0, (b"version https://git-lfs",), "Run 'git lfs pull'."),
 )
+
+
+def may_be_dicom(path: PurePath) -> bool:
+    """Whether the name of a file leaves open that it is DICOM: many have no ending, or a number of their UID."""
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES["DICOM"] or suffix not in IMAGE_SUFFIXES
 
 
 def foreign_type(content: bytes) -> tuple[str, str] | None:

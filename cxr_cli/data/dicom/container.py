@@ -119,6 +119,17 @@ def is_dicom(content: bytes) -> bool:
     return content[PREFIX_AT : PREFIX_AT + 4] == PREFIX
 
 
+def read_sop_instance(content: bytes) -> str:
+    """Return the SOP instance UID in the file meta information, "" if there is none; pydicom is not needed.
+
+    Raises
+    ------
+    DicomRefused
+        The file meta information is damaged.
+    """
+    return _file_meta(content)[0].get(_SOP_INSTANCE, "")
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep pydicom's warnings off stderr; what matters of them is counted as an issue here."""

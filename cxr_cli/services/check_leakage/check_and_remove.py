@@ -13,6 +13,7 @@ from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import UsageError
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
+from cxr_cli.services.check_leakage.header_patients import with_header_patients
 from cxr_cli.services.check_leakage.hide_ids import hide_ids as hidden
 from cxr_cli.services.check_leakage.hide_ids import salt_of
 from cxr_cli.services.check_leakage.remove import remove_leakage
@@ -95,11 +96,14 @@ def check_and_remove(
     def compare(tables: Mapping[str, LabelTable]) -> tuple[LeakageReport, SplitImages | None]:
         images = None
         if places:
+            tables = with_header_patients(tables, places, executor=executor)
             from cxr_cli.services.check_leakage.split_images import fingerprint_splits
 
             images = fingerprint_splits(tables, places, executor=executor, cache=cache, progress=progress)
         return check_leakage(tables, images, thresholds), images
 
+    if places:
+        splits = with_header_patients(splits, places, executor=executor)
     report, images = compare(splits)
     if remove_from and outputs is not None:
         report = remove_leakage(splits, report, remove_from, outputs, lambda tables: compare(tables)[0], remove)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import UsageError
+from cxr_cli.services.check_leakage.header_patients import FROM_HEADERS
 from cxr_cli.services.check_leakage.result import (
     AffectedRows,
     ExactDuplicate,
@@ -379,6 +380,10 @@ def _unchecked(reports: Iterable[SplitReport]) -> Iterable[Unchecked]:
 
 def _notes(sides: Iterable[_Side], pairs: Iterable[PairReport]) -> Iterable[str]:
     tables: dict[str, Any] = {side.name: side.table for side in sides}
+    for name, table in tables.items():
+        for issue in table.issues:
+            if issue.kind == FROM_HEADERS:
+                yield f"{name}: {issue.message}"
     for pair in pairs:
         if pair.patients is None and tables[pair.first].has_patients and tables[pair.second].has_patients:
             yield (

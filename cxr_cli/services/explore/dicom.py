@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_cli.data.image_types import IMAGE_SUFFIXES, SUFFIXES
+from cxr_cli.data.image_types import SUFFIXES, may_be_dicom
 from cxr_cli.services.parallel import Workers, local_workers
 
 if TYPE_CHECKING:
@@ -126,12 +126,6 @@ def survey_headers(paths: Sequence[Path], *, executor: Executor | Workers | None
             executor = stack.enter_context(local_workers())
         headers = read_headers(candidates, executor=executor)
     return _facts(candidates, headers)
-
-
-def may_be_dicom(path: Path) -> bool:
-    """Whether the name of a file leaves open that it is DICOM: many have no ending, or a number of their UID."""
-    suffix = path.suffix.lower()
-    return suffix in SUFFIXES["DICOM"] or suffix not in IMAGE_SUFFIXES
 
 
 def _facts(paths: Sequence[Path], headers: Sequence[DicomHeader | str]) -> DicomFacts | None:
