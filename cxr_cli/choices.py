@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, argument
 
 #: What an uncertain label (CheXpert's -1) becomes.
 UncertainPolicy = Literal["ignore", "positive", "negative"]
@@ -75,5 +75,5 @@ def checked(kind: Any, value: object, name: str) -> Any:
     'uint8'
     """
     if not isinstance(value, str) or value not in get_args(kind):
-        raise UsageError(f"{name} {value!r}", expected=f"one of {', '.join(get_args(kind))}")
+        raise UsageError(argument(name, value), expected=f"one of {', '.join(get_args(kind))}")
     return value

@@ -1,6 +1,42 @@
-"""What a user can mend, said in one or two lines: what happened, what was expected, what to do."""
+"""User errors, in one or two lines: what happened, what was expected, what to do next."""
 
 from __future__ import annotations
+
+import re
+
+# Marks around an argument in a message. Control characters, so that no text from a file is taken for one.
+_ARGUMENT = re.compile("\x02([^\x1f\x03]*)\x1f([^\x03]*)\x03")
+_NO_VALUE = object()
+
+
+def argument(name: str, value: object = _NO_VALUE, *, option: str | None = None) -> str:
+    """Name an argument in a message: ``epsilon=-1`` for a Python user, ``--epsilon -1`` in the terminal.
+
+    Parameters
+    ----------
+    name
+        The argument's name in Python.
+    value
+        What was given; leave it out to name the argument alone.
+    option
+        How the terminal says it, value included. Default: the name with dashes, and the value.
+
+    Examples
+    --------
+    >>> error = UsageError(f"{argument('max_ratio', 0.5)} is too small")
+    >>> str(error), error.in_terminal()
+    ('max_ratio=0.5 is too small', '--max-ratio 0.5 is too small')
+    """
+    python = name if value is _NO_VALUE else f"{name}={value!r}"
+    if option is None:
+        option = f"--{name.replace('_', '-')}"
+        if value is not _NO_VALUE and value is not True:
+            option += f" {value:g}" if isinstance(value, float) else f" {value}"
+    return f"\x02{_unmarked(python)}\x1f{_unmarked(option)}\x03"
+
+
+def _unmarked(text: str) -> str:
+    return re.sub("[\x02\x03\x1f]", "�", text)
 
 
 class CxrError(Exception):
@@ -9,7 +45,7 @@ class CxrError(Exception):
     Parameters
     ----------
     what
-        What happened, naming the file, row or column. No full stop at the end.
+        What happened, naming the file, row or column. No full stop at the end. `argument` names arguments.
     expected
         What was expected instead, if that is not plain from `what`.
     remedy
@@ -18,17 +54,31 @@ class CxrError(Exception):
 
     def __init__(self, what: str, *, expected: str | None = None, remedy: str | None = None) -> None:
         super().__init__(what, expected, remedy)
-        self.what = what
-        self.expected = expected
-        self.remedy = remedy
+        self.what = _in_words(what, 1)
+        self.expected = None if expected is None else _in_words(expected, 1)
+        self.remedy = None if remedy is None else _in_words(remedy, 1)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments need help to come back whole from a worker process.
-        return _rebuild, (type(self), self.what, self.expected, self.remedy)
+        return _rebuild, (type(self), *self.args)
 
     def __str__(self) -> str:
-        first = self.what if self.expected is None else f"{self.what}; expected {self.expected}"
-        return first if self.remedy is None else f"{first}\n{self.remedy}"
+        return _message(self.what, self.expected, self.remedy)
+
+    def in_terminal(self) -> str:
+        """Return the message with arguments named as the options of the command line."""
+        what, expected, remedy = (None if part is None else _in_words(part, 2) for part in self.args)
+        return _message(str(what), expected, remedy)
+
+
+def _message(what: str, expected: str | None, remedy: str | None) -> str:
+    first = what if expected is None else f"{what}; expected {expected}"
+    return first if remedy is None else f"{first}\n{remedy}"
+
+
+def _in_words(text: str, group: int) -> str:
+    """Replace marked arguments by their names in Python (1) or in the terminal (2)."""
+    return _ARGUMENT.sub(lambda found: found[group], text)
 
 
 def shown(text: str, longest: int = 60) -> str:

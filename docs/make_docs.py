@@ -52,7 +52,7 @@ RECORDINGS: dict[str, tuple[str, int]] = {
         121,
     ),
     "split.svg": ("cxr split sample_data/train-small.csv", 96),
-    "preprocess.svg": ("cxr preprocess sample_data/train-small.csv --image-size 96 --augment", 98),
+    "preprocess.svg": ("cxr preprocess sample_data/train-small.csv --image-size 96", 98),
     "weights.svg": ("cxr weights sample_data/train-small.csv | head -20", 106),
     "build-model.svg": ("cxr build-model --labels sample_data/train-small.csv --loss binary-crossentropy", 127),
     "evaluate.svg": (
@@ -73,7 +73,6 @@ PLOTS: dict[str, str] = {
     "preprocess-samples.png": "cxr-output/preprocess/samples.png",
     "preprocess-distributions.png": "cxr-output/preprocess/distributions.png",
     "preprocess-interpolations.png": "cxr-output/preprocess/interpolations.png",
-    "preprocess-augmentation.png": "cxr-output/preprocess/augmentation.png",
     "weights-contributions.png": "cxr-output/weights/contributions.png",
     "weights-loss-shares.png": "cxr-output/weights/loss-shares.png",
     "build-model-architecture.png": "cxr-output/build-model/architecture.png",

@@ -4,7 +4,7 @@ Usage, after the first three commands have made the store and the model::
 
     cxr preprocess train-small.csv --dtype uint8 --image-size 64 --output store
     cxr weights train-small.csv --save weights.json
-    cxr build-model --preprocess-manifest store --class-weights weights.json --save model.keras
+    cxr build-model --store store --class-weights weights.json --save model.keras
     python train_on_store.py store model.keras trained.keras
 """
 

@@ -22,7 +22,7 @@ def test_training_on_a_store_lowers_the_loss(cxr, sample_data, tmp_path):
     assert cxr("weights", table, "--save", "weights.json", "--no-plots").exit_code == 0
     built = cxr(
         "build-model",
-        "--preprocess-manifest",
+        "--store",
         "store/preprocess.json",
         "--class-weights",
         "weights.json",

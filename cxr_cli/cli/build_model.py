@@ -80,7 +80,7 @@ def build_model(
         ),
     ] = "base",
     image_size: Annotated[
-        str | None, image_size_option("input", ", at least 32. Default: that of --preprocess-manifest, else 320")
+        str | None, image_size_option("input", ", at least 32. Default: that of --store, else 320")
     ] = None,
     learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="R", help="Step size of Adam.")] = 1e-3,
     standardize: Annotated[
@@ -90,10 +90,10 @@ def build_model(
             help="What is done to pixel values before the model sees them; recorded with it. Default: samplewise.",
         ),
     ] = None,
-    preprocess_manifest: Annotated[
+    store: Annotated[
         Path | None,
         typer.Option(
-            "--preprocess-manifest",
+            "--store",
             metavar="FILE",
             help="preprocess.json of 'cxr preprocess', or its folder: takes image size, standardization and "
             "pathologies from there.",
@@ -130,7 +130,7 @@ def build_model(
 
     table = None if labels is None else read_labels(labels, schema=schema, uncertain=uncertain)
     weighting = None if class_weights is None else read_class_weights(class_weights)
-    manifest = None if preprocess_manifest is None else read_manifest(preprocess_manifest)
+    manifest = None if store is None else read_manifest(store)
     options = ModelOptions(
         pathologies=choose_pathologies(_names(pathologies), table, manifest, weighting),
         image_size=_image_size(image_size, manifest),

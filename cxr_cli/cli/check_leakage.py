@@ -90,7 +90,7 @@ def check_leakage(
     review_distance: Annotated[
         int,
         typer.Option(
-            "--look-distance",
+            "--review-distance",
             metavar="BITS",
             help="To be looked at: at most so many of the hashes' 256 bits differ; 126 or fewer.",
         ),
@@ -98,7 +98,7 @@ def check_leakage(
     review_correlation: Annotated[
         float,
         typer.Option(
-            "--look-correlation", metavar="R", help="To be looked at, too: the thumbnails correlate at least so."
+            "--review-correlation", metavar="R", help="To be looked at, too: the thumbnails correlate at least so."
         ),
     ] = 0.80,
     cache: Annotated[

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from cxr_cli.cli import console
+from cxr_cli.cli.usage import is_help, usage_error
 from cxr_cli.errors import CxrError
 
 #: Exit codes of every command, as in diff and grep.
@@ -29,31 +30,33 @@ class _Stopped(BaseException):
 class Commands(TyperGroup):
     """The one place where exceptions become exit codes, for CliRunner, ``python -m`` and the script alike."""
 
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
         """Parse the command line; --help and --version print here."""
-        with _exceptions_become_exit_codes():
-            return super().make_context(*arguments, **options)
+        self._given = tuple(args)
+        with _exceptions_become_exit_codes(self._given):
+            return super().make_context(info_name, args, *more, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a crash never exits 1, which means "done, and the answer is bad news"."""
-        with _exceptions_become_exit_codes():
+        with _exceptions_become_exit_codes(self._given):
             return super().invoke(ctx)
 
 
 @contextlib.contextmanager
-def _exceptions_become_exit_codes() -> Iterator[None]:
+def _exceptions_become_exit_codes(given: Sequence[str]) -> Iterator[None]:
     try:
         with _signals_unwind():
             yield
     except CxrError as error:
-        console.error(str(error))
+        console.error(error.in_terminal())
         raise typer.Exit(COULD_NOT) from None
-    except typer.BadParameter as error:
-        # Pydantic's, which Typer checks values with and whose wording it passes on.
-        error.message = error.message.removeprefix("Value error, ")
+    except (typer.Exit, typer.Abort):
         raise
-    except (typer.Exit, typer.Abort, typer.TyperException):
-        raise
+    except typer.TyperException as error:
+        if is_help(error):  # of a command that was given no arguments
+            raise
+        console.error(usage_error(error, given).in_terminal())
+        raise typer.Exit(COULD_NOT) from None
     except SystemExit:
         # Rich's own, raised where typer prints help into a closed pipe.
         raise typer.Exit(CLOSED_PIPE) from None

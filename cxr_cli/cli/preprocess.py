@@ -25,7 +25,6 @@ from cxr_cli.cli.options import (
     WorkersOption,
     image_size_option,
     open_outputs,
-    refuse_useless,
 )
 from cxr_cli.cli.options import image_size as read_image_size
 from cxr_cli.cli.tables.preprocess import tables_of
@@ -62,19 +61,17 @@ def preprocess(
     ] = None,
     format: Annotated[StoreFormat, typer.Option(help="npy: one array of all images. png: one file per image.")] = "npy",
     window: WindowOption = None,
-    fit_stats: Annotated[
-        bool, typer.Option("--fit-stats", help="Fit the statistics for featurewise on this table: the training table.")
-    ] = False,
+    statistics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fit|FILE",
+            help="Mean and deviation for featurewise: fit them on this table (the training table), or take those of "
+            "the store of the training table (its folder, or its preprocess.json).",
+        ),
+    ] = None,
     fit_sample: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Fit them on N of its images, drawn at random. Default: on all."),
-    ] = None,
-    stats: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="preprocess.json of the training table, or its folder: takes the statistics from there.",
-        ),
+        typer.Option(min=1, metavar="N", help="Fit the statistics on N images, drawn at random. Default: all."),
     ] = None,
     engine: Annotated[
         Engine,
@@ -87,13 +84,6 @@ def preprocess(
     n_images: Annotated[
         int, typer.Option("--n-images", min=0, metavar="N", help="How many images to compare one by one and show.")
     ] = 4,
-    augment: Annotated[
-        bool,
-        typer.Option(
-            "--augment",
-            help="Draw what ImageDataGenerator's flips, rotations, shifts and zooms would do to these images.",
-        ),
-    ] = False,
     seed: SeedOption = 0,
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
@@ -114,8 +104,6 @@ def preprocess(
     from cxr_cli.services.images.prepare import Recipe
     from cxr_cli.services.preprocess import options as preprocess_options
 
-    if no_plots:
-        refuse_useless("with --no-plots", augment=augment)
     chosen_dtype = dtype or ("uint8" if format == "png" else "float32")
     recipe = Recipe(
         image_size=read_image_size(image_size),
@@ -126,13 +114,13 @@ def preprocess(
         window=None if window is None else window_text(read_window(window)),
     )
     source = None
-    if stats is not None:
-        statistics, source = preprocess_options.read_statistics(stats, recipe)
-        recipe = replace(recipe, statistics=statistics)
+    if statistics not in (None, "fit"):
+        fitted, source = preprocess_options.read_statistics(Path(statistics), recipe)
+        recipe = replace(recipe, statistics=fitted)
     options = preprocess_options.Options(
         recipe=recipe,
         engine=engine,
-        fit_statistics=fit_stats,
+        fit_statistics=statistics == "fit",
         fit_sample=fit_sample,
         statistics_from=source,
         strict=strict,
@@ -154,7 +142,7 @@ def preprocess(
     result = _run(table, folder, outputs, options, workers, cluster)
     outputs.written += result.written
     if not no_plots and result.n_done:
-        _plot(outputs, result, folder, seed, augment)
+        _plot(outputs, result, folder)
     console.show("preprocess", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     if result.n_failed:
         console.warn(f"{result.n_failed:,} of {result.n_images:,} images are not in the store: {result.failures_file}")
@@ -208,7 +196,7 @@ def _announce(start: Start) -> None:
     )
 
 
-def _plot(outputs: Outputs, result: PreprocessResult, folder: Path, seed: int, augment: bool) -> None:
+def _plot(outputs: Outputs, result: PreprocessResult, folder: Path) -> None:
     from cxr_cli.plots import preprocess as plots
     from cxr_cli.services.preprocess.samples import compare_interpolations, read_samples
 
@@ -221,9 +209,3 @@ def _plot(outputs: Outputs, result: PreprocessResult, folder: Path, seed: int, a
     if size[0] < films[0].before.shape[0] and size[1] < films[0].before.shape[1]:
         made = compare_interpolations(films[0], size)
         outputs.write_figure("interpolations.png", plots.plot_interpolations(films[0], made))
-    if augment:
-        from cxr_cli.plots.augmentation import augmentation_sheet
-        from cxr_cli.services.augmentation import Ranges, preview
-
-        sheet = [(film.image, preview(film.resized, Ranges(), seed=seed + number)) for number, film in enumerate(films)]
-        outputs.write_figure("augmentation.png", augmentation_sheet(sheet))

@@ -71,7 +71,7 @@ def weights(
     ] = None,
     code: Annotated[
         Framework | None,
-        typer.Option("--format", help="Print code to paste instead of tables: the loss with these weights."),
+        typer.Option("--print-code", help="Print code to paste instead of tables: the loss with these weights."),
     ] = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
@@ -120,7 +120,9 @@ def _check_options(save: Path | None, code: Framework | None, as_json: bool) -> 
     from cxr_cli.services.weights.save import check_file
 
     if code is not None and as_json:
-        raise UsageError("--format and --json both print to stdout", remedy="Drop one of them; --save writes the JSON.")
+        raise UsageError(
+            "--print-code and --json both print to stdout", remedy="Drop one of them; --save writes the JSON."
+        )
     if save is not None:
         check_file(save)
 
@@ -141,7 +143,7 @@ def _notes(result: WeightsResult) -> None:
     _warn_of_unweighted(result)
     _note_shares(result)
     console.note(
-        "these weights belong in the loss (--format keras or torch shows how): Keras' fit(class_weight=...) "
+        "these weights belong in the loss (--print-code keras or torch shows how): Keras' fit(class_weight=...) "
         "silently takes the argmax of labels with many pathologies"
     )
 

@@ -117,13 +117,6 @@ def test_an_output_that_is_a_file_is_refused_before_any_work(cxr, sample_data, t
     assert result.stdout == ""
 
 
-def test_a_wrong_choice_is_said_in_our_words(cxr, sample_data):
-    done = cxr("explore", sample_data / "train-small.csv", "--uncertain", "foo")
-    assert done.exit_code == 2
-    said = " ".join(done.stderr.replace("│", "").split())
-    assert "Invalid value for '--uncertain': 'foo' is not one of 'ignore', 'positive', 'negative'." in said
-
-
 def started(**variables: str) -> str:
     """Return how many threads linear algebra gets when the command line starts."""
     code = "import os, sys; sys.argv = ['cxr', '--version']; from cxr_cli.__main__ import main\n"

@@ -142,7 +142,7 @@ def test_one_pathology_and_categorical_crossentropy(cxr, no_building):
         (["--pathologies", NAMES, "--keep-head"], "--keep-head is of no use with --pretrained none"),
         (["--pathologies", NAMES, "--class-weights", "missing.json"], "missing.json: no such file"),
         (["--labels", "missing.csv"], "missing.csv: no such file"),
-        (["--preprocess-manifest", "."], "preprocess.json: no such file\nPass the preprocess.json that"),
+        (["--store", "."], "preprocess.json: no such file\nPass the preprocess.json that"),
         (["--pathologies", NAMES, "--save", "model.h5"], "--save model.h5; expected a file ending in .keras"),
     ],
 )
@@ -159,7 +159,7 @@ def test_preprocessing_is_taken_from_the_manifest(cxr, tmp_path, no_building):
     recipe = {"image_size": [64, 64], "standardize": "imagenet", "interpolation": "area", "statistics": None}
     manifest = tmp_path / "preprocess.json"
     manifest.write_text(json.dumps({"recipe": recipe, "pathologies": ["Mass", "Hernia"]}))
-    arguments = ["build-model", "--preprocess-manifest", manifest, "--no-plots"]
+    arguments = ["build-model", "--store", manifest, "--no-plots"]
     done = cxr(*arguments, "--json")
     document = json.loads(done.stdout)
     assert document["result"]["pathologies"] == ["Mass", "Hernia"]

@@ -192,11 +192,11 @@ def test_the_number_of_workers_changes_nothing(cxr, sample, sample_data):
         (["train.csv", "valid.csv", *["--images", "."] * 3], "--images given 3 times"),
         (
             ["train.csv", "valid.csv", "--near-distance", "70"],
-            "--near-distance 70, --look-distance 60; expected",
+            "--near-distance 70, --review-distance 60; expected",
         ),
         (
-            ["train.csv", "valid.csv", "--look-correlation", "0.9"],
-            "--look-correlation 0.9; expected 0 < look",
+            ["train.csv", "valid.csv", "--review-correlation", "0.9"],
+            "--review-correlation 0.9; expected 0 < look",
         ),
         (["train.csv", "valid.csv", "--schema", "other"], "no such schema"),
         (["train.csv", "valid.csv", "--images", ".", "--cache", "train.csv"], "no cache of fingerprints"),
@@ -218,7 +218,7 @@ def test_what_cannot_be_done_exits_2_with_one_reason(cxr, tmp_path, arguments, m
 
 
 def test_what_may_stand_in_an_alias_does_no_harm_without_images(cxr, sample):
-    options = ["--workers", 2, "--near-distance", 30, "--look-correlation", 0.7, "--json", "--no-plots"]
+    options = ["--workers", 2, "--near-distance", 30, "--review-correlation", 0.7, "--json", "--no-plots"]
     assert cxr("check-leakage", *sample, *options).stdout == cxr("check-leakage", *sample, *options[-2:]).stdout
 
 

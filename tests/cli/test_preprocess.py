@@ -25,7 +25,7 @@ def labels(tmp_path, sample_data):
 
 
 def test_tables_on_stdout_talk_on_stderr(cxr, labels, tmp_path):
-    done = cxr("preprocess", labels, "--image-size", "32x48", "--augment")
+    done = cxr("preprocess", labels, "--image-size", "32x48")
     assert done.exit_code == 1
     assert "10 × 32 × 48, float32, 61.6 kB" in done.stdout
     assert "Before and after" in done.stdout and "all 10" in done.stdout
@@ -36,7 +36,7 @@ def test_tables_on_stdout_talk_on_stderr(cxr, labels, tmp_path):
     folder = tmp_path / "cxr-output" / "preprocess"
     for name in ("images.npy", "index.csv", "failures.csv", "preprocess.json"):
         assert f"saved cxr-output/preprocess/{name}" in done.stderr
-    for name in ("samples.png", "distributions.png", "augmentation.png"):
+    for name in ("samples.png", "distributions.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     assert np.load(folder / "images.npy").shape == (10, 32, 48)
     assert not (folder / ".partial").exists()
@@ -62,12 +62,12 @@ def test_json_is_what_the_service_returns(cxr, labels, tmp_path):
 
 def test_statistics_go_from_train_to_valid(cxr, labels, tmp_path):
     options = ["--standardize", "featurewise", "--image-size", 32, "--no-plots"]
-    train = cxr("preprocess", labels, *options, "--fit-stats", "--output", "train")
+    train = cxr("preprocess", labels, *options, "--statistics", "fit", "--output", "train")
     assert "fitted on 10 images of this table" in train.stdout
-    valid = cxr("preprocess", labels, *options, "--stats", "train", "--output", "valid", "--json")
+    valid = cxr("preprocess", labels, *options, "--statistics", "train", "--output", "valid", "--json")
     document = json.loads(valid.stdout)
     assert [item["path"] for item in document["inputs"]] == [str(labels), "train/preprocess.json"]
-    shown = cxr("preprocess", labels, *options, "--stats", "train", "--output", "valid")
+    shown = cxr("preprocess", labels, *options, "--statistics", "train", "--output", "valid")
     assert f"of {labels} (train/preprocess.json)" in shown.stdout
     assert (tmp_path / "train/images.npy").read_bytes() == (tmp_path / "valid/images.npy").read_bytes()
 
@@ -104,17 +104,19 @@ def test_pngs_are_grey_levels_without_being_asked(cxr, labels, tmp_path):
     [
         (["--image-size", "big"], "HEIGHTxWIDTH"),
         (["--image-size", "0"], "--image-size 0x0; expected at least 1 pixel"),
-        (["--standardize", "featurewise"], "--fit-stats"),
+        (["--standardize", "featurewise"], "fit them with --statistics fit"),
         (["--format", "png", "--dtype", "float32"], "--dtype uint8"),
         (["--engine", "keras"], "--interpolation nearest"),
         (["--images", "nowhere"], "no such image folder"),
         (["--strict"], "no such file in the image folder"),
-        (["--stats", "nowhere.json", "--standardize", "featurewise"], "no such file\nGive the preprocess.json that"),
         (
-            ["--stats", ".", "--standardize", "featurewise"],
+            ["--statistics", "nowhere.json", "--standardize", "featurewise"],
+            "no such file\nGive the preprocess.json that",
+        ),
+        (
+            ["--statistics", ".", "--standardize", "featurewise"],
             "preprocess.json: no such file\nGive the preprocess.json that",
         ),
-        (["--augment", "--no-plots"], "--augment is of no use with --no-plots"),
         (["--workers", "2", "--cluster", "tcp://127.0.0.1:1"], "exclude each other"),
     ],
 )

@@ -97,12 +97,12 @@ def test_same_bytes_every_time(cxr, train, tmp_path):
 
 def test_code_to_paste(cxr, train):
     for kind, text in (("keras", "WeightedBinaryCrossentropy("), ("torch", "pos_weight = positive / negative")):
-        done = cxr("weights", train, "--format", kind, "--no-plots")
+        done = cxr("weights", train, "--print-code", kind, "--no-plots")
         assert done.exit_code == 0
         compile(done.stdout, kind, "exec")
         assert text in done.stdout
         assert "argmax" in done.stderr
-    done = cxr("weights", train, "--format", "keras", "--save", "w.json", "--no-plots")
+    done = cxr("weights", train, "--print-code", "keras", "--save", "w.json", "--no-plots")
     assert "read_class_weights('w.json')" in done.stdout
     assert "saved w.json" in done.stderr
 
@@ -140,7 +140,7 @@ def test_uncertain_labels_are_said(cxr, tmp_path):
         (["good.csv", "--save", "good.csv"], "good.csv: is an input"),
         (["good.csv", "--predictions", "bad.csv"], "bad.csv: line 3: column Mass: probability 1.5"),
         (["good.csv", "--predictions", "none.csv"], "none.csv: no such file"),
-        (["good.csv", "--format", "keras", "--json"], "--format and --json"),
+        (["good.csv", "--print-code", "keras", "--json"], "--print-code and --json"),
         (["good.csv", "--beta", "0.9"], "--beta is of no use with --scheme frequency"),
         (["good.csv", "--max-ratio", "0.5"], "--max-ratio 0.5; expected"),
         (["good.csv", "--epsilon", "-1"], "--epsilon -1; expected"),

@@ -45,7 +45,7 @@ FORMS = {
     "float32": [],
     "uint8": ["--dtype", "uint8"],
     "png": ["--format", "png"],
-    "featurewise": ["--standardize", "featurewise", "--fit-stats"],
+    "featurewise": ["--standardize", "featurewise", "--statistics", "fit"],
 }
 
 

@@ -45,13 +45,13 @@ class Thresholds(Result):
     def __post_init__(self) -> None:
         if not 0 <= self.near_distance <= self.review_distance <= 126:
             raise UsageError(
-                f"--near-distance {self.near_distance}, --look-distance {self.review_distance}",
-                expected="0 <= near distance <= look distance <= 126 bits",
+                f"--near-distance {self.near_distance}, --review-distance {self.review_distance}",
+                expected="0 <= near distance <= review distance <= 126 bits",
             )
         if not 0 < self.review_correlation <= self.near_correlation <= 1:
             raise UsageError(
-                f"--near-correlation {self.near_correlation:g}, --look-correlation {self.review_correlation:g}",
-                expected="0 < look correlation <= near correlation <= 1",
+                f"--near-correlation {self.near_correlation:g}, --review-correlation {self.review_correlation:g}",
+                expected="0 < review correlation <= near correlation <= 1",
             )
 
 

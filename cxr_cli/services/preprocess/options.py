@@ -11,13 +11,16 @@ from cxr_cli.choices import Engine, checked
 from cxr_cli.data.dicom.grey import read_window
 from cxr_cli.data.documents import image_size_of, read_json
 from cxr_cli.data.files import InputFile, describe_input
-from cxr_cli.errors import InputError, UsageError
+from cxr_cli.errors import InputError, UsageError, argument
 from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.store.standardization import Statistics
 
 #: Name of the manifest in the output folder, and version of its form.
 MANIFEST = "preprocess.json"
 SCHEMA_VERSION = 1
+
+_FIT = argument("fit_statistics", True, option="--statistics fit")
+_TAKE = argument("read_statistics", option="--statistics STORE")
 
 
 @dataclass(frozen=True)
@@ -81,41 +84,51 @@ def check(options: Options) -> None:
     featurewise = recipe.standardize == "featurewise"
     if min(recipe.image_size) < 1:
         height, width = recipe.image_size
-        raise UsageError(f"--image-size {height}x{width}", expected="at least 1 pixel each way")
+        raise UsageError(
+            argument("image_size", recipe.image_size, option=f"--image-size {height}x{width}"),
+            expected="at least 1 pixel each way",
+        )
     if options.fit_statistics and recipe.statistics is not None:
         raise UsageError(
-            "--fit-stats and --stats exclude each other",
-            remedy="Fit on the training table; give the file for all others.",
+            f"{argument('fit_statistics', True)} and {argument('recipe.statistics')} exclude each other",
+            remedy="Fit on the training table; take its statistics for all others.",
         )
     if not featurewise and (options.fit_statistics or recipe.statistics is not None):
         raise UsageError(
-            f"--standardize {recipe.standardize} uses no statistics of a table",
-            remedy="Add --standardize featurewise, or leave out --fit-stats and --stats.",
+            f"{argument('standardize', recipe.standardize)} uses no statistics of a table",
+            remedy=f"Use {argument('standardize', 'featurewise')}, or leave out the statistics.",
         )
     if featurewise and not options.fit_statistics and recipe.statistics is None:
         raise UsageError(
-            "--standardize featurewise needs the statistics of the training table",
-            remedy="Fit them on the training table with --fit-stats, or give the file with --stats.",
+            f"{argument('standardize', 'featurewise')} needs the statistics of the training table",
+            remedy=f"On the training table, fit them with {_FIT}; for other tables, take those of its store: {_TAKE}.",
         )
     if options.fit_sample is not None and not options.fit_statistics:
-        raise UsageError("--fit-sample is of no use without --fit-stats")
+        raise UsageError(f"{argument('fit_sample')} has no effect without {_FIT}")
     if recipe.format == "png" and recipe.dtype != "uint8":
-        raise UsageError("--format png: PNGs hold grey levels, not standardized values", remedy="Add --dtype uint8.")
+        raise UsageError(
+            f"{argument('format', 'png')}: PNGs hold grey levels, not standardized values",
+            remedy=f"Use {argument('dtype', 'uint8')}.",
+        )
     if options.engine == "keras":
         _check_keras(recipe)
 
 
 def _check_keras(recipe: Recipe) -> None:
     if recipe.dtype != "float32" or recipe.format != "npy":
-        raise UsageError("--engine keras gives standardized float32 values", remedy="Leave out --dtype and --format.")
+        raise UsageError(
+            f"{argument('engine', 'keras')} makes standardized float32 values",
+            remedy=f"Leave out {argument('dtype')} and {argument('format')}.",
+        )
     if recipe.interpolation == "area":
         raise UsageError(
-            "--engine keras has no area interpolation", remedy="Add --interpolation nearest (its default), or bilinear."
+            f"{argument('engine', 'keras')} has no area interpolation",
+            remedy=f"Use {argument('interpolation', 'nearest')} (its default), or bilinear.",
         )
 
 
 def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsSource]:
-    """Read the statistics that ``cxr preprocess --fit-stats`` fitted on the training table.
+    """Read the statistics that ``cxr preprocess --statistics fit`` fitted on the training table.
 
     Parameters
     ----------
@@ -130,7 +143,7 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
         The file is no manifest, holds no statistics, or was made by another recipe.
     """
     path = path / MANIFEST if path.is_dir() else path
-    made = "cxr preprocess TRAIN --standardize featurewise --fit-stats"
+    made = "cxr preprocess TRAIN --standardize featurewise --statistics fit"
     remedy = f"Give the preprocess.json that '{made}' wrote, or its folder."
     try:
         document = read_json(path, remedy=remedy)

@@ -10,7 +10,7 @@ from typing import Any
 from cxr_cli.choices import Standardization, checked
 from cxr_cli.data.documents import image_size_of, is_number, read_json
 from cxr_cli.data.files import InputFile, describe_input
-from cxr_cli.errors import InputError, UsageError, shown
+from cxr_cli.errors import InputError, UsageError, argument, shown
 from cxr_cli.services.result import Result
 
 #: How a grey image becomes an input with three channels.
@@ -56,9 +56,9 @@ class Preprocessing(Result):
                 raise UsageError(f"cannot standardize with {shown(repr(value))}", expected="a finite number")
         if self.standardize == "featurewise" and (self.mean is None or self.std is None):
             raise UsageError(
-                "--standardize featurewise needs the mean and standard deviation of the training images",
-                remedy="Run 'cxr preprocess … --standardize featurewise --fit-stats' and pass its preprocess.json with "
-                "--preprocess-manifest.",
+                f"{argument('standardize', 'featurewise')} needs mean and standard deviation of the training images",
+                remedy="Run 'cxr preprocess … --standardize featurewise --statistics fit' and give its output folder: "
+                f"{argument('store')}.",
             )
 
 

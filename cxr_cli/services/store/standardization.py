@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.choices import Standardization
 from cxr_cli.data.documents import is_number
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, argument
 from cxr_cli.services.images.pixels import PixelSums
 from cxr_cli.services.result import Result
 
@@ -104,8 +104,8 @@ def mean_and_std(scheme: Standardization, sums: PixelSums, statistics: Statistic
     if scheme == "featurewise":
         if statistics is None:
             raise UsageError(
-                "--standardize featurewise needs the statistics of the training table",
-                remedy="Fit them on the training table with --fit-stats, or give the file with --stats.",
+                f"{argument('standardize', 'featurewise')} needs the statistics of the training table",
+                remedy="Fit them on the training table.",
             )
         return statistics.mean, statistics.std
     return 0.0, 1.0

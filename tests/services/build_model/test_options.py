@@ -27,7 +27,7 @@ def test_default_loss_follows_class_weights():
         ({"image_size": (320, 31)}, "--image-size 320x31; expected at least 32 pixels"),
         ({"learning_rate": 0}, "--learning-rate 0; expected"),
         ({"freeze": "head"}, "--freeze head; expected"),
-        ({"loss": "mse"}, "loss 'mse'; expected one of"),
+        ({"loss": "mse"}, "loss='mse'; expected one of"),
         ({"loss": "weighted-bce"}, "--loss weighted-bce needs class weights"),
         (
             {"loss": "binary-crossentropy", "class_weights": WEIGHTS},

@@ -556,7 +556,7 @@ STATISTICS = {"statistics": object()}
 @pytest.mark.parametrize(
     ("recipe", "options", "word"),
     [
-        (FEATUREWISE, {}, "--fit-stats"),
+        (FEATUREWISE, {}, "--statistics", "fit"),
         (SMALL, {"fit_statistics": True}, "uses no statistics"),
         (replace(FEATUREWISE, **STATISTICS), {"fit_statistics": True}, "exclude each other"),
         (replace(SMALL, **STATISTICS), {}, "uses no statistics"),

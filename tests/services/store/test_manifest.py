@@ -57,7 +57,7 @@ def test_no_file_and_no_json(tmp_path):
 
 
 def test_impossible_schemes():
-    with pytest.raises(UsageError, match="standardize 'global'"):
+    with pytest.raises(UsageError, match="standardize='global'"):
         Preprocessing("global")
     with pytest.raises(UsageError, match="needs the mean and standard deviation"):
         Preprocessing("featurewise", mean=3.0)

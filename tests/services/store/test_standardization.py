@@ -80,7 +80,7 @@ def test_several_at_once_are_as_one_by_one(films, scheme):
 
 
 def test_featurewise_needs_statistics():
-    with pytest.raises(UsageError, match="--fit-stats"):
+    with pytest.raises(UsageError, match="needs the statistics of the training table"):
         mean_and_std("featurewise", sum_pixels(np.zeros((1, 1), np.uint8), 255), None)
 
 

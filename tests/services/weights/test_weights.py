@@ -308,7 +308,7 @@ def test_unknown_labels_are_counted_out(tmp_path):
 
 def test_errors(table, tmp_path):
     labels = table([[1], [0]])
-    with pytest.raises(UsageError, match="scheme 'nope'; expected one of"):
+    with pytest.raises(UsageError, match="scheme='nope'; expected one of"):
         compute_weights(labels, scheme="nope")
     with pytest.raises(UsageError, match="--beta is of no use with --scheme balanced"):
         compute_weights(labels, scheme="balanced", beta=0.9)
