@@ -64,7 +64,7 @@ def test_tables_on_stdout_talk_on_stderr(cxr, train, tmp_path):
     assert len(list((tmp_path / "cxr-output" / "explore").iterdir())) == len(PLOTS) + 1  # result.json
 
 
-def test_groups_differences_and_quirks_are_shown(cxr, tmp_path):
+def test_groups_differences_and_issues_are_shown(cxr, tmp_path):
     rows = []
     for number in range(400):
         finding = "Edema" if number % (3 if number < 200 else 20) == 0 else "No Finding"

@@ -172,7 +172,7 @@ def test_named_schema_takes_unknown_pathologies(read):
     assert table.pathologies == ("Pneumoperitoneum",)
 
 
-def test_unsafe_names_can_be_kept_with_a_quirk(read):
+def test_unsafe_names_can_be_kept_with_an_issue(read):
     table = read("Image,PatientId,Mass\n../x.png,1,1\nb.png,1,0\n", allow_unsafe_names=True)
     assert kinds(table) == {"unsafe-image-name": (1, (0,))}
 

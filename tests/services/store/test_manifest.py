@@ -59,5 +59,5 @@ def test_no_file_and_no_json(tmp_path):
 def test_impossible_schemes():
     with pytest.raises(UsageError, match="standardize='global'"):
         Preprocessing("global")
-    with pytest.raises(UsageError, match="needs the mean and standard deviation"):
+    with pytest.raises(UsageError, match="needs mean and standard deviation"):
         Preprocessing("featurewise", mean=3.0)
