@@ -24,7 +24,7 @@ from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.labels import LabelTable
-    from cxr_cli.services.weights.weights import PathologyWeights, WeightsResult
+    from cxr_cli.services.weights.result import PathologyWeights, WeightsResult
 
 
 def weights(

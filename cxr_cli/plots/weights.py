@@ -14,7 +14,7 @@ from cxr_cli.data.names import in_print
 from cxr_cli.plots import style
 
 if TYPE_CHECKING:
-    from cxr_cli.services.weights.weights import PathologyWeights, WeightsResult
+    from cxr_cli.services.weights.result import PathologyWeights, WeightsResult
 
 
 def class_distribution(result: WeightsResult) -> Figure:

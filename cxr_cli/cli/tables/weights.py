@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from cxr_cli.cli import console
 
 if TYPE_CHECKING:
-    from cxr_cli.services.weights.weights import PathologyWeights, PredictorLoss, WeightsResult
+    from cxr_cli.services.weights.result import PathologyWeights, PredictorLoss, WeightsResult
 
 
 def tables_of(result: WeightsResult, labels: Path) -> Iterator[RenderableType]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr_cli.services.weights.weights import WeightsResult
+from cxr_cli.services.weights.result import WeightsResult
 
 _KERAS = """\
 # {title}

@@ -10,7 +10,7 @@ from pathlib import Path
 from cxr_cli.data.files import InputFile, Outputs
 from cxr_cli.errors import UsageError
 from cxr_cli.services.envelope import envelope
-from cxr_cli.services.weights.weights import WeightsResult
+from cxr_cli.services.weights.result import WeightsResult
 
 _COUNTS = ("n_positive", "n_negative", "n_unknown", "prevalence")
 
