@@ -1106,6 +1106,79 @@ def encode_png(pixels: Pixels, *, paeth: bool = True) -> bytes:
     )
 
 
+# DICOM twins of the first rows of train-small.csv: bits stored, whether MONOCHROME1, and what the header has besides.
+# Tags are (group, element) in hexadecimal with the value representation.
+DICOM_TWINS: tuple[tuple[int, bool, dict[str, str]], ...] = (
+    (12, False, {"00281050 DS": "2048", "00281051 DS": "4096", "00281052 DS": "0", "00281053 DS": "1"}),
+    (12, True, {"00281050 DS": "2048", "00281051 DS": "4096", "20500020 CS": "INVERSE"}),
+    (12, True, {"00280301 CS": "YES"}),  # no window
+    (8, True, {"20500020 CS": "INVERSE"}),
+    (8, False, {"00100010 PN": "Invented^Name", "00100030 DA": "19700101", "20500020 CS": "IDENTITY"}),
+)
+
+
+def encode_dicom(pixels: Pixels, film: Film, bits: int, inverted: bool, more: dict[str, str], dice: Dice) -> bytes:
+    """Return a DICOM file (digital X-ray, Explicit VR Little Endian) whose bytes depend on the arguments alone."""
+    if bits > 8:  # sixteen levels for each of the picture's
+        finer = (dice.grid(*pixels.shape) * 16).astype(np.int32)
+        values = (pixels.astype(np.int32) * 16 + finer).astype("<u2")
+    else:
+        values = pixels
+    values = ((1 << bits) - 1 - values).astype(values.dtype) if inverted else values
+    height, width = values.shape
+    number = f"2.25.{film.patient}{film.follow_up:03d}"
+    image_class = "1.2.840.10008.5.1.4.1.1.1.1"
+    elements = {
+        "00080016 UI": image_class,
+        "00080018 UI": f"{number}.1",
+        "00080060 CS": "DX",
+        "00080070 LO": "make_sample_data.py",
+        "00100020 LO": str(film.patient),
+        "00100040 CS": "F" if film.patient % 2 else "M",
+        "00101010 AS": f"{20 + film.patient % 60:03d}Y",
+        "00181164 DS": "1.4\\1.4",
+        "00185101 CS": "PA",
+        "0020000D UI": number,
+        "0020000E UI": f"{number}.2",
+        "00280002 US": 1,
+        "00280004 CS": "MONOCHROME1" if inverted else "MONOCHROME2",
+        "00280010 US": height,
+        "00280011 US": width,
+        "00280100 US": 8 * values.dtype.itemsize,
+        "00280101 US": bits,
+        "00280102 US": bits - 1,
+        "00280103 US": 0,
+        **more,
+    }
+    data = b"".join(dicom_element(tag, elements[tag]) for tag in sorted(elements))
+    pixel_data = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW" if bits > 8 else b"OB", 0, values.nbytes)
+    meta = (
+        struct.pack("<HH2sHL2s", 2, 1, b"OB", 0, 2, b"\0\1")
+        + dicom_element("00020002 UI", image_class)
+        + dicom_element("00020003 UI", f"{number}.1")
+        + dicom_element("00020010 UI", "1.2.840.10008.1.2.1")
+        + dicom_element("00020012 UI", "2.25.1")
+    )
+    length = struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta))
+    return b"\0" * 128 + b"DICM" + length + meta + data + pixel_data + values.tobytes()
+
+
+def dicom_element(tag: str, value: str | int) -> bytes:
+    """Return a data element with a length of two bytes, such as ``"00280010 US"``."""
+    kind = tag[9:].encode()
+    body = struct.pack("<H", value) if isinstance(value, int) else value.encode("ascii")
+    body += (b"\0" if kind == b"UI" else b" ") * (len(body) % 2)
+    return struct.pack("<HH2sH", int(tag[:4], 16), int(tag[4:8], 16), kind, len(body)) + body
+
+
+def write_dicom(folder: Path, films: Sequence[Film]) -> None:
+    """Write the DICOM twins of the first films."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for film, (bits, inverted, more) in zip(films, DICOM_TWINS, strict=False):
+        content = encode_dicom(film.drawing().pixels, film, bits, inverted, more, Dice(FILM_SEED, film.patient, bits))
+        (folder / f"{Path(film.name).stem}.dcm").write_bytes(content)
+
+
 def shrunk(drawing: Drawing, size: int) -> Drawing:
     """Return the drawing with ``size`` pixels along each edge, each the mean of those it stands for."""
     factor = SIZE // size
@@ -1118,15 +1191,17 @@ def shrunk(drawing: Drawing, size: int) -> Drawing:
 
 
 def write(folder: Path) -> None:
-    """Write both tables, the box list and all films into a folder."""
+    """Write both tables, the box list, all films and the DICOM twins of some into a folder."""
     images = folder / "images-small"
     images.mkdir(parents=True, exist_ok=True)
     boxes = []
-    for name, films in zip(("train-small.csv", "valid-small.csv"), tables(), strict=True):
+    both = tables()
+    for name, films in zip(("train-small.csv", "valid-small.csv"), both, strict=True):
         write_lines(folder / name, [",".join(COLUMNS), *(film.row() for film in films)])
         for film in films:
             boxes += write_image(images, film, SIZE)
     write_lines(folder / "boxes.csv", [BOX_HEADER, *sorted(boxes)])
+    write_dicom(folder / "dicom", both[0])
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
