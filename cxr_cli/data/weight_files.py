@@ -1,43 +1,66 @@
 """Files of pre-trained weights, read as data: which arrays they hold, under which names, in which order.
 
 Nothing in such a file is ever executed. Files with code in them (Lambda layers, pickles) are refused, and so are HDF5
-files that point to other files.
+files that point to other files. What the file is, is told here from its first bytes; HDF5 itself is opened in a process
+of its own, see `cxr_cli.data.hdf5_reader`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import itertools
 import json
+import os
 import re
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import DAMAGED_ARCHIVE, unreadable
-from cxr_cli.errors import WeightsFileError, shown
+from cxr_cli.data.files import unreadable
+from cxr_cli.errors import CxrError, InputError, MachineError, WeightsFileError, shown
 
 #: Where to get a good file, and how to pass it.
 REMEDY = "Pass a file of DenseNet121 weights: Keras .h5, .hdf5, .weights.h5 or .keras."
-#: Trees in a file that hold no weights of layers.
-_NOT_LAYERS = ("optimizer", "optimizer_weights", "metrics", "compile_metrics", "loss_tracker", "seed_generator")
-#: What Keras 3 stores as vars/0, vars/1, …, by kind of layer.
-_VARIABLES = {
-    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
-    "conv2d": ("kernel", "bias"),
-    "dense": ("kernel", "bias"),
-}
-#: Kinds of layers by the numbers of dimensions of their variables.
-_KINDS = {(1, 1, 1, 1): "batch_normalization", (4,): "conv2d", (4, 1): "conv2d", (2,): "dense", (2, 1): "dense"}
-#: Above this many bytes, a compressed archive member that shrinks a hundredfold is a bomb, not weights.
-_BOMB_BYTES, _BOMB_RATIO = 2**28, 100
+#: Processor time and waiting time for a small file, in seconds, and bytes a second by which large ones get more.
+CPU_SECONDS, PATIENCE, SLOWEST = 15, 25, 20 * 2**20
+#: Memory of the process that reads, in bytes, besides what the file itself may need twice.
+MEMORY = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in a weight file.
+
+    Attributes
+    ----------
+    dtype
+        NumPy's name of its type; of an array that was copied, little-endian floating point.
+    shape
+        As in the file.
+    values
+        Its numbers; None if they are not floating point, lie in another file, or the file is too large to be that of
+        a DenseNet121.
+    elsewhere
+        Whether the numbers lie in another file.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    values: NDArray[Any] | None
+    elsewhere: bool = False
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
 
 
 @dataclass(frozen=True)
@@ -56,18 +79,18 @@ class StoredLayer:
 
     path: str
     kind: str
-    arrays: Mapping[str, h5py.Dataset]
+    arrays: Mapping[str, StoredArray]
 
     @property
     def label(self) -> str:
         """Name for messages; Keras' legacy format says each one twice, as "conv1/conv/conv1/conv"."""
         half = self.path[: len(self.path) // 2]
-        return half if self.path == f"{half}/{half}" else self.path or self.kind
+        return shown(half if self.path == f"{half}/{half}" else self.path or self.kind)
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """An open weight file.
+    """A weight file, as it was read.
 
     Attributes
     ----------
@@ -102,21 +125,21 @@ def open_weight_file(path: Path) -> Iterator[WeightFile]:
     Yields
     ------
     WeightFile
-        Its arrays are HDF5 data sets, to be read with :func:`read_array` before the context is left.
+        Its arrays lie in a temporary file, to be read with :func:`read_array` before the context is left.
 
     Raises
     ------
     InputError
         The file is missing or cannot be read.
     WeightsFileError
-        It is something else, is damaged, or holds code.
+        It is something else, is damaged, holds code, is larger than any model, or HDF5 crashes on it or does not come
+        to an end.
     """
     path = Path(path)
-    with contextlib.ExitStack() as stack:
-        with _damage(path):
-            file, config = _open(path, stack)
-            stored = _read_layout(path, file, config)
-        yield stored
+    size = check_weight_file(path)
+    with tempfile.TemporaryDirectory(prefix="cxr-weights-") as folder:
+        found = _read_in_process(path, Path(folder), size)
+        yield _weight_file(path, found, Path(folder) / "arrays.bin")
 
 
 def read_array(file: WeightFile, layer: StoredLayer, weight: str) -> NDArray[np.float32]:
@@ -125,301 +148,260 @@ def read_array(file: WeightFile, layer: StoredLayer, weight: str) -> NDArray[np.
     Raises
     ------
     WeightsFileError
-        It is no floating-point array, is stored in another file, holds NaN or infinity, or is a negative variance.
+        It is not an array of floating-point numbers, is stored in another file, holds NaN or infinity, is a kernel of
+        zeros, or holds variances that are negative or all 0.
     """
-    dataset = layer.arrays[weight]
-    where = f"{file.path}: {weight} of layer {layer.label}"
-    if dataset.dtype.kind != "f":
-        raise WeightsFileError(f"{where} has type {dataset.dtype}", expected="floating-point numbers", remedy=REMEDY)
-    if dataset.external or dataset.is_virtual:
+    array = layer.arrays[weight]
+    where = f"{file.path}: {shown(weight)} of layer {layer.label}"
+    if array.elsewhere:
         raise WeightsFileError(
             f"{where} points to another file", expected="the numbers themselves", remedy="Do not trust this file."
         )
-    with _damage(file.path), np.errstate(over="ignore"):
-        array: NDArray[np.float32] = np.asarray(dataset[()]).astype(np.float32, copy=False)
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if array.values is None:
+        if np.dtype(array.dtype).kind == "f":
+            raise WeightsFileError(f"{file.path}: is larger than any DenseNet121", remedy=REMEDY)
+        raise WeightsFileError(
+            f"{where} has type {shown(array.dtype)}", expected="floating-point numbers", remedy=REMEDY
+        )
+    return checked_weight(array.values, weight, where)
+
+
+def checked_weight(array: NDArray[Any], weight: str, where: str) -> NDArray[np.float32]:
+    """Return an array as float32 after a check that it can be a weight; `where` names it in errors.
+
+    Raises
+    ------
+    WeightsFileError
+        It holds NaN or infinity, is a kernel of zeros, or holds variances that are negative or all 0.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        values: NDArray[np.float32] = np.array(array, dtype=np.float32)
+    bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
         raise WeightsFileError(
-            f"{where} holds {bad:,} of {array.size:,} values that are NaN or infinite",
+            f"{where} holds {bad:,} of {values.size:,} values that are NaN or infinite",
             remedy="The training behind it diverged or the file is damaged; take another one.",
         )
-    if weight == "moving_variance" and array.min(initial=0) < 0:
+    if weight == "moving_variance" and values.min(initial=0) < 0:
         raise WeightsFileError(
-            f"{where} is negative (smallest: {array.min():.3g})",
+            f"{where} is negative (smallest: {values.min():.3g})",
             expected="variances, at least 0",
             remedy="The file is damaged; take another one.",
         )
-    return array
-
-
-@contextlib.contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Turn what h5py and zipfile raise on damaged files into one message."""
-    try:
-        yield
-    except (*DAMAGED_ARCHIVE, TypeError, AttributeError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise unreadable(path, error) from error
-        text = str(error).strip("'\"")
-        what = "is cut off" if "truncated" in text or "eof" in text else "is damaged"
-        raise WeightsFileError(f"{path}: {what} ({shown(text, 200)})", remedy="Download or copy it again.") from error
+    if weight in ("kernel", "moving_variance") and values.size and not values.any():
+        too_small = " in single precision" if np.any(array) else ""
+        raise WeightsFileError(
+            f"{where} is 0 everywhere{too_small}: nothing would pass the layer",
+            remedy="The file is damaged or was never written to; take another one.",
+        )
+    return values
 
 
 # ---------------------------------------------------------------------------------------------- what kind of file
 
 
-def _open(path: Path, stack: contextlib.ExitStack) -> tuple[h5py.File, str]:
-    """Open the HDF5 file at `path` or inside the .keras archive there; return it with the model's configuration."""
-    if path.is_dir():
-        raise WeightsFileError(f"{path}: is a folder{_folder_kind(path)}", remedy=REMEDY)
-    with open(path, "rb") as stream:
-        start = stream.read(2048)
-    if not start.startswith(b"PK\x03\x04"):
-        if not start.startswith(b"\x89HDF\r\n\x1a\n") and not h5py.is_hdf5(path):
-            raise WeightsFileError(f"{path}: {_foreign(start)}", expected="HDF5 or .keras", remedy=REMEDY)
-        file = stack.enter_context(h5py.File(path, "r"))
-        return file, _text(_attribute(file, "model_config"))
-    archive = stack.enter_context(_archive(path))
-    names = archive.namelist()
-    if "model.weights.h5" not in names or "config.json" not in names:
-        raise WeightsFileError(f"{path}: {_foreign_archive(names)}", expected="HDF5 or .keras", remedy=REMEDY)
-    for name in ("model.weights.h5", "config.json"):
-        info = archive.getinfo(name)
-        if info.file_size > max(_BOMB_BYTES, _BOMB_RATIO * info.compress_size):
-            raise WeightsFileError(f"{path}: {name} in it would unpack to {info.file_size:,} bytes", remedy=REMEDY)
-    content = io.BytesIO(archive.read("model.weights.h5"))
-    return stack.enter_context(h5py.File(content, "r")), archive.read("config.json").decode("utf-8")
+def check_weight_file(path: Path) -> int:
+    """Tell from its name, its kind and its first bytes whether a path can be a weight file; return the size in bytes.
 
+    Takes no longer than reading a few bytes, so that a command can refuse a wrong file before it loads anything.
 
-def _archive(path: Path) -> zipfile.ZipFile:
+    Raises
+    ------
+    InputError
+        The file is missing or cannot be read.
+    WeightsFileError
+        It is of another format, a folder, a pipe or a device. Names what it is and how to convert it.
+    """
     try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        # A ZIP archive keeps its directory at the end: it starts right and has none if the rest is missing.
-        raise WeightsFileError(
-            f"{path}: is cut off (a .keras or ZIP archive without its end)", remedy="Download or copy it again."
-        ) from error
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        raise _missing(path) or unreadable(path, error) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise _folder(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise WeightsFileError(f"{path}: is a pipe or a device, not a file", remedy=REMEDY)
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(2048)
+            is_hdf5 = start.startswith((b"\x89HDF\r\n\x1a\n", b"PK\x03\x04")) or _has_late_signature(
+                stream, status.st_size
+            )
+    except OSError as error:
+        raise unreadable(path, error) from error
+    part = re.fullmatch(r"(.+)\.(index|data-\d{5}-of-\d{5})", path.name)
+    if not is_hdf5 and part is not None:
+        raise _checkpoint(path.with_name(part[1]), f"{path}: is a part of a TensorFlow checkpoint")
+    if not is_hdf5:
+        what, remedy = _foreign(start)
+        raise WeightsFileError(f"{path}: {what}", expected="HDF5 or .keras", remedy=remedy)
+    return status.st_size
 
 
-def _folder_kind(path: Path) -> str:
+def _has_late_signature(stream: Any, size: int) -> bool:
+    """Return whether HDF5 begins behind a block of the user's: at 512 bytes, or that doubled any number of times."""
+    place = 512
+    while place < size:
+        stream.seek(place)
+        if stream.read(8) == b"\x89HDF\r\n\x1a\n":
+            return True
+        place *= 2
+    return False
+
+
+#: How to come from a model to a file that can be read.
+_SAVE = "model.save_weights('model.weights.h5')."
+
+
+def _missing(path: Path) -> WeightsFileError | None:
+    """Return an error if a path is the prefix of a TensorFlow checkpoint, whose files bear longer names."""
+    if not path.with_name(f"{path.name}.index").exists():
+        return None
+    return _checkpoint(path, f"{path}: is the prefix of a TensorFlow checkpoint ({path.name}.index and its data)")
+
+
+def _folder(path: Path) -> WeightsFileError:
     if (path / "saved_model.pb").exists():
-        return " in TensorFlow's SavedModel format, which contains a program"
-    return ""
+        return WeightsFileError(
+            f"{path}: is a folder in TensorFlow's SavedModel format, which contains a program",
+            expected="HDF5 or .keras",
+            remedy="Convert it with the TensorFlow that wrote it: "
+            f"tf.keras.models.load_model({path.name!r}).save_weights('model.weights.h5').",
+        )
+    indexes = sorted(path.glob("*.index"))
+    if indexes:
+        return _checkpoint(path / indexes[0].stem, f"{path}: is a folder with a TensorFlow checkpoint")
+    return WeightsFileError(f"{path}: is a folder", remedy=REMEDY)
 
 
-def _foreign(start: bytes) -> str:
-    """Say what a file is that is neither HDF5 nor a ZIP archive, from its first bytes."""
+def _checkpoint(prefix: Path, what: str) -> WeightsFileError:
+    return WeightsFileError(
+        what,
+        expected="HDF5 or .keras",
+        remedy=f"Convert it where the model's code is: build the model, model.load_weights({prefix.name!r}), then {_SAVE}",
+    )
+
+
+def _foreign(start: bytes) -> tuple[str, str]:
+    """Say what a file is that is neither HDF5 nor a ZIP archive, from its first bytes, and what to do."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not start:
-        return "is empty"
+        return "is empty", REMEDY
     if start.startswith(b"version https://git-lfs"):
-        return "is a Git-LFS pointer, not the file itself (run `git lfs pull` where it came from)"
+        return "is a Git-LFS pointer, not the file itself (run `git lfs pull` where it came from)", REMEDY
     if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<script")):
-        return "is an HTML page, perhaps a log-in or error page that was saved instead of the file"
+        return "is an HTML page, perhaps a log-in or error page that was saved instead of the file", REMEDY
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return "is a Python pickle, which can run any code when it is loaded; refused"
+        return "is a Python pickle, which can run any code when it is loaded; refused", REMEDY
+    if start[4:8] == b"TFL3":
+        return (
+            "is a TensorFlow Lite model, which is compiled and often rounded to 8 bits",
+            f"It cannot be converted back; take the Keras model that it was made from. {REMEDY}",
+        )
+    if text.startswith(b"model_checkpoint_path:"):
+        return "is TensorFlow's list of checkpoints", f"Load one of them into the model, then {_SAVE}"
+    if start[:1] == b"\x08" and any(name in start[:64].lower() for name in (b"onnx", b"pytorch")):
+        return "is an ONNX model", f"Take the model that it was exported from. {REMEDY}"
+    if start[:3] == b"\x08\x01\x12":
+        return (
+            "is the graph of a TensorFlow SavedModel, which is a program",
+            f"Load its folder with the TensorFlow that wrote it, then {_SAVE}",
+        )
     if start.startswith(b"\x1f\x8b"):
-        return "is compressed with gzip (unpack it first)"
+        return "is compressed with gzip (unpack it first)", REMEDY
     if start[8:10] == b'{"':
-        return "is a safetensors file, which holds no Keras weights"
+        return "is a safetensors file, which holds no Keras weights", REMEDY
     if text.startswith((b"{", b"[")):
-        return "is a JSON document"
+        return "is a JSON document", REMEDY
     if start.startswith(b"\x89HDF"):
-        return "is an HDF5 file with a damaged head (perhaps transferred as text)"
+        return "is an HDF5 file with a damaged head (perhaps transferred as text)", REMEDY
     if start.strip(b"\0") == b"":
-        return "holds only zero bytes, as after an interrupted download"
-    return "is no HDF5 file: cut at its start, damaged, or of another program"
+        return "holds only zero bytes, as after an interrupted download", REMEDY
+    return "is not an HDF5 file: cut at its start, damaged, or of another program", REMEDY
 
 
-def _foreign_archive(names: Iterable[str]) -> str:
-    """Say what a ZIP archive is that is no .keras file."""
-    names = list(names)
-    if any(name.endswith("data.pkl") for name in names):
-        return "is a PyTorch file: a Python pickle, which can run any code when it is loaded; refused"
-    if names and all(name.endswith(".npy") for name in names):
-        return "is an .npz archive"
-    inside = [name for name in names if name.lower().endswith((".h5", ".hdf5", ".keras"))]
-    return f"is a ZIP archive around {inside[0]} (unpack it first)" if inside else "is a ZIP archive of something else"
+# ------------------------------------------------------------------------------------------ the process that reads
 
 
-# ---------------------------------------------------------------------------------------------- what is in it
-
-
-def _read_layout(path: Path, file: h5py.File, config_text: str) -> WeightFile:
-    config = json.loads(config_text) if config_text else {}
-    _refuse_code(path, config)
-    datasets = _datasets(path, file)
-    whole = "model_weights" in file
-    root = file["model_weights"] if whole else file
-    prefix = "model_weights/" if whole else ""
-    backend = _text(_attribute(root, "backend")) or _text(_attribute(file, "backend"))
-    ordered = True
-    if any(re.search(r"(^|/)vars/\d+$", name) for name in datasets):
-        layout = "Keras 3 model (.keras)" if config else "Keras 3 weights (.weights.h5)"
-        layers = _from_containers(file, datasets, _container_names(config))
-    elif _names(root, "layer_names"):
-        layout = "HDF5 model" if whole else "HDF5 weights"
-        layers = _from_attributes(path, root, prefix, datasets)
-    else:
-        layout, ordered = "HDF5 without attributes", False
-        layers = _from_paths(datasets)
-    if not layers:
-        raise WeightsFileError(f"{path}: holds no weights", remedy=REMEDY)
-    return WeightFile(path, layout, tuple(layers), ordered, backend)
-
-
-def _refuse_code(path: Path, config: Any) -> None:
-    if isinstance(config, dict):
-        if config.get("class_name") in ("Lambda", "__lambda__"):
-            name = (config.get("config") or {}).get("name", "") if isinstance(config.get("config"), dict) else ""
-            raise WeightsFileError(
-                f"{path}: has a Lambda layer {name!r}, that is, program code; refused",
-                remedy="Ask its author for the weights alone (model.save_weights).",
+def _read_in_process(path: Path, folder: Path, size: int) -> dict[str, Any]:
+    """Run `hdf5_reader` on a file; it writes to the folder. However it ends, it has ended when this returns."""
+    cpu_seconds = CPU_SECONDS + size // SLOWEST
+    patience = PATIENCE + size // SLOWEST
+    memory = MEMORY + 2 * size
+    script = Path(__file__).with_name("hdf5_reader.py")
+    # -P: what lies in the current folder is data, not modules.
+    command = [sys.executable, "-P", str(script), str(path), str(folder), str(cpu_seconds), str(memory)]
+    # Threads of linear algebra, of which it needs none, take address space for each core.
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with open(folder / "stderr", "wb") as stderr:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env=os.environ | threads,
             )
-        config = list(config.values())
-    if isinstance(config, list):
-        for item in config:
-            _refuse_code(path, item)
-
-
-def _datasets(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Collect the data sets of a file by path, in the natural order of their names."""
-    tops = (name for name in file if name not in _NOT_LAYERS)
-    seen: set[int] = set()
-    found = dict(pair for name in tops for pair in _walk(path, file, name, seen))
-    return {name: found[name] for name in sorted(found, key=_natural)}
-
-
-def _walk(path: Path, file: h5py.File, name: str, seen: set[int]) -> Iterator[tuple[str, h5py.Dataset]]:
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        except OSError as error:
+            raise MachineError(f"no process could be started to read {path}: {error}") from error
+        try:
+            code = process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise _endless(path, f"{patience} seconds") from None
+        finally:  # Ctrl-C, too: HDF5 itself hears no signal but this one
+            process.kill()
+            process.wait()
+    try:
+        found: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise _ended(path, code, cpu_seconds, (folder / "stderr").read_bytes()) from None
+    if "error" not in found:
+        return found
+    if found["error"] == "memory":
         raise WeightsFileError(
-            f"{path}: {shown(name)} is a link to another place", remedy="Do not trust this file; weights need no links."
+            f"{path}: reading it takes more than {memory / 2**30:.1f} GB of memory", remedy=f"It is damaged. {REMEDY}"
         )
-    item = file[name]
-    address = int(h5py.h5o.get_info(item.id).addr)
-    if address in seen:
-        # Groups in groups by several names make endless paths.
-        raise WeightsFileError(
-            f"{path}: {shown(name)} is in the file under another name too",
-            remedy="Do not trust this file; weights need no links.",
+    kind = WeightsFileError if found["error"] == "weights" else InputError
+    raise kind(found["what"], expected=found["expected"], remedy=found["remedy"])
+
+
+def _ended(path: Path, code: int, cpu_seconds: int, stderr: bytes) -> CxrError:
+    """Return the error for a process that ended without a result."""
+    if code in (-getattr(signal, "SIGXCPU", 0), -getattr(signal, "SIGKILL", 0)) and code:
+        return _endless(path, f"{cpu_seconds} seconds of processor time")
+    last = shown(stderr.decode("utf-8", "replace").strip().rpartition("\n")[2], 200)
+    if code < 0:
+        name = signal.Signals(-code).name
+        return WeightsFileError(f"{path}: is damaged: HDF5 crashes on it ({name})", remedy="Download or copy it again.")
+    if "MemoryError" in last:
+        return WeightsFileError(f"{path}: reading it takes more memory than a model would", remedy=REMEDY)
+    return MachineError(f"the process that was to read {path} did not work: {last or f'exit {code}'}")
+
+
+def _endless(path: Path, how_long: str) -> WeightsFileError:
+    return WeightsFileError(
+        f"{path}: HDF5 did not come to an end on this file in {how_long}: it is damaged",
+        remedy="Download or copy it again.",
+    )
+
+
+def _weight_file(path: Path, found: Mapping[str, Any], arrays: Path) -> WeightFile:
+    numbers = np.fromfile(arrays, dtype=np.uint8)
+    layers = tuple(
+        StoredLayer(
+            item["path"], item["kind"], {name: _stored(array, numbers) for name, array in item["arrays"].items()}
         )
-    seen.add(address)
-    if isinstance(item, h5py.Dataset):
-        yield name, item
-    elif isinstance(item, h5py.Group):
-        for below in item:
-            yield from _walk(path, file, f"{name}/{below}", seen)
+        for item in found["layers"]
+    )
+    return WeightFile(path, found["layout"], layers, found["ordered"], found["backend"])
 
 
-def _natural(name: str) -> list[tuple[str, int]]:
-    """Sort key that puts conv2d_10 after conv2d_9 and conv2d before conv2d_1."""
-    parts = (re.fullmatch(r"(.*?)(?:_?(\d+))?", part) for part in name.split("/"))
-    return [(match[1], int(match[2] or 0)) for match in parts if match]
-
-
-def _from_attributes(
-    path: Path, root: h5py.Group, prefix: str, datasets: Mapping[str, h5py.Dataset]
-) -> list[StoredLayer]:
-    """Read the layout of Keras 1 and 2: groups named in layer_names, their arrays in weight_names."""
-    layers: dict[str, dict[str, h5py.Dataset]] = {}
-    for group in _names(root, "layer_names"):
-        for name in _names(root[group], "weight_names"):
-            dataset = datasets.get(f"{prefix}{group}/{name}")
-            if dataset is None:
-                raise WeightsFileError(
-                    f"{path}: names {name} of layer {group} but does not hold it", remedy="Download or copy it again."
-                )
-            parent, weight = _split(f"{group}/{name}")
-            layers.setdefault(parent, {})[weight] = dataset
-    return [_layer(layer_path, arrays) for layer_path, arrays in layers.items()]
-
-
-def _from_paths(datasets: Mapping[str, h5py.Dataset]) -> list[StoredLayer]:
-    """Read an HDF5 file that has lost its attributes: the groups still bear the names."""
-    layers: dict[str, dict[str, h5py.Dataset]] = {}
-    for name, dataset in datasets.items():
-        parent, weight = _split(name.removeprefix("model_weights/"))
-        layers.setdefault(parent, {})[weight] = dataset
-    return [_layer(layer_path, arrays) for layer_path, arrays in layers.items()]
-
-
-def _from_containers(
-    file: h5py.File, datasets: Mapping[str, h5py.Dataset], names: Mapping[str, str]
-) -> list[StoredLayer]:
-    """Read the layout of Keras 3: …/conv2d_7/vars/0, with the layer's name in an attribute or the configuration."""
-    groups: dict[str, list[h5py.Dataset]] = {}
-    for name, dataset in datasets.items():
-        container, found, index = name.rpartition("/vars/")
-        if found and index.isdigit():
-            groups.setdefault(container, []).append(dataset)
-    layers = []
-    for container, arrays in groups.items():
-        kind = re.sub(r"_\d+$", "", container.rsplit("/", 1)[-1])
-        if kind not in _VARIABLES:  # a layer that is an attribute of its model is stored under the attribute's name
-            kind = _KINDS.get(tuple(array.ndim for array in arrays), kind)
-        variables = _VARIABLES.get(kind, ())
-        weights = {variables[i] if i < len(variables) else str(i): array for i, array in enumerate(arrays)}
-        name = _text(_attribute(file[f"{container}/vars"], "name")) or names.get(container, "")
-        layers.append(StoredLayer(name, kind, weights))
-    return layers
-
-
-def _container_names(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the layers' names in a Keras 3 configuration by the path that Keras stores them under."""
-    inner = config.get("config")
-    layers = inner.get("layers", []) if isinstance(inner, dict) else []
-    names: dict[str, str] = {}
-    counts: dict[str, int] = {}
-    for layer in layers:
-        kind = _snake_case(str(layer.get("class_name", "")))
-        number = counts.get(kind, 0)
-        counts[kind] = number + 1
-        container = f"layers/{kind}_{number}" if number else f"layers/{kind}"
-        names[container] = str(layer.get("config", {}).get("name", ""))
-        names |= {f"{container}/{below}": name for below, name in _container_names(layer).items()}
-    return names
-
-
-def _snake_case(class_name: str) -> str:
-    """Write a class name as Keras does in its files: BatchNormalization, Conv2D -> batch_normalization, conv2d."""
-    split = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
-    return re.sub("([a-z])([A-Z])", r"\1_\2", split).lower()
-
-
-def _layer(layer_path: str, arrays: Mapping[str, h5py.Dataset]) -> StoredLayer:
-    kernel = arrays.get("kernel")
-    if kernel is not None:
-        kind = {4: "conv2d", 2: "dense"}.get(kernel.ndim, "")
-    else:
-        kind = "batch_normalization" if "moving_mean" in arrays else ""
-    return StoredLayer(layer_path, kind, arrays)
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Split "conv1/conv/kernel:0" into the layer's path and the weight's name."""
-    parent, _, weight = name.rpartition("/")
-    return parent, re.sub(r":\d+$", "", weight)
-
-
-def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """Return a list of names kept in an attribute, or in several (name0, name1, …) where it was too long for one."""
-    if attribute in group.attrs:
-        return [_text(name) for name in _attribute(group, attribute)]
-    numbered = itertools.takewhile(group.attrs.__contains__, (f"{attribute}{part}" for part in itertools.count()))
-    return [_text(name) for part in numbered for name in _attribute(group, part)]
-
-
-def _attribute(group: h5py.Group, name: str) -> Any:
-    """Return an attribute of text, or nothing if there is none."""
-    if name not in group.attrs:
-        return b""
-    attribute = group.attrs.get_id(name)
-    if 0 in attribute.shape:  # the empty list of a layer without weights is written as one of numbers
-        return []
-    if not isinstance(attribute.get_type(), h5py.h5t.TypeStringID):
-        raise TypeError(f"attribute {name} is no text")
-    return group.attrs[name]
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _stored(array: Mapping[str, Any], numbers: NDArray[np.uint8]) -> StoredArray:
+    shape = tuple(array["shape"])
+    values = None
+    if array["place"] is not None:
+        dtype = np.dtype(array["dtype"])
+        stop = array["place"] + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        values = numbers[array["place"] : stop].view(dtype).reshape(shape)
+    return StoredArray(array["dtype"], shape, values, array["elsewhere"])

@@ -51,7 +51,7 @@ FOREIGN = {
     "json": (b'{"a": 1}', "JSON"),
     "zeros": (bytes(4096), "zero bytes"),
     "text mode": (b"\x89HDF\n\x1a\n" + bytes(100), "transferred as text"),
-    "anything": (b"hello", "no HDF5 file"),
+    "anything": (b"hello", "not an HDF5 file"),
     "head only": (hdf5(small)[:200], "is cut off"),
     "without weights": (hdf5(lambda file: None), "holds no weights"),
     "cut .keras": (archive(config__json=b"{}", model__weights__h5=bytes(999))[:500], "is cut off"),
@@ -71,7 +71,7 @@ def test_what_is_no_weight_file_is_named(tmp_path, name):
 
 
 def test_folders(tmp_path):
-    with pytest.raises(WeightsFileError, match="is a folder\nPass"), open_weight_file(tmp_path):
+    with pytest.raises(WeightsFileError, match="is a folder"), open_weight_file(tmp_path):
         pass
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(WeightsFileError, match="SavedModel"), open_weight_file(tmp_path):
