@@ -108,3 +108,19 @@ def assert_alike(found: object, expected: object, where: str) -> None:
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-12), where
     else:
         assert found == expected, where
+
+
+@pytest.fixture(scope="session")
+def hdf5_forks():
+    """Start the server of `tests.robustness.hdf5_forks` when it is first asked for."""
+    from tests.robustness.hdf5_forks import Forks
+
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
+@pytest.fixture
+def quick_reader(monkeypatch, hdf5_forks):
+    """Read weight files in forked processes, which are quicker than started ones, under the same limits."""
+    monkeypatch.setattr("cxr_cli.data.weight_files.run_reader", hdf5_forks.run)

@@ -144,6 +144,7 @@ def build_model(
         mixed_precision=mixed_precision,
         seed=seed,
     )
+    stored = service.read_weights(options)  # refused, if it must be, before seconds go by
     inputs = [] if table is None else [table.source]
     inputs += [] if class_weights is None else [describe_input(class_weights)]
     inputs += [] if options.preprocessing.manifest is None else [options.preprocessing.manifest]
@@ -152,7 +153,7 @@ def build_model(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with console.quiet_libraries():
         service.start_keras()
-    result = service.build_model(options, table=table, save=save, outputs=outputs)
+    result = service.build_model(options, table=table, save=save, outputs=outputs, pretrained=stored)
     console.show(
         "build-model",
         result,

@@ -30,7 +30,7 @@ from cxr_cli.errors import CxrError, InputError, MachineError, WeightsFileError,
 #: Where to get a good file, and how to pass it.
 REMEDY = "Pass a file of DenseNet121 weights: Keras .h5, .hdf5, .weights.h5 or .keras."
 #: Processor time and waiting time for a small file, in seconds, and bytes a second by which large ones get more.
-CPU_SECONDS, PATIENCE, SLOWEST = 15, 25, 20 * 2**20
+CPU_SECONDS, PATIENCE, SLOWEST = 6, 20, 20 * 2**20
 #: Memory of the process that reads, in bytes, besides what the file itself may need twice.
 MEMORY = 2 * 2**30
 
@@ -200,6 +200,20 @@ def checked_weight(array: NDArray[Any], weight: str, where: str) -> NDArray[np.f
 # ---------------------------------------------------------------------------------------------- what kind of file
 
 
+def refuse_special_file(path: Path) -> None:
+    """Refuse a pipe or a device, from which reading may never come back.
+
+    Raises
+    ------
+    WeightsFileError
+        It is one.
+    """
+    with contextlib.suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise WeightsFileError(f"{path}: is a pipe or a device, not a file", remedy=REMEDY)
+
+
 def check_weight_file(path: Path) -> int:
     """Tell from its name, its kind and its first bytes whether a path can be a weight file; return the size in bytes.
 
@@ -220,8 +234,7 @@ def check_weight_file(path: Path) -> int:
         raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise _folder(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise WeightsFileError(f"{path}: is a pipe or a device, not a file", remedy=REMEDY)
+    refuse_special_file(path)
     try:
         with open(path, "rb") as stream:
             start = stream.read(2048)
@@ -279,7 +292,8 @@ def _checkpoint(prefix: Path, what: str) -> WeightsFileError:
     return WeightsFileError(
         what,
         expected="HDF5 or .keras",
-        remedy=f"Convert it where the model's code is: build the model, model.load_weights({prefix.name!r}), then {_SAVE}",
+        remedy="Convert it where the model's code is: build the model, "
+        f"model.load_weights({prefix.name!r}), then {_SAVE}",
     )
 
 
@@ -325,33 +339,13 @@ def _foreign(start: bytes) -> tuple[str, str]:
 
 
 def _read_in_process(path: Path, folder: Path, size: int) -> dict[str, Any]:
-    """Run `hdf5_reader` on a file; it writes to the folder. However it ends, it has ended when this returns."""
+    """Let `hdf5_reader` read a file; return what it found."""
     cpu_seconds = CPU_SECONDS + size // SLOWEST
     patience = PATIENCE + size // SLOWEST
     memory = MEMORY + 2 * size
-    script = Path(__file__).with_name("hdf5_reader.py")
-    # -P: what lies in the current folder is data, not modules.
-    command = [sys.executable, "-P", str(script), str(path), str(folder), str(cpu_seconds), str(memory)]
-    # Threads of linear algebra, of which it needs none, take address space for each core.
-    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with open(folder / "stderr", "wb") as stderr:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                env=os.environ | threads,
-            )
-        except OSError as error:
-            raise MachineError(f"no process could be started to read {path}: {error}") from error
-        try:
-            code = process.wait(patience)
-        except subprocess.TimeoutExpired:
-            raise _endless(path, f"{patience} seconds") from None
-        finally:  # Ctrl-C, too: HDF5 itself hears no signal but this one
-            process.kill()
-            process.wait()
+    code = run_reader([str(path), str(folder), str(cpu_seconds), str(memory)], patience)
+    if code is None:
+        raise _endless(path, f"{patience} seconds")
     try:
         found: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -364,6 +358,46 @@ def _read_in_process(path: Path, folder: Path, size: int) -> dict[str, Any]:
         )
     kind = WeightsFileError if found["error"] == "weights" else InputError
     raise kind(found["what"], expected=found["expected"], remedy=found["remedy"])
+
+
+def run_reader(arguments: list[str], patience: float) -> int | None:
+    """Run `hdf5_reader` in a process of its own; it has ended when this returns, however that is.
+
+    Parameters
+    ----------
+    arguments
+        File, folder (where its stderr goes, too), seconds of processor time, bytes of memory.
+    patience
+        Seconds to wait.
+
+    Returns
+    -------
+    int or None
+        Its exit code, negative for a signal; None if it had to be ended.
+    """
+    script = Path(__file__).with_name("hdf5_reader.py")
+    # -P: what lies in the current folder is data, not modules.
+    command = [sys.executable, "-P", str(script), *arguments]
+    # Threads of linear algebra, of which it needs none, take address space for each core.
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with open(Path(arguments[1]) / "stderr", "wb") as stderr:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env=os.environ | threads,
+            )
+        except OSError as error:
+            raise MachineError(f"no process could be started to read {arguments[0]}: {error}") from error
+        try:
+            return process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:  # Ctrl-C, too: HDF5 itself hears no signal but this one
+            process.kill()
+            process.wait()
 
 
 def _ended(path: Path, code: int, cpu_seconds: int, stderr: bytes) -> CxrError:

@@ -3,6 +3,10 @@
 Importing it registers the project's losses and metrics, so that ``keras.models.load_model`` knows them.
 """
 
-from cxr_cli.models import losses, metrics
+from cxr_cli.services.keras_backend import require_tensorflow
+
+require_tensorflow()
+
+from cxr_cli.models import losses, metrics  # noqa: E402
 
 __all__ = ["losses", "metrics"]

@@ -80,7 +80,8 @@ def build_densenet(
 def _keras_settings(policy: str) -> Iterator[None]:
     # Keras reads these from its configuration file; a model must not depend on whose machine built it.
     settings = keras.config
-    previous = settings.dtype_policy(), settings.image_data_format()
+    previous = settings.dtype_policy(), settings.image_data_format(), settings.floatx()
+    settings.set_floatx("float32")
     settings.set_dtype_policy(policy)
     settings.set_image_data_format("channels_last")
     try:
@@ -88,6 +89,7 @@ def _keras_settings(policy: str) -> Iterator[None]:
     finally:
         settings.set_dtype_policy(previous[0])
         settings.set_image_data_format(previous[1])
+        settings.set_floatx(previous[2])
 
 
 def _name_paddings(base: keras.Model) -> None:

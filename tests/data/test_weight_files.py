@@ -1,17 +1,25 @@
 import gzip
 import io
 import json
+import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 
 import h5py
 import numpy as np
+import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cxr_cli.data import weight_files
 from cxr_cli.data.weight_files import open_weight_file, read_array
 from cxr_cli.errors import CxrError, InputError, WeightsFileError
+from tests.conftest import ROOT
 
 
 def archive(**members):
@@ -233,11 +241,9 @@ def test_array_that_is_named_but_not_there(tmp_path):
 WHOLE = hdf5(small)
 
 
-# HDF5 never comes back from reading text whose place in the file is damaged in some ways, and cannot be interrupted.
-# The search is the same each time, so that no run can come to stand still by chance.
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255), st.booleans())
-def test_a_damaged_file_gives_an_error_of_ours_or_its_arrays(tmp_path_factory, place, value, cut):
+def test_a_damaged_file_gives_an_error_of_ours_or_its_arrays(quick_reader, tmp_path_factory, place, value, cut):
     content = WHOLE[:place] if cut else WHOLE[:place] + bytes([value]) + WHOLE[place + 1 :]
     path = tmp_path_factory.getbasetemp() / "damaged.h5"
     path.write_bytes(content)
@@ -248,3 +254,152 @@ def test_a_damaged_file_gives_an_error_of_ours_or_its_arrays(tmp_path_factory, p
                     read_array(file, layer, weight)
     except CxrError as error:
         assert str(path) in str(error)
+
+
+# ------------------------------------------------------------------------------------------------- hostile files
+
+
+def refused(path, *texts):
+    with pytest.raises(WeightsFileError) as caught, open_weight_file(path) as file:
+        for layer in file.layers:
+            for weight in layer.arrays:
+                read_array(file, layer, weight)
+    for text in texts:
+        assert text in str(caught.value)
+    return str(caught.value)
+
+
+def written(path, write):
+    with h5py.File(path, "w") as file:
+        write(file)
+    return path
+
+
+@pytest.mark.parametrize("tree", ["optimizer", "optimizer_weights", "metrics", "loss_tracker", "seed_generator"])
+@pytest.mark.parametrize("below", [False, True])
+def test_links_in_trees_that_are_passed_over_are_never_opened(tmp_path, tree, below):
+    def secret(file):
+        file.create_group("g").attrs["weight_names"] = [b"SECRET"]
+        file.create_group("g/inside").attrs["weight_names"] = [b"SECRET"]
+
+    written(tmp_path / "other.h5", secret)
+
+    def write(file):
+        file[tree] = h5py.ExternalLink(str(tmp_path / "other.h5"), "g")
+        file.attrs["layer_names"] = [f"{tree}/inside".encode() if below else tree.encode()]
+        file["conv1/kernel"] = np.ones((2, 2))
+
+    assert "SECRET" not in refused(written(tmp_path / "a.h5", write), f"names layer {tree}")
+
+
+def hanging(path):
+    """Write the smallest file on which HDF5 does not come back: the length of a text in the global heap is 0."""
+    written(path, lambda file: (file.attrs.update(model_config="{}"), file.update({"d/kernel": np.ones((2, 2), "f4")})))
+    content = bytearray(path.read_bytes())
+    content[content.find(b"GCOL") + 24] = 0
+    path.write_bytes(content)
+    return path
+
+
+def test_a_file_on_which_hdf5_never_ends_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(weight_files, "CPU_SECONDS", 1)
+    refused(hanging(tmp_path / "a.h5"), "did not come to an end")
+    monkeypatch.setattr(weight_files, "CPU_SECONDS", 60)
+    monkeypatch.setattr(weight_files, "PATIENCE", 2)
+    refused(tmp_path / "a.h5", "did not come to an end", "2 seconds")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_ends_the_wait_for_hdf5(tmp_path):
+    path = hanging(tmp_path / "a.h5")
+    command = [sys.executable, "-m", "cxr_cli", "build-model", "--pathologies", "A", "--weights", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not readers_of(path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
+        process.stderr.close()
+    assert not readers_of(path)
+
+
+def readers_of(path):
+    """Return the processes that read a weight file."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if {"-P", str(path)} <= set(process.info["cmdline"] or ())
+    ]
+
+
+def test_pipes_and_devices_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    refused(tmp_path / "fifo", "is a pipe or a device")
+    refused("/dev/zero", "is a pipe or a device")
+
+
+BOUNDS = {
+    "objects": (lambda file: [file.create_group(f"g{i}") for i in range(13_000)], "more than 12,000 groups"),
+    "levels": (lambda file: file.create_group("/".join("d" * 40)), "more than 32 levels"),
+    "pieces": (
+        lambda file: file.create_dataset("d/kernel", (200, 200), "f4", chunks=(1, 1)),
+        "more than 20,000 pieces",
+    ),
+    "names": (lambda file: file.attrs.update(layer_names=[b"x"] * 3000, **{"a": 1}), "does not hold it"),
+    "parts": (lambda file: file.attrs.update({f"layer_names{i}": [b""] for i in range(300)}), "divided into too many"),
+    "configuration": (lambda file: file.attrs.update(model_config="1" * 2**24 + "1"), "configuration"),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_files_larger_than_any_model_are_refused(tmp_path, quick_reader, name):
+    write, text = BOUNDS[name]
+    refused(written(tmp_path / "a.h5", write), text)
+
+
+def test_a_configuration_that_unpacks_to_too_much_is_refused(tmp_path):
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("config.json", " " * 2**25)
+        file.writestr("model.weights.h5", hdf5(small))
+    refused(path, "config.json in it would unpack to 33,554,432 bytes")
+
+
+def test_memory_has_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(weight_files, "MEMORY", 400 * 2**20)
+    path = written(tmp_path / "a.h5", lambda file: file.create_dataset("d/kernel", (10_000, 10_000), "f4", fillvalue=1))
+    refused(path, "memory")
+
+
+def test_other_formats_of_tensorflow_are_named_with_the_conversion(tmp_path):
+    (tmp_path / "ck.index").write_bytes(b"x")
+    (tmp_path / "ck.data-00000-of-00001").write_bytes(b"x")
+    for name in ("ck", "ck.index", "ck.data-00000-of-00001"):
+        refused(tmp_path / name, "TensorFlow checkpoint", "model.load_weights('ck')", "save_weights")
+    refused(tmp_path, "folder with a TensorFlow checkpoint", "model.load_weights('ck')")
+    (tmp_path / "model.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(100))
+    refused(tmp_path / "model.tflite", "TensorFlow Lite", "Keras model that it was made from")
+    (tmp_path / "sm").mkdir()
+    (tmp_path / "sm" / "saved_model.pb").write_bytes(b"\x08\x01\x12\x05")
+    refused(tmp_path / "sm", "SavedModel", "tf.keras.models.load_model('sm').save_weights")
+    refused(tmp_path / "sm" / "saved_model.pb", "SavedModel", "save_weights")
+
+
+@pytest.mark.parametrize(("weight", "value"), [("kernel", 0), ("kernel", 1e-60), ("moving_variance", 0)])
+def test_arrays_of_zeros_are_refused(tmp_path, quick_reader, weight, value):
+    path = written(tmp_path / "a.h5", lambda file: file.update({f"d/{weight}": np.full(4, value, "f8")}))
+    refused(path, f"{weight} of layer d is 0 everywhere")
+
+
+def test_this_process_never_opens_hdf5(tmp_path):
+    path = written(tmp_path / "a.h5", small)
+    code = (
+        "import sys; from cxr_cli.data.weight_files import open_weight_file\n"
+        f"with open_weight_file({str(path)!r}) as file: print(len(file.layers), 'h5py' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["1", "False"]

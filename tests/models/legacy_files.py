@@ -11,17 +11,23 @@ VARIANCE = "moving_variance"
 
 
 def base_arrays(network, seed=0):
-    """Return random arrays for every layer with weights of the base, by layer and weight, moving variances positive."""
+    """Return random arrays for every layer with weights of the base, by layer and weight.
+
+    Moving variances are positive, and kernels as small as those of a network whose output stays finite.
+    """
     from cxr_cli.models.densenet import base_layers
 
     random = np.random.default_rng(seed)
+
+    def draw(weight):
+        shape = tuple(weight.shape)
+        if weight.name == VARIANCE:
+            return random.random(shape, dtype=np.float32)
+        scale = np.sqrt(np.prod(shape[:-1])) if len(shape) == 4 else 1
+        return random.standard_normal(shape, dtype=np.float32) / np.float32(scale)
+
     return {
-        layer.name: {
-            weight.name: (random.random if weight.name == VARIANCE else random.standard_normal)(
-                tuple(weight.shape), dtype=np.float32
-            )
-            for weight in layer.weights
-        }
+        layer.name: {weight.name: draw(weight) for weight in layer.weights}
         for layer in base_layers(network)
         if layer.weights
     }

@@ -331,3 +331,64 @@ def test_lambda_layer_in_the_configuration(network, spoil):
 
 def test_missing_file(network, tmp_path):
     refused(network, tmp_path / "densenet.hdf5", "no such file", error=InputError)
+
+
+# ------------------------------------------------------------------------------------- plausible and still no weights
+
+
+def test_names_and_shapes_without_keras_are_those_of_keras(network):
+    from cxr_cli.models.densenet import base_layers
+    from cxr_cli.services.build_model.densenet121 import base_shapes
+
+    built = {
+        layer.name: {weight.name: tuple(weight.shape) for weight in layer.weights}
+        for layer in base_layers(network)
+        if layer.weights
+    }
+    assert list(base_shapes().items()) == list(built.items())
+
+
+WRONG = {
+    "zeros": (lambda weight, array: array * 0, "is 0 everywhere"),
+    "ones": (lambda weight, array: np.ones_like(array), "not finite"),
+    "much too large": (lambda weight, array: array * np.float32(1e30), "not finite"),
+    "vanishing in single precision": (
+        lambda weight, array: array.astype(np.float64) * 1e-60,
+        "is 0 everywhere in single precision",
+    ),
+    "without variance": (lambda weight, array: array * 0 if weight == "moving_variance" else array, "is 0 everywhere"),
+    "without scale": (lambda weight, array: array * 0 if weight == "gamma" else array, "the same for every image"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_weights_that_cannot_be_any_are_refused(network, spoil, name):
+    change, text = WRONG[name]
+
+    def wrong(layers):
+        return {layer: {w: change(w, array) for w, array in weights.items()} for layer, weights in layers.items()}
+
+    refused(network, spoil(wrong), text)
+
+
+def test_one_kernel_of_extreme_values_is_refused(network, spoil):
+    def change(layers):
+        layers["conv3_block1_1_conv"]["kernel"] = np.full((1, 1, 128, 128), 1e38, np.float32)
+
+    refused(network, spoil(change), "not finite")
+
+
+def test_the_last_dense_layer_is_the_head(network, spoil):
+    def add(layers):
+        layers["dense"] = {"kernel": np.ones((1024, 256), np.float32), "bias": np.zeros(256, np.float32)}
+        layers["dense_1"] = {"kernel": np.ones((256, 14), np.float32), "bias": np.zeros(14, np.float32)}
+
+    path = spoil(add)
+    assert load_pretrained(network, path).n_head_units == 14
+    refused(network, path, "14 units", "5 pathologies", error=UsageError, keep_head=True)
+
+    def add_fitting(layers):
+        add(layers)
+        layers["dense_1"] = {"kernel": np.ones((256, 5), np.float32), "bias": np.zeros(5, np.float32)}
+
+    refused(network, spoil(add_fitting), "1024 → 256 → 5", error=UsageError, keep_head=True)

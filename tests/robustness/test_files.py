@@ -31,7 +31,7 @@ from tests.robustness.mutants import mutants
 from tests.robustness.oracle import LONGEST_MESSAGE
 
 #: A warning on stderr would be none of ours.
-pytestmark = pytest.mark.filterwarnings("error::UserWarning")
+pytestmark = [pytest.mark.filterwarnings("error::UserWarning"), pytest.mark.usefixtures("quick_reader")]
 
 
 def attempt(read, path, content):

@@ -18,7 +18,9 @@ from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.build_model.architecture import Architecture
 from cxr_cli.services.build_model.options import ModelOptions, choose_loss
+from cxr_cli.services.build_model.pretrained import Pretrained, read_pretrained
 from cxr_cli.services.envelope import head
+from cxr_cli.services.keras_backend import require_tensorflow
 from cxr_cli.services.model_card import LabelSummary, LossChoice, PretrainedWeights
 from cxr_cli.services.result import Result, plain
 from cxr_cli.services.store.manifest import Preprocessing
@@ -91,6 +93,7 @@ def build_model(
     table: LabelTable | None = None,
     save: Path | None = None,
     outputs: Outputs | None = None,
+    pretrained: Pretrained | None = None,
 ) -> BuildModelResult:
     """Build a model, load its weights, freeze, compile, describe and save it.
 
@@ -104,6 +107,8 @@ def build_model(
         Where the model is saved (``.keras``), its model card beside it under the same name with ``.json`` added.
     outputs
         Where plots are written; takes note of all files written. None writes the model only.
+    pretrained
+        What `read_weights` returned for the same options, if it was called already.
 
     Raises
     ------
@@ -121,7 +126,7 @@ def build_model(
         outputs.refuse_input(save)
         outputs.refuse_to_replace(model_card_path(save), folder=Path())
     labels = None if table is None else summarise_labels(table, options.pathologies)
-    model, origin = assemble(options)
+    model, origin = assemble(options, pretrained)
     from cxr_cli.models.architecture import describe_model
 
     result = BuildModelResult(
@@ -150,23 +155,47 @@ def build_model(
     return result
 
 
-def assemble(options: ModelOptions) -> tuple[keras.Model, PretrainedWeights]:
+def read_weights(options: ModelOptions) -> Pretrained | None:
+    """Read the weight file that the options name, without Keras; None if they name none, or ImageNet's.
+
+    A wrong file is refused here in less time than Keras takes to load.
+
+    Raises
+    ------
+    InputError, UsageError
+        As `cxr_cli.services.build_model.pretrained.read_pretrained`.
+    """
+    if options.pretrained in ("none", "imagenet"):
+        return None
+    return _read(Path(options.pretrained), options)
+
+
+def _read(path: Path, options: ModelOptions) -> Pretrained:
+    if options.keep_head:
+        _check_model_card_of(path, options.pathologies)
+    return read_pretrained(path, n_units=len(options.pathologies) if options.keep_head else None)
+
+
+def assemble(options: ModelOptions, pretrained: Pretrained | None = None) -> tuple[keras.Model, PretrainedWeights]:
     """Build the Keras model itself: loaded, frozen, compiled; also say where its weights came from.
 
-    For training right away, without a file in between.
+    For training right away, without a file in between. `pretrained` is what `read_weights` returned, if it was called
+    already.
 
     Raises
     ------
     UsageError, InputError
         As :func:`build_model`.
     """
+    if pretrained is None:
+        pretrained = read_weights(options)
     from cxr_cli.models.densenet import build_densenet, compile_densenet, freeze
     from cxr_cli.models.metrics import PathologyRanking
 
     model = build_densenet(
         options.pathologies, options.image_size, seed=options.seed, mixed_precision=options.mixed_precision
     )
-    origin = _load(model, options)
+    origin = _load(model, options, pretrained)
     freeze(model, options.freeze)
     compile_densenet(
         model,
@@ -179,6 +208,7 @@ def assemble(options: ModelOptions) -> tuple[keras.Model, PretrainedWeights]:
 
 def start_keras() -> None:
     """Import Keras and let its backend look for devices: seconds, and chatter on stderr that a caller may catch."""
+    require_tensorflow()
     import keras
 
     keras.ops.zeros(1)
@@ -228,16 +258,16 @@ def _keras_loss(loss: LossChoice) -> Any:
     return WeightedBinaryCrossentropy(weights.pathologies, weights.positive, weights.negative)
 
 
-def _load(model: keras.Model, options: ModelOptions) -> PretrainedWeights:
+def _load(model: keras.Model, options: ModelOptions, pretrained: Pretrained | None) -> PretrainedWeights:
     if options.pretrained == "none":
         return PretrainedWeights("random", None, None, None, 0, 0, "new", None, False, "nothing")
     from cxr_cli.models.imagenet import imagenet_file, is_imagenet_file
-    from cxr_cli.models.pretrained import load_pretrained
+    from cxr_cli.models.pretrained import assign_pretrained
 
-    path = imagenet_file() if options.pretrained == "imagenet" else Path(options.pretrained)
-    if options.keep_head:
-        _check_model_card_of(path, options.pathologies)
-    loaded = load_pretrained(model, path, keep_head=options.keep_head)
+    if pretrained is None:
+        pretrained = _read(imagenet_file(), options)
+    path = pretrained.path
+    loaded = assign_pretrained(model, pretrained)
     published = is_imagenet_file(path)
     return PretrainedWeights(
         source="imagenet" if published else "file",

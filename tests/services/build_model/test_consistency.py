@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from cxr_cli.errors import WeightsFileError
-from cxr_cli.models.consistency import find_exchanged, mean_after_relu
 from cxr_cli.models.densenet import base_layers, freeze
 from cxr_cli.models.pretrained import load_pretrained
+from cxr_cli.services.build_model.consistency import find_exchanged, mean_after_relu
 from tests.models.legacy_files import base_arrays, write_legacy
 
 pytestmark = pytest.mark.slow

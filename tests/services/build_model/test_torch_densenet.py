@@ -10,9 +10,9 @@ from cxr_cli.data.torch_checkpoint import Checkpoint
 from cxr_cli.errors import UsageError, WeightsFileError
 from cxr_cli.models.densenet import build_densenet
 from cxr_cli.models.pretrained import load_pretrained
-from cxr_cli.models.torch_densenet import KERAS_EPSILON, TORCH_EPSILON, arrange
+from cxr_cli.services.build_model.torch_densenet import KERAS_EPSILON, TORCH_EPSILON, arrange
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXPECTED = np.load(ROOT / "tests" / "fixtures" / "torch" / "expected.npz")
 
 
