@@ -136,6 +136,9 @@ def preprocess(
     inputs = [table.source] if source is None else [table.source, source.manifest]
     outputs = open_outputs(output, "preprocess", inputs, no_plots=no_plots, images=folder)
     if engine == "keras":
+        from cxr_cli.services.keras_backend import require_tensorflow
+
+        require_tensorflow()
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with console.quiet_libraries():
             import cxr_cli.models.generator  # noqa: F401

@@ -3,9 +3,9 @@
 Importing it registers the project's losses and metrics, so that ``keras.models.load_model`` knows them.
 """
 
-from cxr_cli.services.keras_backend import require_tensorflow
+from cxr_cli.services.keras_backend import check_backend
 
-require_tensorflow()
+check_backend()
 
 from cxr_cli.models import losses, metrics  # noqa: E402
 

@@ -71,7 +71,7 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):  # type: ignore[misc]
         from_logits: bool = False,
         reduction: str | None = "sum_over_batch_size",
         name: str = "weighted_binary_crossentropy",
-        dtype: Any = None,
+        dtype: Any = "float32",
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.pathologies = tuple(str(pathology) for pathology in pathologies)

@@ -58,7 +58,7 @@ class PathologyRanking(keras.metrics.Metric):  # type: ignore[misc]
         n_bins: int = 8192,
         from_logits: bool = False,
         name: str = "ranking",
-        dtype: Any = None,
+        dtype: Any = "float32",
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.pathologies = tuple(str(pathology) for pathology in pathologies)

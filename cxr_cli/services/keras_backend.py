@@ -1,17 +1,20 @@
-"""Keras computes with TensorFlow here, whatever the environment or its configuration file names."""
+"""Which backend Keras computes with: TensorFlow in every command, whatever the environment or its files name."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import MissingPackageError, UsageError
 
 BACKEND = "tensorflow"
+#: What each of Keras' backends needs; Keras' own numpy backend resizes images with JAX.
+_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch", "numpy": "jax", "openvino": "openvino"}
 
 
 def require_tensorflow() -> None:
-    """Make sure that Keras, when it is imported, computes with TensorFlow; call it before the import.
+    """Make sure that Keras computes with TensorFlow, before it is imported: every command does.
 
     A backend in Keras' configuration file (``~/.keras/keras.json``) is passed over, for this process.
 
@@ -20,10 +23,7 @@ def require_tensorflow() -> None:
     UsageError
         The environment asks for another backend, or Keras was imported with one.
     """
-    keras = sys.modules.get("keras")
-    chosen = os.environ.get("KERAS_BACKEND") or BACKEND
-    if keras is not None and hasattr(keras, "config"):
-        chosen = keras.config.backend()
+    chosen = _imported() or os.environ.get("KERAS_BACKEND") or BACKEND
     if chosen != BACKEND:
         raise UsageError(
             f"KERAS_BACKEND is {chosen}",
@@ -31,3 +31,35 @@ def require_tensorflow() -> None:
             remedy="Unset KERAS_BACKEND for this command.",
         )
     os.environ["KERAS_BACKEND"] = BACKEND
+
+
+def check_backend() -> None:
+    """Check that the backend which the environment asks for can be imported; losses and metrics work with any.
+
+    Raises
+    ------
+    UsageError
+        It is not one of Keras'.
+    MissingPackageError
+        It is not installed.
+    """
+    chosen = os.environ.get("KERAS_BACKEND")
+    if _imported() is not None or not chosen:
+        return
+    if chosen not in _PACKAGES:
+        raise UsageError(
+            f"KERAS_BACKEND is {chosen}, which is not a backend of Keras",
+            expected=f"one of {', '.join(_PACKAGES)}",
+            remedy="Unset KERAS_BACKEND.",
+        )
+    if find_spec(_PACKAGES[chosen]) is None:
+        raise MissingPackageError(
+            f"KERAS_BACKEND is {chosen}, which needs {_PACKAGES[chosen]}, and that is not installed",
+            remedy="Unset KERAS_BACKEND, or install it.",
+        )
+
+
+def _imported() -> str | None:
+    """Return the backend of Keras if it is imported already."""
+    config = getattr(sys.modules.get("keras"), "config", None)
+    return None if config is None else str(config.backend())

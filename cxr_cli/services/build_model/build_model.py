@@ -189,6 +189,7 @@ def assemble(options: ModelOptions, pretrained: Pretrained | None = None) -> tup
     """
     if pretrained is None:
         pretrained = read_weights(options)
+    require_tensorflow()
     from cxr_cli.models.densenet import build_densenet, compile_densenet, freeze
     from cxr_cli.models.metrics import PathologyRanking
 

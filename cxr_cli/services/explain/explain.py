@@ -28,6 +28,7 @@ from cxr_cli.services.explain.maps import (
 )
 from cxr_cli.services.explain.measure import Case, measure_map, summarise
 from cxr_cli.services.explain.result import CONTROLS, ExplainedImage, ExplainResult, ShortcutCheck
+from cxr_cli.services.keras_backend import require_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -169,6 +170,7 @@ def explain(
     InputError
         No image has a box; the boxes do not fit the images.
     """
+    require_tensorflow()
     from cxr_cli.models.cam import mapper
     from cxr_cli.models.randomized import randomized
 

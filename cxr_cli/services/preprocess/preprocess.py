@@ -39,6 +39,7 @@ from cxr_cli.services.images.prepare import (
     prepare,
     split,
 )
+from cxr_cli.services.keras_backend import require_tensorflow
 from cxr_cli.services.parallel import Workers, available_cores, map_surviving
 from cxr_cli.services.preprocess.finished import (
     FinishedStore,
@@ -559,6 +560,7 @@ class _Run:
         return _statistics(joined, n_read)
 
     def _work_with_keras(self) -> None:
+        require_tensorflow()
         from cxr_cli.models.generator import standardized_by_keras
 
         assert self.journal is not None and self.rows is not None
