@@ -312,7 +312,7 @@ def test_a_file_on_which_hdf5_never_ends_is_refused(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_the_wait_for_hdf5(tmp_path):
     path = hanging(tmp_path / "a.h5")
-    command = [sys.executable, "-m", "cxr_cli", "build-model", "--pathologies", "A", "--weights", str(path)]
+    command = [sys.executable, "-m", "cxr_cli", "build-model", "--pathologies", "A", "--pretrained", str(path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, cwd=ROOT)
     deadline = time.monotonic() + 60
     while not readers_of(path) and time.monotonic() < deadline:

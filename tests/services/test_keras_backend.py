@@ -49,9 +49,8 @@ def test_keras_configuration_file_changes_nothing(tmp_path):
     code = (
         "from cxr_cli.services.build_model.build_model import assemble\n"
         "from cxr_cli.services.build_model.options import ModelOptions\n"
-        "from cxr_cli.models.saving import save_model\n"
         "import sys; from pathlib import Path; model, _ = assemble(ModelOptions(('A',), (32, 32)))\n"
-        "save_model(model, Path(sys.argv[1]))"
+        "from cxr_cli.models.saving import save_model; save_model(model, Path(sys.argv[1]))"
     )
     for home in (tmp_path, tmp_path / "empty"):
         target = tmp_path / f"{home.name}.keras"
