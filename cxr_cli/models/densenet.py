@@ -185,8 +185,9 @@ def compile_densenet(
     D. P. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, ICLR 2015.
     """
     check_learning_rate(learning_rate)
-    # Keras would number the optimizers of a process, and save the number.
-    optimizer = keras.optimizers.Adam(learning_rate, name="adam")
-    model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
-    # load_model() builds it, and would warn that what was saved before the first fit lacks its variables.
-    model.optimizer.build(model.trainable_variables)
+    with _keras_settings("float32"):  # of the optimizer's own variables
+        # Keras would number the optimizers of a process, and save the number.
+        optimizer = keras.optimizers.Adam(learning_rate, name="adam")
+        model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
+        # load_model() builds it, and would warn that what was saved before the first fit lacks its variables.
+        model.optimizer.build(model.trainable_variables)
