@@ -22,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PACKAGES = ("numpy", "pandas", "pillow", "kornia_rs", "matplotlib", "typer", "rich", "keras", "tensorflow")
-OPTIONAL = ("scikit-learn", "isal", "imagecodecs", "torchxrayvision")
+OPTIONAL = ("scikit-learn", "isal", "imagecodecs", "pydicom", "torchxrayvision")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ BENCHMARKS = (
     Benchmark("weights", "weights", quick=("--repeats", "1")),
     Benchmark("build_model", "build-model", arguments=("3",), quick=("1",)),
     Benchmark("evaluate", "evaluate", quick=("--draws", "100", "--slow-draws", "3", "--largest", "16000")),
+    Benchmark("dicom", "DICOM", quick=("--images", "1", "--rounds", "1", "--files", "1000")),
     Benchmark("growth", "Growth", quick=("--rounds", "1", "--largest", "16000")),
 )
 
