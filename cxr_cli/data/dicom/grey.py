@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.dicom.terms import DicomRefused, Issue
-from cxr_cli.errors import UsageError, shown
+from cxr_cli.errors import UsageError, argument, shown
 
 #: Percentiles of the pixels that become black and white where a file of more than 8 bits has no window: all but
 #: one pixel in a thousand at each end, so that a marker or a dead pixel does not set the range.
@@ -145,7 +145,7 @@ def read_window(text: str | None) -> WindowChoice:
         window = Window(math.nan, math.nan)
     if not window.is_usable:
         raise UsageError(
-            f"--window {shown(text)}",
+            argument("window", shown(text)),
             expected="centre,width with a width of at least 1, such as 2048,4096, or full",
         )
     return window

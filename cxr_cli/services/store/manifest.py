@@ -40,6 +40,8 @@ class Preprocessing(Result):
         The manifest of ``cxr preprocess`` that this was taken from; None without one.
     channels
         How a grey image becomes three channels.
+    window
+        Of DICOM images, in place of their own: "centre,width" or "full"; None is that of each file.
     """
 
     standardize: Standardization = "samplewise"
@@ -48,6 +50,7 @@ class Preprocessing(Result):
     interpolation: str | None = None
     manifest: InputFile | None = None
     channels: str = CHANNEL_RULE
+    window: str | None = None
 
     def __post_init__(self) -> None:
         checked(Standardization, self.standardize, "standardize")
@@ -106,6 +109,7 @@ def read_manifest(path: Path) -> Manifest:
             std=statistics.get("std"),
             interpolation=recipe.get("interpolation"),
             manifest=describe_input(path),
+            window=recipe.get("window"),
         )
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, UsageError) as error:
         raise InputError(

@@ -118,9 +118,9 @@ def test_statistics_of_another_window_are_refused(films, tmp_path):
 
 @pytest.mark.parametrize("text", ["", "5", "a,b", "5,0", "5,-1", "1,2,3", "nan,5", "1,inf", "FULL"])
 def test_windows_that_mean_nothing(text, films, tmp_path):
-    with pytest.raises(UsageError, match="--window"):
+    with pytest.raises(UsageError, match="window="):
         read_window(text)
-    with pytest.raises(UsageError, match="--window"):
+    with pytest.raises(UsageError, match="window="):
         store(films, tmp_path / "out", Recipe(image_size=SIZE, window=text))
 
 
@@ -136,3 +136,11 @@ def test_the_command(cxr, films, tmp_path):
     assert "Assumed on reading DICOM images" in run.stdout and "no rescale" in run.stdout
     run = cxr("preprocess", table.path, "--image-size", "16", "--window", "wide", "--no-plots")
     assert run.exit_code == 2 and "--window wide" in run.stderr and "2048,4096" in run.stderr
+
+
+def test_a_model_built_from_the_store_keeps_its_window(films, tmp_path):
+    from cxr_cli.services.store.manifest import read_manifest
+
+    made = store(films, tmp_path / "out", Recipe(image_size=SIZE, window="1000,500"))
+    assert read_manifest(made.manifest).preprocessing.window == "1000,500"
+    assert read_manifest(store(films, tmp_path / "own").manifest).preprocessing.window is None
