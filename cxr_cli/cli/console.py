@@ -13,9 +13,10 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -269,6 +270,34 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Say something on stderr that the user should act on or keep in mind."""
     _say("warning: ", "yellow", text)
+
+
+@contextlib.contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Say what the library warns of with Python's warnings as the command's own, each once; not where it is in code."""
+    from cxr_cli.data.drawing import MissingGlyphWarning
+
+    said: set[str] = set()
+    show = warnings.showwarning
+
+    def say(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, MissingGlyphWarning):
+            show(message, category, filename, lineno, file, line)
+        elif str(message) not in said:
+            said.add(str(message))
+            warn(str(message))
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=MissingGlyphWarning)
+        warnings.showwarning = say
+        yield
 
 
 def error(text: str) -> None:

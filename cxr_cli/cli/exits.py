@@ -38,7 +38,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a crash never exits 1, which means "done, and the answer is bad news"."""
-        with _exceptions_become_exit_codes(self._given):
+        with _exceptions_become_exit_codes(self._given), console.warnings_shown():
             return super().invoke(ctx)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxr_cli.data.drawing import save_figure
 from cxr_cli.errors import InputError, MachineError, MissingPackageError, OutputError
 
 if TYPE_CHECKING:
@@ -361,7 +362,7 @@ class Outputs:
     def write_figure(self, name: str | Path, figure: Figure, *, dpi: int = 150) -> Path:
         """Write a figure as PNG without a time stamp or version, so that equal figures give equal bytes."""
         with self.path(name) as temporary:
-            figure.savefig(temporary, dpi=dpi, metadata={"Software": "cxr"})
+            save_figure(figure, temporary, dpi=dpi)
         return self.folder / name
 
     def result_path(self) -> Path | None:

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.plots import style
 from cxr_cli.services.build_model.architecture import FINAL, HEAD, STEM, Block, Layer, dense_layers
 from cxr_cli.services.build_model.build_model import BuildModelResult
@@ -34,6 +35,7 @@ _TEXT = 4.4
 _FLATNESS = 0.62
 
 
+@packaged_style()
 def plot_architecture(result: BuildModelResult) -> Figure:
     """Draw the network from its own graph: every layer of a dense block wired to all later ones.
 
@@ -190,6 +192,7 @@ def _label(axes: Axes, middle: float, top: float, lines: Sequence[str]) -> None:
     axes.text(middle, top - 0.85, "\n".join(lines[1:]), fontsize=8.5, linespacing=1.35, **text)
 
 
+@packaged_style()
 def plot_depth(result: BuildModelResult) -> Figure:
     """Plot parameters, side of the feature maps and channels of every layer by depth."""
     network = result.architecture

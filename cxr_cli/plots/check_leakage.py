@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.plots import style
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _PAIRS_ACROSS = 2
 
 
+@packaged_style()
 def split_sizes(report: LeakageReport) -> Figure:
     """Draw the images and patients of each split, with the part that other splits share; and after removal.
 
@@ -39,6 +41,7 @@ def split_sizes(report: LeakageReport) -> Figure:
     return figure
 
 
+@packaged_style()
 def near_duplicate_sheet(pairs: Sequence[PairImages]) -> Figure:
     """Draw pairs of images side by side, with their names, patients and both measures.
 

@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.data.names import in_print
 from cxr_cli.plots import style
 
@@ -43,6 +44,7 @@ def figures(result: EvaluateResult) -> Iterator[tuple[str, Figure]]:
         yield f"forest-{name}", subgroup_forest(result, subgroups)
 
 
+@packaged_style()
 def roc_curves(result: EvaluateResult) -> Figure:
     """Draw the ROC curve of each pathology with the band of the first model, all models in one panel.
 
@@ -65,6 +67,7 @@ def roc_curves(result: EvaluateResult) -> Figure:
     return figure
 
 
+@packaged_style()
 def precision_recall_curves(result: EvaluateResult) -> Figure:
     """Draw precision against recall for each pathology with the band of the first model; dashed: the prevalence.
 
@@ -93,6 +96,7 @@ def precision_recall_curves(result: EvaluateResult) -> Figure:
     return figure
 
 
+@packaged_style()
 def reliability_curves(result: EvaluateResult) -> Figure:
     """Draw observed prevalence against predicted probability of the first model, in bins of equal numbers of images.
 
@@ -125,6 +129,7 @@ def reliability_curves(result: EvaluateResult) -> Figure:
     return figure
 
 
+@packaged_style()
 def forest(result: EvaluateResult) -> Figure:
     """Draw the AUROC of each pathology and the mean, with intervals, for every model.
 
@@ -147,6 +152,7 @@ def forest(result: EvaluateResult) -> Figure:
     return figure
 
 
+@packaged_style()
 def subgroup_forest(result: EvaluateResult, subgroups: Subgroups) -> Figure:
     """Draw the AUROC of each pathology in each group of one attribute; groups that are too small are left out.
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.data.names import in_print
 from cxr_cli.plots import style
 from cxr_cli.services.explain.maps import USUAL_FIELD, resized
@@ -25,6 +26,7 @@ _PAIRS_ACROSS = 3
 _NAMES = {"model": "model", "random": "random map", "prior": "centre prior", "untrained": "random weights"}
 
 
+@packaged_style()
 def map_sheet(shown: Sequence[Shown], *, field: bool = False) -> Figure:
     """Draw images beside their maps, with the boxes of the pathology.
 
@@ -72,6 +74,7 @@ def _box(x: float, y: float, width: float, height: float, line: str = "-") -> Re
     return Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=style.OWN, linewidth=1.3, linestyle=line)
 
 
+@packaged_style()
 def localization(result: ExplainResult) -> Figure:
     """Draw each measure by pathology, the model's map beside its controls, with intervals.
 

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullFormatter
 from numpy.typing import NDArray
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.data.images import GrayImage, read_gray
 from cxr_cli.data.names import in_print
 from cxr_cli.plots import style
@@ -66,6 +67,7 @@ def figures(result: ExploreResult) -> Iterator[tuple[str, Figure]]:
         yield "intensities", intensities(shown)
 
 
+@packaged_style()
 def label_distribution(result: ExploreResult) -> Figure:
     """Draw how many images have each pathology, the commonest on top, and how many have none."""
     ordered = sorted(result.pathologies, key=lambda item: item.n_positive)
@@ -98,6 +100,7 @@ def label_distribution(result: ExploreResult) -> Figure:
 _FRACTIONS = LinearSegmentedColormap.from_list("fractions", ["white", style.POSITIVE])
 
 
+@packaged_style()
 def co_occurrence(result: ExploreResult) -> Figure:
     """Draw which fraction of the images with one pathology also have another.
 
@@ -156,6 +159,7 @@ def _in_cell(fraction: float) -> str:
     return "<1" if fraction < 0.005 else f"{100 * fraction:.0f}"
 
 
+@packaged_style()
 def images_per_patient(patients: PatientFacts) -> Figure:
     """Draw how many patients have how many images."""
     numbers = list(patients.images_per_patient)
@@ -185,6 +189,7 @@ def images_per_patient(patients: PatientFacts) -> Figure:
     return figure
 
 
+@packaged_style()
 def age_sex_view(result: ExploreResult) -> Figure:
     """Draw images by age, sex and view, and each pathology's prevalence in these groups."""
     parts = {"view": result.by_view, "sex": result.by_sex, "age": result.by_age}
@@ -273,6 +278,7 @@ def _scale_prevalences(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+@packaged_style()
 def images(shown: Sequence[ImageFacts]) -> Figure:
     """Draw images in a grid with their names and findings, black as 0 and white as full scale."""
     across = min(math.ceil(math.sqrt(len(shown))), 6)
@@ -286,6 +292,7 @@ def images(shown: Sequence[ImageFacts]) -> Figure:
     return figure
 
 
+@packaged_style()
 def intensities(shown: Sequence[ImageFacts]) -> Figure:
     """Draw each image beside the histogram of its grey values, with mean and standard deviation."""
     across = min(_ACROSS, len(shown))

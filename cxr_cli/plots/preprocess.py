@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.plots import style
 from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.samples import Interpolated, Sample
@@ -24,6 +25,7 @@ _UNITS = {
 }
 
 
+@packaged_style()
 def plot_samples(films: Sequence[Sample], recipe: Recipe) -> Figure:
     """Draw each image before and after, and both histograms in one frame.
 
@@ -124,6 +126,7 @@ def _matching_range(film: Sample) -> tuple[float, float]:
     return offset, offset + 256 * scale
 
 
+@packaged_style()
 def plot_interpolations(film: Sample, made: Sequence[Interpolated]) -> Figure:
     """Draw the middle of an image under every interpolation, pixel by pixel.
 
@@ -157,6 +160,7 @@ def _middle(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return pixels[3 * height // 8 : 5 * height // 8 + 1, 3 * width // 8 : 5 * width // 8 + 1]
 
 
+@packaged_style()
 def plot_distributions(index: Path, recipe: Recipe) -> Figure:
     """Draw how means and standard deviations of single images are distributed, before and after.
 

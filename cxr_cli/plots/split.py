@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.data.names import in_print
 from cxr_cli.plots import style
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cxr_cli.services.split.result import SplitResult, SplitSummary
 
 
+@packaged_style()
 def plot_split(result: SplitResult) -> Figure:
     """Draw sizes, positives per pathology and deviations of a division.
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.data.names import in_print
 from cxr_cli.plots import style
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cxr_cli.services.weights.result import PathologyWeights, WeightsResult
 
 
+@packaged_style()
 def class_distribution(result: WeightsResult) -> Figure:
     """Draw the positives of each pathology on a logarithmic axis, the rarest at the bottom.
 
@@ -51,6 +53,7 @@ def class_distribution(result: WeightsResult) -> Figure:
     return figure
 
 
+@packaged_style()
 def contributions(result: WeightsResult) -> Figure:
     """Draw which fraction of each pathology's loss positives contribute, before and after weighting.
 
@@ -81,6 +84,7 @@ def contributions(result: WeightsResult) -> Figure:
     return figure
 
 
+@packaged_style()
 def loss_shares(result: WeightsResult) -> Figure:
     """Draw the fraction of the total loss that falls on each pathology, for a constant prediction of 0.5.
 
