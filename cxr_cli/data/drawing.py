@@ -90,7 +90,7 @@ def packaged_style() -> Iterator[None]:
 
 
 @cache
-def _defaults() -> dict[str, Any]:
+def _defaults() -> Any:
     import matplotlib
 
     # The backend is not a matter of style; figures are saved without any.
