@@ -113,9 +113,9 @@ def options_table(command: str) -> str:
     for name, parameter in inspect.signature(function).parameters.items():
         kind, declared = typing.get_args(hints[name])[:2]
         words = " ".join((declared.help or "").split())
-        # Where None stands for something, the help says for what.
-        meaning, _, said = f" {words}".partition(" Default: ")
-        default = _default(parameter.default) or said.removesuffix(".").replace("COMMAND", command)
+        # Where None stands for something, the declaration says for what.
+        said = declared.show_default if isinstance(declared.show_default, str) else ""
+        default = _default(parameter.default) or said.replace("COMMAND", command)
         value = declared.metavar or _values(kind)
         if isinstance(declared, ArgumentInfo):
             shown = value or name.upper()
@@ -123,7 +123,7 @@ def options_table(command: str) -> str:
             # Inside Annotated, Typer takes the first of an option's names for its default and sorts it out later.
             names = [item for item in (declared.default, *(declared.param_decls or ())) if isinstance(item, str)]
             shown = ", ".join(names or ["--" + name.replace("_", "-")]) + (f" {value}" if value else "")
-        rows.append("| " + " | ".join(_cell(item) for item in (f"`{shown}`", default, meaning.strip())) + " |")
+        rows.append("| " + " | ".join(_cell(item) for item in (f"`{shown}`", default, words)) + " |")
     return "\n".join(rows) + "\n"
 
 

@@ -14,7 +14,7 @@ from cxr_cli.cli import console
 from cxr_cli.cli.build_model import build_model
 from cxr_cli.cli.check_leakage import check_leakage
 from cxr_cli.cli.evaluate import evaluate
-from cxr_cli.cli.exits import COULD_NOT, Commands, after_flushing
+from cxr_cli.cli.exits import COULD_NOT, Command, Commands, after_flushing
 from cxr_cli.cli.explore import explore
 from cxr_cli.cli.preprocess import preprocess
 from cxr_cli.cli.split import split
@@ -43,24 +43,24 @@ def cxr(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Prepare chest X-ray data sets and classifiers: explore, check, split, preprocess, weight, model.
+    """Prepare, train and evaluate chest X-ray classifiers, step by step. Not for clinical use.
 
     Results go to stdout (tables, or JSON with --json), everything else to stderr.
 
-    Exit codes: 0 done, 1 done and the answer is bad news, 2 could not do it.
+    Exit codes: 0 finished; 1 finished, but something is wrong (leakage, broken images); 2 failed.
 
-    Not for clinical use.
+    Example: `cxr explore train-small.csv`
     """
 
 
 # The commands, in the order of the pipeline.
-app.command("explore")(explore)
-app.command("check-leakage")(check_leakage)
-app.command("split")(split)
-app.command("preprocess")(preprocess)
-app.command("weights")(weights)
-app.command("build-model")(build_model)
-app.command("evaluate")(evaluate)
+app.command("explore", cls=Command)(explore)
+app.command("check-leakage", cls=Command)(check_leakage)
+app.command("split", cls=Command)(split)
+app.command("preprocess", cls=Command)(preprocess)
+app.command("weights", cls=Command)(weights)
+app.command("build-model", cls=Command)(build_model)
+app.command("evaluate", cls=Command)(evaluate)
 
 
 def main() -> None:

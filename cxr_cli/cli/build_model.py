@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from cxr_cli.choices import Loss, Standardization, Summary
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
+    COMPUTE,
+    INPUT,
+    OUTPUT,
     JsonOption,
     NoPlotsOption,
     OutputOption,
@@ -19,6 +20,7 @@ from cxr_cli.cli.options import (
     UncertainOption,
     image_size_option,
     open_outputs,
+    option,
 )
 from cxr_cli.cli.options import (
     image_size as read_image_size,
@@ -35,91 +37,106 @@ if TYPE_CHECKING:
 def build_model(
     labels: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--labels",
+            "Label table of the training images: gives the pathologies, and counts for the choice of the loss.",
             metavar="TABLE",
-            help="Label table the model is for: gives the pathologies and the numbers behind the choice of the loss.",
-        ),
-    ] = None,
-    pathologies: Annotated[
-        str | None,
-        typer.Option(
-            "--pathologies", metavar="A,B,…", help="Names of the outputs, in order; with --labels, some of the table's."
-        ),
-    ] = None,
-    pretrained: Annotated[
-        str,
-        typer.Option(
-            "--pretrained",
-            metavar="FILE|imagenet|none",
-            help="Weights of the base: a Keras file (.h5, .hdf5, .weights.h5, .keras, of the base or a whole model), "
-            "imagenet (from Keras' cache, else downloaded), or none: random.",
-        ),
-    ] = "none",
-    keep_head: Annotated[
-        bool, typer.Option("--keep-head", help="Load the head of the weight file too; its width must fit.")
-    ] = False,
-    class_weights: Annotated[
-        Path | None,
-        typer.Option("--class-weights", metavar="FILE", help="What 'cxr weights --save' wrote: put into the loss."),
-    ] = None,
-    loss: Annotated[
-        Loss | None,
-        typer.Option(
-            "--loss",
-            help="What training minimises; categorical-crossentropy suits exclusive classes only. "
-            "Default: weighted-bce with --class-weights, else categorical-crossentropy.",
-        ),
-    ] = None,
-    freeze: Annotated[
-        str,
-        typer.Option(
-            "--freeze",
-            metavar="base|all-but-last-N-blocks|none",
-            help="What training leaves alone: the whole base, all but its last N (1 to 4) dense blocks, or nothing.",
-        ),
-    ] = "base",
-    image_size: Annotated[
-        str | None, image_size_option("input", ", at least 32. Default: that of --store, else 320")
-    ] = None,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="R", help="Step size of Adam.")] = 1e-3,
-    standardize: Annotated[
-        Standardization | None,
-        typer.Option(
-            "--standardize",
-            help="What is done to pixel values before the model sees them; recorded with it. Default: samplewise.",
+            panel=INPUT,
         ),
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--store",
-            metavar="FILE",
-            help="preprocess.json of 'cxr preprocess', or its folder: takes image size, standardization and "
-            "pathologies from there.",
+            "Output folder of 'cxr preprocess', or its preprocess.json: gives image size, standardization and "
+            "pathologies.",
+            metavar="DIR",
+            panel=INPUT,
         ),
     ] = None,
-    mixed_precision: Annotated[
-        bool, typer.Option("--mixed-precision", help="Compute in float16, for GPUs; the head stays in float32.")
-    ] = False,
-    summary: Annotated[Summary, typer.Option("--summary", help="How much of the network to print.")] = "blocks",
-    save: Annotated[
+    pretrained: Annotated[
+        str,
+        option(
+            "--pretrained",
+            "Weights of the base: FILE (.h5, .hdf5, .weights.h5, .keras or .pth), imagenet (from Keras' cache, or "
+            "downloaded) or none (random).",
+            metavar="FILE|NAME",
+            panel=INPUT,
+        ),
+    ] = "none",
+    class_weights: Annotated[
         Path | None,
-        typer.Option(
-            "--save", metavar="FILE", help="Save the model, in a file ending in .keras, and its description beside it."
-        ),
+        option("--class-weights", "File of 'cxr weights --save', for the loss.", metavar="FILE", panel=INPUT),
     ] = None,
-    seed: SeedOption = 0,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
+    pathologies: Annotated[
+        str | None,
+        option(
+            "--pathologies",
+            "Names of the outputs, in order.",
+            metavar="A,B,…",
+            panel=COMPUTE,
+            default="those of the table",
+        ),
+    ] = None,
+    keep_head: Annotated[
+        bool, option("--keep-head", "Load the head of the file too; its width must fit.", panel=COMPUTE)
+    ] = False,
+    loss: Annotated[
+        Loss | None,
+        option(
+            "--loss",
+            "weighted-bce (needs --class-weights), binary-crossentropy or categorical-crossentropy (for exclusive "
+            "classes only).",
+            metavar="NAME",
+            panel=COMPUTE,
+            default="weighted-bce with --class-weights, else categorical-crossentropy",
+        ),
+    ] = None,
+    freeze: Annotated[
+        str,
+        option(
+            "--freeze",
+            "Layers that training leaves alone: base, all-but-last-N-blocks (N from 1 to 4) or none.",
+            metavar="LAYERS",
+            panel=COMPUTE,
+        ),
+    ] = "base",
+    image_size: Annotated[str | None, image_size_option("the input, at least 32,", "that of --store, else 320")] = None,
+    standardize: Annotated[
+        Standardization | None,
+        option(
+            "--standardize",
+            "How pixels are standardized before the model sees them: samplewise, featurewise, imagenet or none.",
+            metavar="HOW",
+            panel=COMPUTE,
+            default="that of --store, else samplewise",
+        ),
+    ] = None,
+    learning_rate: Annotated[float, option("--learning-rate", "Step size of Adam.", metavar="R", panel=COMPUTE)] = 1e-3,
+    mixed_precision: Annotated[
+        bool, option("--mixed-precision", "Compute in float16, for GPUs; the head stays in float32.", panel=COMPUTE)
+    ] = False,
+    seed: SeedOption = 0,
+    summary: Annotated[
+        Summary,
+        option("--summary", "How much of the network to show: blocks, layers or full.", metavar="LEVEL", panel=OUTPUT),
+    ] = "blocks",
+    save: Annotated[
+        Path | None,
+        option("--save", "Save the model (.keras), with a model card beside it.", metavar="FILE", panel=OUTPUT),
+    ] = None,
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a compiled DenseNet121 with a sigmoid unit per pathology and show what it is made of.
+    """Build a compiled DenseNet121 with one sigmoid unit per pathology, verify its weights and show its parts.
 
-    Weights are loaded by layer name and shape, whole or not at all; a file that does not fit is diagnosed. Nothing is
-    downloaded unless asked for, and nothing in a weight file is ever executed.
+    Weights are loaded by layer name and shape, all or none; a file that does not fit is diagnosed. Nothing is
+    downloaded unless you ask for it, and nothing in a weight file is executed.
+
+    Example: `cxr build-model --store store/train --class-weights weights.json --pretrained imagenet --save model.keras`
     """
     from cxr_cli.data.class_weights import read_class_weights
     from cxr_cli.data.files import describe_input

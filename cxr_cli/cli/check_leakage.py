@@ -12,6 +12,10 @@ import typer
 from cxr_cli.choices import RemovalLevel, UncertainPolicy
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
+    COMPUTE,
+    INPUT,
+    OUTPUT,
+    RUNNING,
     ClusterOption,
     JsonOption,
     NoPlotsOption,
@@ -20,6 +24,7 @@ from cxr_cli.cli.options import (
     UncertainOption,
     WorkersOption,
     open_outputs,
+    option,
     refuse_useless,
 )
 from cxr_cli.cli.tables.check_leakage import tables_of
@@ -42,91 +47,111 @@ def check_leakage(
         list[Path],
         typer.Argument(
             metavar="SPLIT",
-            help="Two or more split tables of any schema, or NIH's lists of image names (.txt). 'train' stands for "
+            help="Two or more split tables in any format, or lists of image names (.txt). 'train' stands for "
             "train.csv, or for the only train-*.csv.",
             show_default=False,
         ),
     ],
     images: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
             "--images",
+            "Image folder; compares pixels too. Give one folder for all splits, or one for each in their order.",
             metavar="DIR",
-            help="Compare the images too, which is not done without it: one folder for all, or the option once per "
-            "split.",
+            panel=INPUT,
+            default="compare tables only",
         ),
     ] = None,
-    remove_from: Annotated[
-        str | None,
-        typer.Option(
-            "--remove-from",
-            metavar="NAME[,NAME…]",
-            help="Write a cleaned copy of this split, without what it shares with the others; of two splits named "
-            "the first one loses.",
-        ),
-    ] = None,
-    remove: Annotated[
-        RemovalLevel | None,
-        typer.Option(
-            "--remove",
-            help="What to remove; each includes those before it. Patients are removed whole. "
-            "Default: exact-duplicates.",
-        ),
-    ] = None,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = "ignore",
     near_distance: Annotated[
         int,
-        typer.Option(
+        option(
             "--near-distance",
+            "Near duplicate: at most BITS of the 256 hash bits differ (0 to 126).",
             metavar="BITS",
-            help="Near duplicate: at most so many of the hashes' 256 bits differ; 126 or fewer.",
+            panel=COMPUTE,
         ),
     ] = 40,
     near_correlation: Annotated[
         float,
-        typer.Option(
-            "--near-correlation", metavar="R", help="Near duplicate, too: the thumbnails correlate at least so."
+        option(
+            "--near-correlation",
+            "Near duplicate: the thumbnails must also correlate by at least R (Pearson).",
+            metavar="R",
+            panel=COMPUTE,
         ),
     ] = 0.85,
     review_distance: Annotated[
         int,
-        typer.Option(
+        option(
             "--review-distance",
+            "Candidate for review: at most BITS of the 256 hash bits differ (0 to 126).",
             metavar="BITS",
-            help="To be looked at: at most so many of the hashes' 256 bits differ; 126 or fewer.",
+            panel=COMPUTE,
         ),
     ] = 60,
     review_correlation: Annotated[
         float,
-        typer.Option(
-            "--review-correlation", metavar="R", help="To be looked at, too: the thumbnails correlate at least so."
+        option(
+            "--review-correlation",
+            "Candidate for review: the thumbnails must also correlate by at least R (Pearson).",
+            metavar="R",
+            panel=COMPUTE,
         ),
     ] = 0.80,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--cache",
-            metavar="FILE",
-            help="Keep fingerprints of images here; files that have not changed are not read again.",
+    remove_from: Annotated[
+        str | None,
+        option(
+            "--remove-from",
+            "Write a copy of this split without the patients and images it shares with other splits. If you name two "
+            "splits, shared ones are removed from the one named first.",
+            metavar="NAME,…",
+            panel=COMPUTE,
+        ),
+    ] = None,
+    remove: Annotated[
+        RemovalLevel | None,
+        option(
+            "--remove",
+            "What --remove-from removes: patients; exact-duplicates, too; or near-duplicates, too. Patients are "
+            "always removed whole.",
+            metavar="LEVEL",
+            panel=COMPUTE,
+            default="exact-duplicates",
         ),
     ] = None,
     hide_ids: Annotated[
         bool,
-        typer.Option(
-            "--hide-ids", help="Show salted hashes instead of patient ids and image names, in tables, JSON and plots."
+        option(
+            "--hide-ids", "Replace patient ids and image names by salted hashes wherever they are shown.", panel=OUTPUT
         ),
     ] = False,
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
+    cache: Annotated[
+        Path | None,
+        option(
+            "--cache",
+            "Keep fingerprints of images in FILE, so that unchanged images are not read again.",
+            metavar="FILE",
+            panel=RUNNING,
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
 ) -> None:
-    """Find patients, images and copies of images that splits share; remove them and prove that they are gone.
+    """Find the patients and images that splits share; write copies without them and check those again.
 
-    Exit codes: 0 clean (with --remove-from: what was written is clean), 1 leakage found, 2 could not check, or found
-    nothing and could not check everything.
+    Patients are compared by id and images by name. With --images, pixels are compared too. A pair of images is
+    reported as an exact duplicate if all pixels are equal, and as a near duplicate if both the hashes and the
+    thumbnails are alike; mirrored and inverted copies are found as well.
+
+    Exit codes: 0 no leakage (after --remove-from: none in the copies), 1 leakage, 2 failed or something was not
+    checked.
+
+    Example: `cxr check-leakage train.csv valid.csv --images images-small --remove-from train`
     """
     from cxr_cli.services.check_leakage.check_and_remove import check_and_remove
     from cxr_cli.services.check_leakage.result import Thresholds

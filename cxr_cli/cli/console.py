@@ -231,12 +231,25 @@ def cell(value: object) -> Text:
     return Text(printable(str(value)))
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """Format a share between 0 and 1 as a percentage: one digit; two for prevalences and shares of a loss.
+def three_digits(value: float | None) -> str:
+    """Format a number with three significant digits.
+
+    Examples
+    --------
+    >>> [three_digits(value) for value in (0.02, 0.894123, 1, 51.449, 1234.5)]
+    ['0.0200', '0.894', '1.00', '51.4', '1,234']
+    """
+    if value is None or value != value:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Format a fraction between 0 and 1 as a percentage: one digit; two for prevalences and fractions of a loss.
 
     These can be so small that one digit would not tell them apart.
     """
-    return "–" if share is None or share != share else f"{100 * share:.{digits}f} %"
+    return "–" if fraction is None or fraction != fraction else f"{100 * fraction:.{digits}f} %"
 
 
 def counted(n: int, noun: str) -> str:

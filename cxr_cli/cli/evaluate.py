@@ -12,6 +12,9 @@ import typer
 from cxr_cli.choices import Unit
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
+    COMPUTE,
+    INPUT,
+    RUNNING,
     JsonOption,
     NoPlotsOption,
     OutputOption,
@@ -19,6 +22,7 @@ from cxr_cli.cli.options import (
     SeedOption,
     UncertainOption,
     open_outputs,
+    option,
 )
 from cxr_cli.cli.tables.evaluate import tables_of
 from cxr_cli.errors import UsageError
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
     from cxr_cli.data.predictions import Predictions
     from cxr_cli.data.thresholds import Thresholds
     from cxr_cli.services.evaluate.result import EvaluateResult
-
-_INPUT, _COMPUTE, _OUTPUT, _RUNNING = "Input", "What to compute", "Output", "Running"
 
 
 def evaluate(
@@ -44,147 +46,132 @@ def evaluate(
     ],
     labels: Annotated[
         Path | None,
-        typer.Option(
-            "--labels",
-            metavar="TABLE",
-            help="Label table. Default: labels in the predictions file.",
-            rich_help_panel=_INPUT,
-        ),
+        option("--labels", "Label table.", panel=INPUT, default="labels in the predictions file", metavar="TABLE"),
     ] = None,
     attributes: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--attributes",
+            "Table that adds patients, sex, age and view to labels that lack them.",
+            panel=INPUT,
             metavar="TABLE",
-            help="Table that adds patients, sex, age and view to labels that lack them.",
-            rich_help_panel=_INPUT,
         ),
     ] = None,
     valid: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--valid",
+            "Predictions for validation images; thresholds are chosen on them and nowhere else.",
+            panel=INPUT,
             metavar="PREDICTIONS",
-            help="Predictions for validation images; thresholds are chosen on them and nowhere else.",
-            rich_help_panel=_INPUT,
         ),
     ] = None,
     valid_labels: Annotated[
         Path | None,
-        typer.Option(
-            "--valid-labels",
-            metavar="TABLE",
-            help="Their labels. Default: in their file, or in --labels.",
-            rich_help_panel=_INPUT,
+        option(
+            "--valid-labels", "Their labels.", panel=INPUT, default="in their file, or in --labels", metavar="TABLE"
         ),
     ] = None,
     train_labels: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--train-labels",
+            "Table that the model was trained on: test patients in it are reported as leakage.",
+            panel=INPUT,
             metavar="TABLE",
-            help="Table that the model was trained on: test patients in it are reported as leakage.",
-            rich_help_panel=_INPUT,
         ),
     ] = None,
     compare: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--compare",
+            "Another model on the same images; several files are its runs. May be repeated.",
+            panel=INPUT,
             metavar="NAME=FILE[,FILE…]",
-            help="Another model on the same images; several files are its runs. May be repeated.",
-            rich_help_panel=_INPUT,
         ),
     ] = None,
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="What to call the model.", rich_help_panel=_INPUT)
-    ] = "model",
+    name: Annotated[str, option("--name", "What to call the model.", panel=INPUT, metavar="NAME")] = "model",
     logits: Annotated[
         bool,
-        typer.Option("--logits", help="The predictions are logits: apply a sigmoid first.", rich_help_panel=_INPUT),
+        option("--logits", "The predictions are logits: apply a sigmoid first.", panel=INPUT),
     ] = False,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
     by: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--by",
+            "Subgroups: some of sex, age, view or columns of the table, as sex,age.",
+            panel=COMPUTE,
             metavar="NAMES",
-            help="Subgroups: some of sex, age, view or columns of the table, as sex,age.",
-            rich_help_panel=_COMPUTE,
         ),
     ] = None,
     thresholds: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--thresholds",
+            "Thresholds chosen elsewhere (thresholds.json, or a CSV), or one number such as 0.5.",
+            panel=COMPUTE,
             metavar="FILE|NUMBER",
-            help="Thresholds chosen elsewhere (thresholds.json, or a CSV), or one number such as 0.5.",
-            rich_help_panel=_COMPUTE,
         ),
     ] = None,
     rule: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--rule",
-            metavar="RULE",
-            help="Threshold shown and used for subgroups: youden, best-f1, sensitivity-0.9 or specificity-0.9. "
+            "Threshold shown and used for subgroups: youden, best-f1, sensitivity-0.9 or specificity-0.9. "
             "Default: youden.",
-            rich_help_panel=_COMPUTE,
+            panel=COMPUTE,
+            metavar="RULE",
         ),
     ] = None,
     prevalence: Annotated[
         float | None,
-        typer.Option(
-            "--prevalence",
-            metavar="P",
-            help="Give PPV and NPV at this prevalence too, such as 0.01.",
-            rich_help_panel=_COMPUTE,
-        ),
+        option("--prevalence", "Give PPV and NPV at this prevalence too, such as 0.01.", panel=COMPUTE, metavar="P"),
     ] = None,
     undo_class_weights: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--undo-class-weights",
-            metavar="FILE",
-            help="Class weights of the training loss (a file of cxr weights, or a model card): show calibration before "
+            "Class weights of the training loss (a file of cxr weights, or a model card): show calibration before "
             "and after their correction.",
-            rich_help_panel=_COMPUTE,
+            panel=COMPUTE,
+            metavar="FILE",
         ),
     ] = None,
     draws: Annotated[
         int,
-        typer.Option("--draws", min=100, metavar="N", help="Bootstrap draws.", rich_help_panel=_COMPUTE),
+        option("--draws", "Bootstrap draws.", panel=COMPUTE, min=100, metavar="N"),
     ] = 2000,
     confidence: Annotated[
         float,
-        typer.Option("--confidence", metavar="C", help="Confidence of the intervals.", rich_help_panel=_COMPUTE),
+        option("--confidence", "Confidence of the intervals.", panel=COMPUTE, metavar="C"),
     ] = 0.95,
     unit: Annotated[
         Unit,
-        typer.Option(
+        option(
             "--unit",
+            "What a draw takes: patient, or image for comparison with the literature (too narrow).",
+            panel=COMPUTE,
             metavar="UNIT",
-            help="What a draw takes: patient, or image for comparison with the literature (too narrow).",
-            rich_help_panel=_COMPUTE,
         ),
     ] = "patient",
     reference: Annotated[
         bool,
-        typer.Option("--reference", help="Print published results beside.", rich_help_panel=_COMPUTE),
+        option("--reference", "Print published results beside.", panel=COMPUTE),
     ] = False,
     seed: SeedOption = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Threads. Default: one per core.", rich_help_panel=_RUNNING),
-    ] = None,
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
+    workers: Annotated[
+        int | None,
+        option("--workers", "Threads.", panel=RUNNING, default="one per core", min=1, metavar="N"),
+    ] = None,
 ) -> None:
     """Measure what a model is worth: AUROC, AUPRC, calibration and error rates with intervals over patients.
 
-    Example: cxr evaluate test-preds.csv --labels test.csv --valid valid-preds.csv --by sex,age
+    Example: `cxr evaluate test-preds.csv --labels test.csv --valid valid-preds.csv --by sex,age`
     """
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.evaluate.evaluate import evaluate as service

@@ -12,9 +12,10 @@ from types import FrameType
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from cxr_cli.cli import console
+from cxr_cli.cli.options import RUNNING
 from cxr_cli.cli.usage import is_help, usage_error
 from cxr_cli.errors import CxrError
 
@@ -27,8 +28,35 @@ class _Stopped(BaseException):
     """A signal asked the process to end: unwind, so that temporary files are removed."""
 
 
+def _without_types(parameters: Sequence[Any]) -> list[Any]:
+    """Return parameters whose flags show no ``<bool>`` in the help."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return list(parameters)
+
+
+class Command(TyperCommand):
+    """A command whose --help stands in the last panel of its help."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option --help."""
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.rich_help_panel = RUNNING
+        return found
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return all parameters, --help included."""
+        return _without_types(super().get_params(ctx))
+
+
 class Commands(TyperGroup):
     """The one place where exceptions become exit codes, for CliRunner, ``python -m`` and the script alike."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return all parameters, --help included."""
+        return _without_types(super().get_params(ctx))
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
         """Parse the command line; --help and --version print here."""

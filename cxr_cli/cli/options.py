@@ -17,6 +17,39 @@ if TYPE_CHECKING:
     from cxr_cli.data.files import InputFile, Outputs
 
 
+#: Panels of the help, in the order in which they are shown.
+INPUT, COMPUTE, OUTPUT, RUNNING = "Input", "What to compute", "Output", "Running"
+
+
+def option(
+    name: str,
+    help: str,
+    *,
+    panel: str,
+    metavar: str = "",
+    default: str | None = None,
+    min: int | None = None,
+) -> Any:
+    """Declare an option.
+
+    Parameters
+    ----------
+    name
+        As typed: ``--seed``.
+    help
+        One or two sentences. Choices are named here, because `metavar` is one word.
+    panel
+        The panel of the help in which it stands.
+    metavar
+        What stands for the value; empty for a flag.
+    default
+        What happens without it, where the default is None.
+    min
+        Smallest number allowed.
+    """
+    return typer.Option(name, help=help, metavar=metavar, rich_help_panel=panel, min=min, show_default=default or True)
+
+
 def _any_of(names: Iterable[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} or {last}"
@@ -27,58 +60,70 @@ LabelsArgument = Annotated[
     Path,
     typer.Argument(
         metavar="LABELS",
-        help=f"Label table: {_any_of(schema.title.partition(' (')[0] for schema in SCHEMAS)}; .csv, .csv.gz or .zip.",
+        help="Label table (.csv, .csv.gz or .zip); its format is recognised from the header.",
+        show_default=False,
     ),
 ]
 ImagesOption = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--images",
+        "Image folder, flat or nested.",
         metavar="DIR",
-        help="Image folder, flat or nested as NIH ships it. Default: images-small/, images/ or images_001/… "
-        "beside the table.",
+        panel=INPUT,
+        default="images-small/, images/ or images_001/… beside the table",
     ),
 ]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option("--output", metavar="DIR", help="Where files are written. Default: cxr-output/COMMAND/."),
-]
-SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, metavar="N", help="Seed of everything random: the same seed, the same result.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-NoPlotsOption = Annotated[bool, typer.Option("--no-plots", help="Save no plots.")]
 SchemaOption = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--schema",
+        f"Read the table as {_any_of(schema.name for schema in SCHEMAS)}.",
         metavar="NAME",
-        help=f"Read the table as {_any_of(schema.name for schema in SCHEMAS)} instead of recognising it.",
+        panel=INPUT,
+        default="recognised",
     ),
 ]
 UncertainOption = Annotated[
     UncertainPolicy,
-    typer.Option("--uncertain", help="What an uncertain label (CheXpert's -1) becomes; ignore = not known."),
+    option(
+        "--uncertain",
+        "How to read uncertain labels (CheXpert's -1): ignore (as unknown), positive or negative.",
+        metavar="POLICY",
+        panel=INPUT,
+    ),
 ]
 WindowOption = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--window",
-        metavar="CENTRE,WIDTH|full",
-        help="Window of DICOM images, in place of the one in each file; full: all values that can be stored.",
+        "Window of DICOM images: centre and width, or full for all values that can be stored.",
+        metavar="C,W|full",
+        panel=COMPUTE,
+        default="the window in each file",
     ),
 ]
+SeedOption = Annotated[
+    int, option("--seed", "Random seed; the same seed gives the same result.", metavar="N", panel=COMPUTE, min=0)
+]
+OutputOption = Annotated[
+    Path | None,
+    option("--output", "Folder to write into.", metavar="DIR", panel=OUTPUT, default="cxr-output/COMMAND/"),
+]
+NoPlotsOption = Annotated[bool, option("--no-plots", "Draw no plots.", panel=OUTPUT)]
+JsonOption = Annotated[bool, option("--json", "Print one JSON document instead of tables.", panel=OUTPUT)]
 WorkersOption = Annotated[
     int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Worker processes. Default: one per core."),
+    option("--workers", "Worker processes.", metavar="N", panel=RUNNING, default="one per core", min=1),
 ]
 ClusterOption = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--cluster",
+        "Use the workers of a Dask scheduler, such as tcp://host:8786, which must see the same folders. Needs the "
+        "extra 'cluster'.",
         metavar="ADDRESS",
-        help="Run on the workers of a Dask scheduler, such as tcp://host:8786, which see the same folders. "
-        "Needs the extra 'cluster'.",
+        panel=RUNNING,
     ),
 ]
 
@@ -109,7 +154,7 @@ PLOTS: dict[str, tuple[str, ...]] = {
     ),
     "check-leakage": ("split-sizes.png", "near-duplicates.png"),
     "split": ("split.png",),
-    "preprocess": ("distributions.png", "samples.png", "interpolations.png", "augmentation.png"),
+    "preprocess": ("distributions.png", "samples.png", "interpolations.png"),
     "weights": ("class-distribution.png", "contributions.png", "loss-shares.png"),
     "build-model": ("architecture.png", "depth.png"),
 }
@@ -164,17 +209,19 @@ def refuse_useless(why: str, **options: object) -> None:
     """
     for name, value in options.items():
         if value is not None and value is not False:
-            raise UsageError(f"--{name.replace('_', '-')} is of no use {why}")
+            raise UsageError(f"--{name.replace('_', '-')} has no effect {why}")
 
 
-def image_size_option(what: str, more: str = "") -> Any:
-    """Return the declaration of ``--image-size``: the size of what, and what else there is to say."""
-    return typer.Option("--image-size", metavar="N|HxW", help=f"Height and width of the {what} in pixels{more}.")
+def image_size_option(what: str, default: str | None = None) -> Any:
+    """Return the declaration of ``--image-size``: the size of what."""
+    return option(
+        "--image-size", f"Height and width of {what} in pixels.", metavar="N|HxW", panel=COMPUTE, default=default
+    )
 
 
 def image_size(text: str) -> tuple[int, int]:
     """Read (height, width) in pixels from ``--image-size``: one number for both, or HEIGHTxWIDTH."""
     match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())
     if match is None:
-        raise UsageError(f"--image-size {text}", expected="pixels, as 320, or HEIGHTxWIDTH")
+        raise UsageError(f"--image-size {text} is not a size", remedy="Give pixels, such as 320 or 320x256.")
     return int(match[1]), int(match[2] or match[1])

@@ -12,6 +12,9 @@ import typer
 from cxr_cli.choices import Engine, Interpolation, PixelType, Standardization, StoreFormat
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
+    COMPUTE,
+    OUTPUT,
+    RUNNING,
     ClusterOption,
     ImagesOption,
     JsonOption,
@@ -25,6 +28,7 @@ from cxr_cli.cli.options import (
     WorkersOption,
     image_size_option,
     open_outputs,
+    option,
 )
 from cxr_cli.cli.options import image_size as read_image_size
 from cxr_cli.cli.tables.preprocess import tables_of
@@ -40,63 +44,86 @@ if TYPE_CHECKING:
 def preprocess(
     labels: LabelsArgument,
     images: ImagesOption = None,
-    image_size: Annotated[str, image_size_option("result")] = "320",
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = "ignore",
+    image_size: Annotated[str, image_size_option("the result")] = "320",
     standardize: Annotated[
         Standardization,
-        typer.Option(
-            help="samplewise: each image by its own mean and deviation; featurewise: by those of the training table; "
-            "imagenet: as DenseNet's preprocess_input; none: grey levels."
+        option(
+            "--standardize",
+            "samplewise: by each image's mean and deviation. featurewise: by those of the training table. imagenet: as "
+            "DenseNet's preprocess_input. none: grey levels.",
+            metavar="HOW",
+            panel=COMPUTE,
         ),
     ] = "samplewise",
-    interpolation: Annotated[
-        Interpolation, typer.Option(help="How images are resized. nearest is Keras' default; it drops fine structure.")
-    ] = "area",
-    dtype: Annotated[
-        PixelType | None,
-        typer.Option(
-            help="float32: standardized values. uint8: grey levels, a quarter of the size, standardized on reading. "
-            "Default: float32; uint8 for PNGs.",
-            show_default=False,
-        ),
-    ] = None,
-    format: Annotated[StoreFormat, typer.Option(help="npy: one array of all images. png: one file per image.")] = "npy",
-    window: WindowOption = None,
     statistics: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "--statistics",
+            "For featurewise. fit: compute mean and deviation from this table (the training table). FILE: take them "
+            "from the store of the training table (its folder, or its preprocess.json).",
             metavar="fit|FILE",
-            help="Mean and deviation for featurewise: fit them on this table (the training table), or take those of "
-            "the store of the training table (its folder, or its preprocess.json).",
+            panel=COMPUTE,
         ),
     ] = None,
     fit_sample: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Fit the statistics on N images, drawn at random. Default: all."),
+        option("--fit-sample", "Fit on N random images.", metavar="N", panel=COMPUTE, default="all", min=1),
     ] = None,
+    interpolation: Annotated[
+        Interpolation,
+        option(
+            "--interpolation",
+            "area (averages), nearest (Keras' default; loses fine structure), bilinear, bicubic or lanczos.",
+            metavar="HOW",
+            panel=COMPUTE,
+        ),
+    ] = "area",
+    window: WindowOption = None,
     engine: Annotated[
         Engine,
-        typer.Option(help="fast, or keras: Keras' own ImageDataGenerator, one process, to compare with."),
+        option(
+            "--engine",
+            "fast; or keras: Keras' own ImageDataGenerator in one process, for comparison.",
+            metavar="NAME",
+            panel=COMPUTE,
+        ),
     ] = "fast",
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that fails.")] = False,
-    start_over: Annotated[
-        bool, typer.Option("--start-over", help="Discard what an unfinished run left instead of continuing it.")
-    ] = False,
     n_images: Annotated[
-        int, typer.Option("--n-images", min=0, metavar="N", help="How many images to compare one by one and show.")
+        int, option("--n-images", "How many random images to compare and show.", metavar="N", panel=COMPUTE, min=0)
     ] = 4,
     seed: SeedOption = 0,
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
+    format: Annotated[
+        StoreFormat,
+        option("--format", "npy (one array of all images) or png (one file per image).", metavar="KIND", panel=OUTPUT),
+    ] = "npy",
+    dtype: Annotated[
+        PixelType | None,
+        option(
+            "--dtype",
+            "float32 (standardized values) or uint8 (grey levels: a quarter of the size, standardized when read).",
+            metavar="TYPE",
+            panel=OUTPUT,
+            default="float32; uint8 for PNGs",
+        ),
+    ] = None,
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
+    strict: Annotated[bool, option("--strict", "Stop at the first image that fails.", panel=RUNNING)] = False,
+    start_over: Annotated[
+        bool, option("--start-over", "Discard an unfinished run instead of continuing it.", panel=RUNNING)
+    ] = False,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
 ) -> None:
-    """Decode, resize and standardize every image of a table, store them for training, and compare before with after.
+    """Decode, resize and standardize every image of a table into a store for training; compare before and after.
 
-    A run that was interrupted continues where it stopped when the command is repeated. Exit code 1: some images are
-    missing or damaged and not in the store; failures.csv names them.
+    An interrupted run continues when the command is repeated. Exit code 1: some images are missing or damaged; they
+    are not in the store, and failures.csv names them.
+
+    Example: `cxr preprocess train.csv --images images-small --image-size 320 --output store/train`
     """
     from cxr_cli.data.dicom.grey import read_window, window_text
     from cxr_cli.data.folders import find_image_folder

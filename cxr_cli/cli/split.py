@@ -9,6 +9,8 @@ import typer
 
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
+    COMPUTE,
+    INPUT,
     JsonOption,
     LabelsArgument,
     NoPlotsOption,
@@ -17,6 +19,7 @@ from cxr_cli.cli.options import (
     SeedOption,
     UncertainOption,
     open_outputs,
+    option,
 )
 from cxr_cli.cli.tables.split import tables_of
 from cxr_cli.errors import UsageError
@@ -30,51 +33,62 @@ _SHARE_MISSED = 0.01
 
 def split(
     labels: LabelsArgument,
+    official: Annotated[
+        str | None,
+        option(
+            "--official",
+            "Published lists to keep to, as NIH's train_val_list.txt,test_list.txt. The second becomes the split test; "
+            "the first is divided by the other fractions, or into folds.",
+            metavar="FILE,FILE",
+            panel=INPUT,
+        ),
+    ] = None,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = "ignore",
     fractions: Annotated[
         str | None,
-        typer.Option(
-            metavar="SHARES",
-            help="Shares of the images, for train and valid, for train, valid and test, or with names: "
-            "train=0.8,test=0.2. Default: 0.7,0.1,0.2.",
+        option(
+            "--fractions",
+            "Fractions of the images: two are train,valid, three are train,valid,test; or with names, as "
+            "train=0.8,test=0.2.",
+            metavar="FRACTIONS",
+            panel=COMPUTE,
+            default="0.7,0.1,0.2",
         ),
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(metavar="N", help="Equal folds for cross-validation instead of --fractions.")
+        int | None,
+        option("--folds", "Equal folds for cross-validation, instead of --fractions.", metavar="N", panel=COMPUTE),
     ] = None,
     min_positives: Annotated[
         int,
-        typer.Option(
-            min=0,
+        option(
+            "--min-positives",
+            "Give every split but train at least N positives of each pathology, if the table has enough.",
             metavar="N",
-            help="Give every split but train at least N positives of each pathology, where the table has enough.",
+            panel=COMPUTE,
+            min=0,
         ),
     ] = 0,
-    official: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TRAIN_VAL,TEST",
-            help="Published lists to honour, as NIH's train_val_list.txt,test_list.txt: the second becomes the split "
-            "test as it is, the first is divided in proportion to the other shares, or into folds.",
-        ),
-    ] = None,
     allow_image_split: Annotated[
         bool,
-        typer.Option(
+        option(
             "--allow-image-split",
-            help="Divide images whose patient is not known one by one, which may leak; refused otherwise.",
+            "Split images of unknown patients one by one. Images of one patient may then be in several splits.",
+            panel=COMPUTE,
         ),
     ] = False,
     seed: SeedOption = 0,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Divide a label table into splits that keep patients whole and give each split its share of every pathology.
+    """Divide a label table into splits that keep patients whole and balance every pathology.
 
-    One table per split is written, every line as it was, and split.json, which says how it came about. Exit code 1:
-    the splits leak, or a split got fewer positives than --min-positives.
+    Writes one table per split, with unchanged lines, and split.json, which records how they were made. Exit code 1:
+    the splits leak, or one got fewer positives than --min-positives.
+
+    Example: `cxr split labels.csv --fractions 0.7,0.1,0.2 --min-positives 5`
     """
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.split import split as service

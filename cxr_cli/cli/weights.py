@@ -11,6 +11,9 @@ import typer
 from cxr_cli.choices import Framework, Reduction, Scheme
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
+    COMPUTE,
+    INPUT,
+    OUTPUT,
     JsonOption,
     LabelsArgument,
     NoPlotsOption,
@@ -18,6 +21,7 @@ from cxr_cli.cli.options import (
     SchemaOption,
     UncertainOption,
     open_outputs,
+    option,
 )
 from cxr_cli.cli.tables.weights import tables_of
 from cxr_cli.errors import UsageError
@@ -29,60 +33,84 @@ if TYPE_CHECKING:
 
 def weights(
     labels: LabelsArgument,
+    predictions: Annotated[
+        Path | None,
+        option(
+            "--predictions",
+            "CSV of predicted probabilities (an image column, and one per pathology), whose loss is shown too.",
+            metavar="FILE",
+            panel=INPUT,
+        ),
+    ] = None,
+    schema: SchemaOption = None,
+    uncertain: UncertainOption = "ignore",
     scheme: Annotated[
         Scheme,
-        typer.Option(
+        option(
             "--scheme",
-            help="How weights follow from counts. frequency: as in CheXNet; w-cel: ChestX-ray8's, pooled over "
-            "pathologies; balanced: as scikit-learn's; effective-number: Cui et al. 2019.",
+            "frequency (CheXNet), w-cel (ChestX-ray8, pooled over pathologies), balanced (as scikit-learn) or "
+            "effective-number (Cui et al. 2019).",
+            metavar="NAME",
+            panel=COMPUTE,
         ),
     ] = "frequency",
     beta: Annotated[
         float | None,
-        typer.Option("--beta", metavar="B", help="Beta of effective-number, from 0 to below 1. Default: 0.9999."),
+        option(
+            "--beta",
+            "Beta of effective-number, from 0 to below 1.",
+            metavar="B",
+            panel=COMPUTE,
+            default="0.9999",
+        ),
     ] = None,
     max_ratio: Annotated[
         float | None,
-        typer.Option(
-            "--max-ratio", metavar="R", help="Cut positive weights to R (at least 1) times the negative weight."
+        option(
+            "--max-ratio",
+            "Cut positive weights to R times the negative weight (at least 1).",
+            metavar="R",
+            panel=COMPUTE,
+            default="no limit",
         ),
     ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            "--predictions",
-            metavar="FILE",
-            help="CSV of a model's probabilities, with an image column and one column per pathology: its loss is "
-            "shown too.",
-        ),
-    ] = None,
+    losses: Annotated[
+        bool, option("--losses", "Show the losses of simple predictors, part by part.", panel=COMPUTE)
+    ] = False,
     reduction: Annotated[
         Reduction,
-        typer.Option("--reduction", help="Losses shown: the mean over the known labels of a pathology, or the sum."),
+        option(
+            "--reduction",
+            "How these losses join the known labels of a pathology: mean or sum.",
+            metavar="HOW",
+            panel=COMPUTE,
+        ),
     ] = "mean",
     epsilon: Annotated[
-        float, typer.Option("--epsilon", metavar="E", help="Added inside the logarithms of the losses shown.")
+        float, option("--epsilon", "Added inside the logarithms of these losses.", metavar="E", panel=COMPUTE)
     ] = 1e-7,
     save: Annotated[
         Path | None,
-        typer.Option(
-            "--save", metavar="FILE", help="Save the weights for build-model, in a file ending in .json or .csv."
+        option("--save", "Save the weights for build-model and train (.json or .csv).", metavar="FILE", panel=OUTPUT),
+    ] = None,
+    print_code: Annotated[
+        Framework | None,
+        option(
+            "--print-code",
+            "Print code of the weighted loss for keras or torch, instead of tables.",
+            metavar="NAME",
+            panel=OUTPUT,
         ),
     ] = None,
-    code: Annotated[
-        Framework | None,
-        typer.Option("--print-code", help="Print code to paste instead of tables: the loss with these weights."),
-    ] = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the class weights of a label table and show what they do to the loss, pathology by pathology.
+    """Compute class weights from a label table and show what they do to the loss of each pathology.
 
-    Labels that are not known are left out everywhere. A pathology without positives or without negatives is named and
-    left unweighted.
+    Unknown labels are left out. A pathology without positives, or without negatives, is named and keeps weight 1.
+
+    Example: `cxr weights train.csv --scheme balanced --save weights.json`
     """
     from cxr_cli.data.labels import read_labels
     from cxr_cli.data.predictions import read_predictions
@@ -90,7 +118,7 @@ def weights(
     from cxr_cli.services.weights.save import save_weights
     from cxr_cli.services.weights.weights import compute_weights
 
-    _check_options(save, code, as_json)
+    _check_options(save, print_code, as_json)
     table = read_labels(labels, schema=schema, uncertain=uncertain)
     predicted = None if predictions is None else read_predictions(predictions, table.pathologies).in_order(table)
     inputs = [table.source, *([predicted.source] if predicted is not None and predicted.source is not None else [])]
@@ -105,12 +133,12 @@ def weights(
         epsilon=epsilon,
     )
     save_weights(result, inputs, outputs, save)
-    if code is None:
-        render = partial(tables_of, labels=labels)
+    if print_code is None:
+        render = partial(tables_of, labels=labels, losses=losses or predictions is not None)
         console.show("weights", result, render, as_json=as_json, inputs=inputs, outputs=outputs)
     else:
         keep_result("weights", result, inputs, outputs)
-        typer.echo(_code(code, result, table, save), nl=False)
+        typer.echo(_code(print_code, result, table, save), nl=False)
         for path in outputs.written:
             console.saved(path)
     _notes(result)

@@ -196,13 +196,13 @@ def test_the_number_of_workers_changes_nothing(cxr, sample, sample_data):
         ),
         (
             ["train.csv", "valid.csv", "--review-correlation", "0.9"],
-            "--review-correlation 0.9; expected 0 < look",
+            "--review-correlation 0.9; expected 0 < review",
         ),
         (["train.csv", "valid.csv", "--schema", "other"], "no such schema"),
         (["train.csv", "valid.csv", "--images", ".", "--cache", "train.csv"], "no cache of fingerprints"),
-        (["train.csv", "valid.csv", "--cache", "cache.npz"], "--cache is of no use without --images"),
-        (["train.csv", "valid.csv", "--cluster", "tcp://127.0.0.1:1"], "--cluster is of no use without --images"),
-        (["train.csv", "valid.csv", "--remove", "patients"], "--remove is of no use without --remove-from"),
+        (["train.csv", "valid.csv", "--cache", "cache.npz"], "--cache has no effect without --images"),
+        (["train.csv", "valid.csv", "--cluster", "tcp://127.0.0.1:1"], "--cluster has no effect without --images"),
+        (["train.csv", "valid.csv", "--remove", "patients"], "--remove has no effect without --remove-from"),
         (["train.csv", "valid.csv", "--remove-from", "valid", "--output", "."], "is an input"),
     ],
 )

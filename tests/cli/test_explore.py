@@ -199,7 +199,7 @@ def test_images_that_should_be_checked_and_are_nowhere(cxr, train, tmp_path):
 def test_a_cluster_with_nothing_to_do(cxr, train):
     done = cxr("explore", train, "--no-plots", "--cluster", "tcp://127.0.0.1:1")
     assert done.exit_code == 2 and done.stdout == ""
-    assert done.stderr == "error: --cluster is of no use without --check-images\n"
+    assert done.stderr == "error: --cluster has no effect without --check-images\n"
     assert cxr("explore", train, "--no-plots", "--workers", 1).exit_code == 0
 
 

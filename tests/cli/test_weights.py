@@ -35,8 +35,8 @@ def test_tables_on_stdout_and_the_rest_on_stderr(cxr, train, tmp_path):
     done = cxr("weights", train)
     assert done.exit_code == 0
     assert done.stdout.startswith(f"{train}: class weights of 200 images, scheme frequency\n")
-    for text in ("Pleural_Thickening", "always the prevalence"):
-        assert text in done.stdout
+    assert "Pleural_Thickening" in done.stdout and "always the prevalence" not in done.stdout
+    assert len(done.stdout.splitlines()) < 50
     assert "q n / (q n + (1 - q) w)" in done.stdout
     for text in ("Infiltration takes", "note: these weights belong", "fit(class_weight=...) silently takes the argmax"):
         assert text in done.stderr and text not in done.stdout
@@ -46,15 +46,15 @@ def test_tables_on_stdout_and_the_rest_on_stderr(cxr, train, tmp_path):
 
 
 def test_binary_example_of_the_course(cxr):
-    done = cxr("weights", EXAMPLES / "binary.csv", "--reduction", "sum", "--no-plots")
-    for number in ("2.6187", "7.0131", "1.8060", "0.250000", "0.750000", "0.0790", "1.7269"):
+    done = cxr("weights", EXAMPLES / "binary.csv", "--reduction", "sum", "--losses", "--no-plots")
+    for number in ("2.6187", "7.0131", "1.8060", "0.250", "0.750", "0.0790", "1.7269"):
         assert number in done.stdout
     assert "saved" not in done.stderr
 
 
 def test_further_examples_of_the_course(cxr):
     predictions = ["--predictions", EXAMPLES / "two-predictions.csv"]
-    done = cxr("weights", EXAMPLES / "two.csv", *predictions, "--reduction", "sum", "--no-plots")
+    done = cxr("weights", EXAMPLES / "two.csv", *predictions, "--reduction", "sum", "--losses", "--no-plots")
     assert done.stdout.count("1.2485") == 2
     for number in (1, 2):
         predictions = ["--predictions", EXAMPLES / f"three-predictions-{number}.csv"]
@@ -116,7 +116,7 @@ def test_unknown_and_one_sided_pathologies_are_named(cxr, tmp_path):
     without = f"warning: no positives of Edema ({share}), Fibrosis ({share}): left unweighted"
     assert without in done.stderr
     assert f"warning: no negatives of Hernia ({share})" in done.stderr
-    assert "not known" in done.stdout
+    assert "unknown" in done.stdout
 
 
 def test_uncertain_labels_are_said(cxr, tmp_path):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
@@ -14,46 +15,60 @@ if TYPE_CHECKING:
     from cxr_cli.services.weights.result import PathologyWeights, PredictorLoss, WeightsResult
 
 
-def tables_of(result: WeightsResult, labels: Path) -> Iterator[RenderableType]:
-    """Yield the tables of a result, in the order in which they are shown."""
+def tables_of(result: WeightsResult, labels: Path, losses: bool) -> Iterator[RenderableType]:
+    """Yield the tables of a result, in the order in which they are shown; `losses` adds losses part by part."""
     yield _weights_table(result, labels)
     yield _balance_table(result)
-    yield _predictor_table(result)
-    yield from _parts_tables(result)
+    if losses or any(item.predictor == "predictions" for item in result.predictors):
+        yield _predictor_table(result)
+    if losses:
+        yield from _parts_tables(result)
 
 
 def _weights_table(result: WeightsResult, labels: Path) -> RenderableType:
-    unknown = bool(result.n_unknown)
-    columns = ["pathology", "positives", "negatives", *(["not known"] if unknown else []), "prevalence"]
-    columns += ["positive weight", "negative weight", "ratio"]
-
-    def cells(row: PathologyWeights) -> list[Any]:
-        counts: list[Any] = [row.n_positive, row.n_negative, *([row.n_unknown] if unknown else [])]
-        ratio = row.positive_weight / row.negative_weight
-        numbers = [_number(row.positive_weight), _number(row.negative_weight), f"{ratio:,.2f}"]
-        return [row.pathology, *counts, console.percent(row.prevalence, 2), *numbers]
-
+    counts: dict[str, Callable[[PathologyWeights], object]] = {"positives": lambda row: row.n_positive}
+    if result.n_unknown:
+        counts["negatives"] = lambda row: row.n_negative
+        counts["unknown"] = lambda row: row.n_unknown
+    columns = ["pathology", *counts, "prevalence", "positive weight", "negative weight"]
+    rows = [
+        (
+            row.pathology,
+            *(count(row) for count in counts.values()),
+            console.percent(row.prevalence, 2),
+            console.three_digits(row.positive_weight),
+            console.three_digits(row.negative_weight),
+        )
+        for row in result.pathologies
+    ]
     options = [f"scheme {result.scheme}"]
     if result.beta is not None:
         options.append(f"beta {result.beta:g}")
     if result.max_ratio is not None:
         options.append(f"ratio at most {result.max_ratio:g}")
     title = f"{labels}: class weights of {result.n_images:,} images, {', '.join(options)}"
-    return console.table(title, columns, [cells(row) for row in result.pathologies])
+    return console.table(title, columns, rows)
 
 
 def _balance_table(result: WeightsResult) -> RenderableType:
-    caption = (
-        "Contribution: weight × frequency. Share of the loss: of a model that says 0.5 of every image. "
-        "A weighted model is not calibrated: take log(positive / negative weight) off its logits, or correct its "
-        "probability q to q n / (q n + (1 - q) w), with w and n the positive and negative weight."
+    contributions: dict[str, Callable[[PathologyWeights], float]] = {}
+    if not all(_is_balanced(row) for row in result.pathologies if row.weighted):
+        contributions = {
+            "positive contribution": lambda row: row.positive_contribution,
+            "negative contribution": lambda row: row.negative_contribution,
+        }
+    caption = "contribution: weight × frequency. " if contributions else "Positives and negatives contribute equally. "
+    caption += (
+        "fraction of the loss: for a constant prediction of 0.5. "
+        "A weighted model is not calibrated: subtract the logit shift, log(positive / negative weight), from its "
+        "logits, or correct its probability q to q n / (q n + (1 - q) w), where w and n are its positive and negative "
+        "weight."
     )
     return console.table(
         "Balance inside each pathology and between pathologies",
         [
             "pathology",
-            "positive contribution",
-            "negative contribution",
+            *contributions,
             "fraction of unweighted loss",
             "fraction of weighted loss",
             "logit shift",
@@ -62,17 +77,20 @@ def _balance_table(result: WeightsResult) -> RenderableType:
         [
             (
                 row.pathology,
-                _number(row.positive_contribution),
-                _number(row.negative_contribution),
+                *(console.three_digits(value(row)) for value in contributions.values()),
                 console.percent(row.unweighted_loss_fraction, 2),
                 console.percent(row.weighted_loss_fraction, 2),
-                f"{row.logit_shift:+.3f}",
+                f"{row.logit_shift:+.2f}",
                 console.percent(row.corrected_half, 2),
             )
             for row in result.pathologies
         ],
         caption=caption,
     )
+
+
+def _is_balanced(row: PathologyWeights) -> bool:
+    return math.isclose(row.positive_contribution, row.negative_contribution, rel_tol=1e-9)
 
 
 def _predictor_table(result: WeightsResult) -> RenderableType:
@@ -96,10 +114,6 @@ def _parts(predictor: PredictorLoss, kind: str) -> Iterator[str]:
     for part in predictor.pathologies:
         positive, negative = getattr(part, f"{kind}_positive"), getattr(part, f"{kind}_negative")
         yield f"{_loss(positive)} + {_loss(negative)} = {_loss(positive + negative)}"
-
-
-def _number(value: float) -> str:
-    return "–" if value != value else f"{value:.6f}"
 
 
 def _loss(value: float) -> str:
