@@ -19,6 +19,7 @@ from cxr_cli.cli.options import (
     SchemaOption,
     SeedOption,
     UncertainOption,
+    WindowOption,
     WorkersOption,
     open_outputs,
     option,
@@ -43,6 +44,7 @@ def explore(
     check_images: Annotated[
         bool, option("--check-images", "Open every image, not only the random ones.", panel=COMPUTE)
     ] = False,
+    window: WindowOption = None,
     seed: SeedOption = 0,
     output: OutputOption = None,
     no_plots: NoPlotsOption = False,
@@ -56,12 +58,14 @@ def explore(
 
     Example: `cxr explore train-small.csv --images images-small --check-images`
     """
+    from cxr_cli.data.dicom.grey import read_window, window_text
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.explore import explore as service
 
     if not check_images:
         refuse_useless("without --check-images", cluster=cluster)
+    chosen_window = window_text(read_window(window))
     table = read_labels(labels, schema=schema, uncertain=uncertain)
     folder = find_image_folder(labels, images)
     if check_images and folder is None:
@@ -80,17 +84,18 @@ def explore(
             n_images=n_images,
             seed=seed,
             check_images=check_images,
+            window=chosen_window,
             executor=executor,
             progress=progress,
             outputs=outputs,
         )
     console.show("explore", result, tables_of, as_json=as_json, inputs=[table.source], outputs=outputs)
-    _say(result, check_images)
+    _say(result, check_images, window)
     if result.images is not None and result.images.check.n_broken:
         raise typer.Exit(1)
 
 
-def _say(result: ExploreResult, check_images: bool) -> None:
+def _say(result: ExploreResult, check_images: bool, window: str | None) -> None:
     survey = result.images
     if survey is None:
         console.note("no image folder beside the table, so no image was looked at; name one with --images")
@@ -106,6 +111,8 @@ def _say(result: ExploreResult, check_images: bool) -> None:
         console.warn(f"{survey.check.n_broken:,} of the images opened are broken")
     if survey.dicom is not None:
         _say_of_headers(survey.dicom)
+    elif window is not None:
+        console.note("none of the images is DICOM, so --window changes nothing")
     if not check_images and survey.n_found > survey.check.n_opened + survey.check.n_broken:
         console.note(f"{survey.n_found:,} images are there; open every one with --check-images")
 

@@ -138,7 +138,7 @@ def preprocess(
         interpolation=interpolation,
         dtype=chosen_dtype,
         format=format,
-        window=None if window is None else window_text(read_window(window)),
+        window=window_text(read_window(window)),
     )
     source = None
     if statistics not in (None, "fit"):

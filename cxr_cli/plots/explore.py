@@ -15,6 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullFormatter
 from numpy.typing import NDArray
 
+from cxr_cli.data.dicom.grey import read_window
 from cxr_cli.data.drawing import packaged_style
 from cxr_cli.data.images import GrayImage, read_gray
 from cxr_cli.data.names import in_print
@@ -286,7 +287,7 @@ def images(shown: Sequence[ImageFacts]) -> Figure:
     figure = Figure(figsize=(2.9 * across, 3.4 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False)
     for axes, item in zip(grid.flat, shown, strict=False):
-        _draw_image(axes, item, read_gray(item.path), width=34)
+        _draw_image(axes, item, read_gray(item.path, read_window(item.window)), width=34)
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     return figure
@@ -303,7 +304,7 @@ def intensities(shown: Sequence[ImageFacts]) -> Figure:
         row, column = divmod(place, across)
         shown_at, histogram = grid[row, 2 * column], grid[row, 2 * column + 1]
         if place < len(shown):
-            gray = read_gray(shown[place].path)
+            gray = read_gray(shown[place].path, read_window(shown[place].window))
             _draw_image(shown_at, shown[place], gray, width=28)
             _draw_histogram(histogram, shown[place], gray)
         else:

@@ -71,6 +71,8 @@ class DicomFacts:
         Files with names, birth dates and the like.
     patient_data
         Keywords of the standard, and how many files have each filled. Values are not kept.
+    window
+        With which the images were looked at: "centre,width" or "full"; None is that of each file.
     """
 
     n_files: int
@@ -84,6 +86,7 @@ class DicomFacts:
     n_burnt_in: int
     n_patient_data: int
     patient_data: Mapping[str, int]
+    window: str | None
 
 
 #: What is counted, by name: shown in this order.
@@ -101,7 +104,9 @@ _TAGS: dict[str, Callable[[DicomHeader], str]] = {
 }
 
 
-def survey_headers(paths: Sequence[Path], *, executor: Executor | Workers | None = None) -> DicomFacts | None:
+def survey_headers(
+    paths: Sequence[Path], *, executor: Executor | Workers | None = None, window: str | None = None
+) -> DicomFacts | None:
     """Read the headers of the DICOM files among some images, and count what they say.
 
     Parameters
@@ -110,6 +115,8 @@ def survey_headers(paths: Sequence[Path], *, executor: Executor | Workers | None
         Image files. One whose name ends as that of another type is passed over.
     executor
         Where they are read; None reads them here, many of them in processes on this machine.
+    window
+        Stands in the result.
 
     Returns
     -------
@@ -125,10 +132,10 @@ def survey_headers(paths: Sequence[Path], *, executor: Executor | Workers | None
         if executor is None and len(candidates) > _MANY:
             executor = stack.enter_context(local_workers())
         headers = read_headers(candidates, executor=executor)
-    return _facts(candidates, headers)
+    return _facts(candidates, headers, window)
 
 
-def _facts(paths: Sequence[Path], headers: Sequence[DicomHeader | str]) -> DicomFacts | None:
+def _facts(paths: Sequence[Path], headers: Sequence[DicomHeader | str], window: str | None) -> DicomFacts | None:
     read = [header for header in headers if not isinstance(header, str)]
     named = SUFFIXES["DICOM"]
     failed = Counter(
@@ -157,4 +164,5 @@ def _facts(paths: Sequence[Path], headers: Sequence[DicomHeader | str]) -> Dicom
         n_burnt_in=sum(header.is_burnt_in for header in read),
         n_patient_data=sum(bool(header.patient_data) for header in read),
         patient_data=dict(filled.most_common()),
+        window=window,
     )

@@ -51,6 +51,7 @@ def explore(
     n_images: int = 9,
     seed: int = 0,
     check_images: bool = False,
+    window: str | None = None,
     executor: Executor | Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
     outputs: Outputs | None = None,
@@ -70,6 +71,8 @@ def explore(
         What draws them: the same seed draws the same images.
     check_images
         Open every image, not only the sample.
+    window
+        Of DICOM images, in place of their own: ``centre,width`` or ``full``.
     executor
         Where images are opened; None opens them here, one after the other. See
         `cxr_cli.services.parallel.Workers`.
@@ -106,7 +109,7 @@ def explore(
         ),
         images=None
         if image_folder is None
-        else _survey(table, data, image_folder, n_images, seed, check_images, executor, progress),
+        else _survey(table, data, image_folder, n_images, seed, check_images, window, executor, progress),
         issues=table.issues,
         seed=seed,
     )
@@ -280,6 +283,7 @@ def _survey(
     n_images: int,
     seed: int,
     every: bool,
+    window: str | None,
     executor: Executor | Workers | None,
     progress: Callable[[int, int], None] | None,
 ) -> ImageSurvey:
@@ -291,7 +295,7 @@ def _survey(
     located = locate_images(folder, names)
     found = [(row, path) for row, path in zip(rows, located.paths, strict=True) if path is not None]
     check = survey_files(
-        [ImageTask(images[row], str(path)) for row, path in found],
+        [ImageTask(images[row], str(path), window) for row, path in found],
         n_images=n_images,
         seed=seed,
         every=every,
@@ -312,7 +316,7 @@ def _survey(
         ambiguous=located.uncertain[:N_LISTED],
         notes=located.notes(),
         check=_with_paths_as_given(check, located),
-        dicom=survey_headers([path for _, path in found], executor=executor),
+        dicom=survey_headers([path for _, path in found], executor=executor, window=window),
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,8 @@ class ImageFacts:
         What is unusual, in fixed words: "16-bit", "inverted", …
     pathologies
         Findings present; None where no label of the image is known.
+    window
+        As in `ImageTask`.
     """
 
     image: str
@@ -78,6 +80,7 @@ class ImageFacts:
     std: float
     issues: tuple[str, ...]
     pathologies: tuple[str, ...] | None = None
+    window: str | None = field(default=None, metadata={"json": False})
 
 
 @dataclass(frozen=True)
@@ -187,10 +190,11 @@ class ImageCheck:
 
 @dataclass(frozen=True)
 class ImageTask:
-    """One image to inspect: its name in the table, and its file."""
+    """One image to inspect: its name in the table, its file, and the window if it is DICOM (None: that of the file)."""
 
     image: str
     path: str
+    window: str | None = None
 
 
 def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
@@ -199,10 +203,11 @@ def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
     Pure and at module level, so that any executor can run it.
     """
     # Decoders take long to load, and whoever looks at a table alone needs none.
+    from cxr_cli.data.dicom.grey import read_window
     from cxr_cli.data.images import read_gray
 
     try:
-        gray = read_gray(task.path)
+        gray = read_gray(task.path, read_window(task.window))
     except ImageError as error:
         raise_if_machine_failed(error, task.path)
         return BrokenImage(task.image, task.path, error.what.removeprefix(f"{task.path}: "))
@@ -229,6 +234,7 @@ def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
         mean=sums.mean / white,
         std=sums.std / white,
         issues=issues_of(gray, sums.std, Path(task.path).suffix),
+        window=task.window,
     )
 
 

@@ -118,6 +118,29 @@ def test_errors_name_the_file(tmp_path):
         read_dicom_header(tmp_path / "c.dcm")
 
 
+def test_another_window_changes_what_is_measured(cxr, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.dcm").write_bytes(dicom(VALUES, bits=12, WindowCenter=2048, WindowWidth=4096))
+    (tmp_path / "t.csv").write_text("Image,Mass,PatientId\na.dcm,1,1\n")
+
+    def explored(*options):
+        run = cxr("explore", tmp_path / "t.csv", "--json", *options)
+        assert run.exit_code == 0, run.stderr
+        return json.loads(run.stdout)["result"]["images"]
+
+    own, narrow = explored(), explored("--window", "1000.0, 11", "--output", "out")
+    assert own["dicom"]["window"] is None and narrow["dicom"]["window"] == "1000,11"
+    means = [result["check"]["statistics"]["mean"] for result in (own, narrow)]
+    assert means[0] == pytest.approx(VALUES.mean() / 4095, abs=1e-4)
+    assert means[1] == pytest.approx((VALUES > 1000).mean(), abs=0.01)
+    assert cxr("explore", tmp_path / "t.csv", "--window", "1").exit_code == 2
+
+
+def test_a_window_without_dicom_is_said_to_change_nothing(cxr, sample_data):
+    run = cxr("explore", sample_data / "valid-small.csv", "--window", "full", "--no-plots", "--n-images", "1")
+    assert run.exit_code == 0 and "none of the images is DICOM" in run.stderr
+
+
 def test_the_command_shows_tags_and_warns(cxr, folder, tmp_path):
     table = tmp_path / "t.csv"
     names = [path.name for path in sorted(folder.iterdir()) if path.suffix in (".dcm", ".dicom")]
