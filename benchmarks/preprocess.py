@@ -38,10 +38,10 @@ from timing import Timing, functions_in_turns, headline, ratio, ratios
 
 from cxr_cli.data.images import decode_gray, read_content
 from cxr_cli.data.labels import LabelTable, read_labels
-from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.images.resize import area
 from cxr_cli.services.parallel import Workers, available_cores
 from cxr_cli.services.preprocess.preprocess import Options, preprocess
+from cxr_cli.services.store.recipe import Recipe
 
 BATCH = 32
 KERAS, KERAS_RGB = "ImageDataGenerator, nearest, grey", "ImageDataGenerator, nearest, RGB"

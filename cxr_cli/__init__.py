@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from cxr_cli.services.evaluate.result import EvaluateResult as EvaluateResult
     from cxr_cli.services.explore.explore import explore as explore
     from cxr_cli.services.explore.result import ExploreResult as ExploreResult
-    from cxr_cli.services.images.prepare import Recipe as Recipe
     from cxr_cli.services.parallel import Workers as Workers
     from cxr_cli.services.preprocess.options import Options as PreprocessOptions  # noqa: F401
     from cxr_cli.services.preprocess.preprocess import PreprocessResult as PreprocessResult
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from cxr_cli.services.split.split import split as split
     from cxr_cli.services.store.reader import Store as Store
     from cxr_cli.services.store.reader import open_store as open_store
+    from cxr_cli.services.store.recipe import Recipe as Recipe
     from cxr_cli.services.weights.result import WeightsResult as WeightsResult
     from cxr_cli.services.weights.weights import compute_weights as compute_weights
 
@@ -73,7 +73,7 @@ _PUBLIC = {
     "divide": "services.split.split",
     "SplitResult": "services.split.result",
     "preprocess": "services.preprocess.preprocess",
-    "Recipe": "services.images.prepare",
+    "Recipe": "services.store.recipe",
     "PreprocessOptions": "services.preprocess.options:Options",
     "PreprocessResult": "services.preprocess.preprocess",
     "open_store": "services.store.reader",

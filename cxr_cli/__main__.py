@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+
+from cxr_cli.errors import is_out_of_memory
 
 
 def main() -> None:
@@ -14,8 +17,13 @@ def main() -> None:
     # Matrices are small here, and what is large is shared out to processes: further threads would only wait in a
     # busy loop. Read when numpy is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from cxr_cli.cli.app import main as run
-
+    try:
+        from cxr_cli.cli.app import main as run
+    except (ImportError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.stderr.write("error: out of memory\n")
+        sys.exit(2)
     run()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 # Marks around an argument in a message. Control characters, so that no text from a file is taken for one.
@@ -130,3 +131,14 @@ class MachineError(CxrError):
 
 class MissingPackageError(CxrError):
     """An optional package that the chosen option needs and that is not installed."""
+
+
+#: What the loader says when a library does not fit into memory (glibc, musl, macOS).
+_LOADER_OUT_OF_MEMORY = ("failed to map segment", "cannot allocate memory", "out of memory", "not enough memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, which importing a library reports in its own words."""
+    if isinstance(error, ImportError):
+        return any(sign in str(error).lower() for sign in _LOADER_OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)

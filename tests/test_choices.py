@@ -11,11 +11,11 @@ from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import UsageError
 from cxr_cli.services.build_model.options import ModelOptions
 from cxr_cli.services.check_leakage.remove import rows_to_remove
-from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.images.resize import resize
 from cxr_cli.services.metrics.losses import multi_label_loss
 from cxr_cli.services.preprocess.options import Options, check
 from cxr_cli.services.store.manifest import Preprocessing
+from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.weights.weights import scheme_weights
 from tests.conftest import ROOT
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.preprocess import Options, preprocess
+from cxr_cli.services.store.recipe import Recipe
 from tests.conftest import ROOT
 
 

@@ -29,9 +29,10 @@ from cxr_cli.cli.tables.build_model import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxr_cli.data.labels import LabelTable
+    from cxr_cli.data.class_weights import ClassWeights
+    from cxr_cli.data.files import InputFile
     from cxr_cli.services.build_model.build_model import BuildModelResult
-    from cxr_cli.services.store.manifest import Manifest, Preprocessing
+    from cxr_cli.services.store.manifest import Preprocessing, StoreManifest
 
 
 def build_model(
@@ -143,11 +144,11 @@ def build_model(
     from cxr_cli.data.labels import read_labels
     from cxr_cli.services.build_model import build_model as service
     from cxr_cli.services.build_model.options import ModelOptions, choose_pathologies
-    from cxr_cli.services.store.manifest import read_manifest
+    from cxr_cli.services.store.manifest import StoreManifest
 
     table = None if labels is None else read_labels(labels, schema=schema, uncertain=uncertain)
     weighting = None if class_weights is None else read_class_weights(class_weights)
-    manifest = None if store is None else read_manifest(store)
+    manifest = None if store is None else StoreManifest.read(store)
     options = ModelOptions(
         pathologies=choose_pathologies(_names(pathologies), table, manifest, weighting),
         image_size=_image_size(image_size, manifest),
@@ -180,15 +181,16 @@ def build_model(
         outputs=outputs,
     )
     _warn(result)
-    if table is not None and class_weights is not None:
-        _warn_of_another_table(table, class_weights)
+    if weighting is not None:
+        sources = [item for item in (table and table.source, manifest and manifest.table) if item]
+        _warn_of_another_table(weighting, sources)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
-def _image_size(text: str | None, manifest: Manifest | None) -> tuple[int, int]:
+def _image_size(text: str | None, manifest: StoreManifest | None) -> tuple[int, int]:
     if text is None:
         return (320, 320) if manifest is None else manifest.image_size
     size = read_image_size(text)
@@ -200,7 +202,7 @@ def _image_size(text: str | None, manifest: Manifest | None) -> tuple[int, int]:
     return size
 
 
-def _preprocessing(standardize: Standardization | None, manifest: Manifest | None) -> Preprocessing:
+def _preprocessing(standardize: Standardization | None, manifest: StoreManifest | None) -> Preprocessing:
     from cxr_cli.services.store.manifest import Preprocessing
 
     if manifest is None:
@@ -240,12 +242,11 @@ def _warn_of_loss(result: BuildModelResult) -> None:
         )
 
 
-def _warn_of_another_table(table: LabelTable, class_weights: Path) -> None:
-    from cxr_cli.data.class_weights import table_of_class_weights
-
-    if table_of_class_weights(class_weights) not in (None, table.source.sha256):
+def _warn_of_another_table(weights: ClassWeights, tables: list[InputFile]) -> None:
+    """Warn of class weights that were not computed from the label table, or from that of the store."""
+    for table in {item.sha256: item for item in tables if weights.is_of_another_table(item)}.values():
         console.warn(
-            f"{class_weights} was computed from another table than {table.path}; if that is what you train on, compute "
+            f"{weights.path} was computed from another table than {table.path}; if that is what you train on, compute "
             "the weights from it"
         )
 

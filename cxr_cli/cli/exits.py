@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from cxr_cli.cli import console
 from cxr_cli.cli.options import RUNNING
 from cxr_cli.cli.usage import is_help, usage_error
-from cxr_cli.errors import CxrError
+from cxr_cli.errors import CxrError, MachineError, is_out_of_memory
 
 #: Exit codes of every command, as in diff and grep.
 DONE, BAD_NEWS, COULD_NOT = 0, 1, 2
@@ -67,7 +67,26 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a crash never exits 1, which means "done, and the answer is bad news"."""
         with _exceptions_become_exit_codes(self._given), console.warnings_shown():
+            _refuse_too_little_memory()
             return super().invoke(ctx)
+
+
+#: Below this much address space OpenBLAS ends the process with exit code 1 as soon as numpy is used.
+_LEAST_ADDRESS_SPACE = 280 << 20
+
+
+def _refuse_too_little_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE:
+        raise MachineError(
+            f"this process may use {limit >> 20:,} MB of address space",
+            expected=f"at least {_LEAST_ADDRESS_SPACE >> 20:,} MB",
+            remedy="Raise the limit (ulimit -v).",
+        )
 
 
 @contextlib.contextmanager
@@ -106,7 +125,10 @@ def _exceptions_become_exit_codes(given: Sequence[str]) -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         console.error(f"{where}{error.strerror or error}")
         raise typer.Exit(COULD_NOT) from None
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):  # while a library was being loaded
+            console.error("out of memory")
+            raise typer.Exit(COULD_NOT) from None
         traceback.print_exc()
         console.error("this is a bug in cxr; please report it with the lines above")
         raise typer.Exit(COULD_NOT) from None

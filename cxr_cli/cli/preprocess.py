@@ -128,8 +128,8 @@ def preprocess(
     from cxr_cli.data.dicom.grey import read_window, window_text
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.data.labels import read_labels
-    from cxr_cli.services.images.prepare import Recipe
     from cxr_cli.services.preprocess import options as preprocess_options
+    from cxr_cli.services.store.recipe import Recipe
 
     chosen_dtype = dtype or ("uint8" if format == "png" else "float32")
     recipe = Recipe(

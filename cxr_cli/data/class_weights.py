@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cxr_cli.data.documents import is_number, read_json
+from cxr_cli.data.files import InputFile
 from cxr_cli.data.tables import read_table
 from cxr_cli.errors import InputError, shown
 
 #: Columns of the CSV form that are read back; it has more, for people.
 CSV_COLUMNS = ("pathology", "positive_weight", "negative_weight", "scheme")
+#: Losses are computed in float32, and Adam squares their gradients: beyond these they would be 0, infinite or NaN.
+SMALLEST, LARGEST = 1e-12, 1e12
 _REMEDY = "Make the file with 'cxr weights LABELS --save weights.json'."
 
 
@@ -33,6 +36,8 @@ class ClassWeights:
         How they were computed; empty if the file does not say.
     path
         The file they were read from, for messages; empty if they come from no file.
+    table_sha256
+        SHA-256 of the label table that the file says they were computed from; empty if it does not say.
     """
 
     pathologies: tuple[str, ...]
@@ -40,6 +45,11 @@ class ClassWeights:
     negative: tuple[float, ...]
     scheme: str = ""
     path: str = field(default="", compare=False, metadata={"json": False})
+    table_sha256: str = field(default="", compare=False, metadata={"json": False})
+
+    def is_of_another_table(self, table: InputFile) -> bool:
+        """Whether the weights are known to come from another table than this."""
+        return self.table_sha256 not in ("", table.sha256)
 
     def in_order(self, pathologies: Sequence[str]) -> ClassWeights:
         """Return the same weights in the order of a model's outputs or another table's columns.
@@ -66,6 +76,7 @@ class ClassWeights:
             tuple(self.negative[place] for place in places),
             self.scheme,
             self.path,
+            self.table_sha256,
         )
 
 
@@ -82,7 +93,7 @@ def read_class_weights(path: Path | str) -> ClassWeights:
     ------
     InputError
         The file is missing or unreadable, is not such a file, or holds a name twice or a weight that is not a
-        finite positive number.
+        number from 1e-12 to 1e12.
     """
     path = Path(path)
     found = _from_csv(path) if path.suffix.lower() == ".csv" else _from_json(path)
@@ -90,13 +101,10 @@ def read_class_weights(path: Path | str) -> ClassWeights:
     return replace(found, path=str(path))
 
 
-def table_of_class_weights(path: Path) -> str | None:
-    """Return the SHA-256 of the table that saved class weights were computed from; None where the file has none."""
-    document = None if path.suffix.lower() == ".csv" else read_json(path, remedy=_REMEDY)
-    inputs = document.get("inputs") if isinstance(document, dict) else None
+def _table_in(inputs: Any) -> str:
     first = inputs[0] if isinstance(inputs, list) and inputs else None
     digest = first.get("sha256") if isinstance(first, dict) else None
-    return digest if isinstance(digest, str) else None
+    return digest if isinstance(digest, str) else ""
 
 
 def _from_json(path: Path) -> ClassWeights:
@@ -121,6 +129,7 @@ def _from_json(path: Path) -> ClassWeights:
         tuple(columns["positive"]),
         tuple(columns["negative"]),
         str(weights.get("scheme") or ""),
+        table_sha256=_table_in(document.get("inputs")),
     )
 
 
@@ -133,12 +142,13 @@ def _from_csv(path: Path) -> ClassWeights:
         )
     cells = table.frame(dict.fromkeys(table.header, str)).astype(object)
     cells = cells.where(cells.notna(), "")
-    schemes = cells["scheme"].tolist() if "scheme" in table.header else []
+    schemes, digests = (cells[name].tolist() if name in table.header else [] for name in ("scheme", "source_sha256"))
     return ClassWeights(
         tuple(cells["pathology"].tolist()),
         tuple(_number(text) for text in cells["positive_weight"]),
         tuple(_number(text) for text in cells["negative_weight"]),
         schemes[0] if schemes else "",
+        table_sha256=digests[0] if digests else "",
     )
 
 
@@ -162,9 +172,9 @@ def _check(path: Path, weights: ClassWeights) -> None:
         if len(values) != len(names):
             raise InputError(f"{path}: {len(values)} {sign} weights for {len(names)} pathologies", remedy=_REMEDY)
         for name, value in zip(names, values, strict=True):
-            if not is_number(value) or value <= 0:
+            if not is_number(value) or not SMALLEST <= value <= LARGEST:
                 raise InputError(
                     f"{path}: the {sign} weight of {shown(name)} is {shown(repr(value))}",
-                    expected="a finite number above 0",
+                    expected=f"a number from {SMALLEST:g} to {LARGEST:g}",
                     remedy=_REMEDY,
                 )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_cli.data.drawing import save_figure
-from cxr_cli.errors import InputError, MachineError, MissingPackageError, OutputError
+from cxr_cli.errors import InputError, MachineError, MissingPackageError, OutputError, is_out_of_memory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,8 +150,6 @@ _MACHINE_ERRORS = frozenset(
     )
     if hasattr(errno, name)
 )
-#: What the loader says when a library does not fit into memory (glibc, musl, macOS).
-_LOADER_OUT_OF_MEMORY = ("failed to map segment", "cannot allocate memory", "out of memory", "not enough memory")
 
 
 def machine_failure(error: BaseException | None) -> str | None:
@@ -181,13 +179,6 @@ def raise_if_machine_failed(error: BaseException, path: Path | str) -> None:
             if reason == "out of memory"
             else "Check the disk or the network, then repeat the command.",
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, which importing a library reports in its own words."""
-    if isinstance(error, ImportError):
-        return any(sign in str(error).lower() for sign in _LOADER_OUT_OF_MEMORY)
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 @contextlib.contextmanager
@@ -231,10 +222,12 @@ def unwritable(path: Path, error: OSError) -> OutputError:
 
 #: Name of the JSON document that a command leaves in its output folder; beside a single file, it is added to its name.
 RESULT = "result.json"
+#: Name of the manifest in a store, which comes last of all: see `cxr_cli.services.store.manifest`.
+STORE_MANIFEST = "preprocess.json"
 #: In the head of every plot, so that a later run knows it may replace it.
 _PLOT_MARK = b"tEXtSoftware\x00cxr"
 #: Documents of ours that say what else in their folder is ours.
-_VOUCHERS = (RESULT, "preprocess.json", "split.json")
+_VOUCHERS = (RESULT, STORE_MANIFEST, "split.json")
 
 
 class Outputs:
@@ -407,7 +400,7 @@ def _vouched_for(voucher: Path) -> set[str]:
     if document is None:
         return set()
     names = [document.get("store"), document.get("index")]
-    if voucher.name == "preprocess.json":
+    if voucher.name == STORE_MANIFEST:
         names.append("failures.csv")
     for key, within in (("outputs", ""), ("splits", "path"), ("left_over", "path")):
         items = document.get(key)

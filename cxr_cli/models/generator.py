@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cxr_cli.services.images.prepare import Recipe
+from cxr_cli.services.store.recipe import Recipe
 
 #: Images per batch: Keras' own default.
 BATCH_SIZE = 32

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.drawing import packaged_style
 from cxr_cli.plots import style
-from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.samples import Interpolated, Sample
+from cxr_cli.services.store.recipe import Recipe
 
 _UNITS = {
     "samplewise": "standard deviations of the image",

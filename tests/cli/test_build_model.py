@@ -12,6 +12,7 @@ from cxr_cli.data.labels import read_labels
 from cxr_cli.services.build_model.build_model import build_model
 from cxr_cli.services.build_model.options import ModelOptions
 from tests.models.legacy_files import base_arrays, write_legacy
+from tests.stores import manifest_document
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +138,7 @@ def test_one_pathology_and_categorical_crossentropy(cxr, no_building):
         (["--pathologies", NAMES, "--freeze", "all"], "--freeze all; expected"),
         (["--pathologies", NAMES, "--learning-rate", "nan"], "--learning-rate nan; expected"),
         (["--pathologies", NAMES, "--pretrained", "missing.h5"], "missing.h5: no such file"),
-        (["--pathologies", NAMES, "--standardize", "featurewise"], "needs the mean and standard deviation"),
+        (["--pathologies", NAMES, "--standardize", "featurewise"], "standard deviation of the training images"),
         (["--pathologies", NAMES, "--loss", "weighted-bce"], "needs class weights"),
         (["--pathologies", NAMES, "--keep-head"], "--keep-head is of no use with --pretrained none"),
         (["--pathologies", NAMES, "--class-weights", "missing.json"], "missing.json: no such file"),
@@ -156,9 +157,8 @@ def test_mistakes_are_one_message_and_exit_2(cxr, arguments, text):
 
 
 def test_preprocessing_is_taken_from_the_manifest(cxr, tmp_path, no_building):
-    recipe = {"image_size": [64, 64], "standardize": "imagenet", "interpolation": "area", "statistics": None}
     manifest = tmp_path / "preprocess.json"
-    manifest.write_text(json.dumps({"recipe": recipe, "pathologies": ["Mass", "Hernia"]}))
+    manifest.write_text(json.dumps(manifest_document(image_size=[64, 64], standardize="imagenet", statistics=None)))
     arguments = ["build-model", "--store", manifest, "--no-plots"]
     done = cxr(*arguments, "--json")
     document = json.loads(done.stdout)
@@ -182,14 +182,31 @@ def test_class_weights_of_other_pathologies(cxr, train):
     assert "there are class weights for" in done.stderr
 
 
-def test_class_weights_of_another_table(cxr, train, sample_data, no_building):
+def test_class_weights_of_another_table(cxr, train, sample_data, tmp_path, no_building):
     cxr("weights", sample_data / "valid-small.csv", "--save", "weights.json", "--no-plots")
     done = cxr("build-model", "--labels", train, "--class-weights", "weights.json", "--no-plots")
     assert done.exit_code == 0
     assert f"weights.json was computed from another table than {train}" in done.stderr
-    cxr("weights", sample_data / "valid-small.csv", "--save", "weights.csv", "--no-plots")  # which tells no table
+    cxr("weights", sample_data / "valid-small.csv", "--save", "weights.csv", "--no-plots")
+    done = cxr("build-model", "--labels", train, "--class-weights", "weights.csv", "--no-plots")
+    assert f"weights.csv was computed from another table than {train}" in done.stderr
+    text = (tmp_path / "weights.csv").read_text()
+    (tmp_path / "weights.csv").write_text(text.replace("source_sha256", "other"))  # which tells no table
     done = cxr("build-model", "--labels", train, "--class-weights", "weights.csv", "--no-plots")
     assert done.exit_code == 0 and "another table" not in done.stderr
+
+
+def test_class_weights_of_another_table_than_the_store(cxr, train, sample_data, tmp_path, no_building):
+    small = ["--image-size", 32, "--dtype", "uint8", "--no-plots", "--n-images", 0]
+    assert cxr("preprocess", train, *small, "--output", "store").exit_code == 0
+    for name, table in (("other.json", sample_data / "valid-small.csv"), ("same.json", train), ("other.csv", None)):
+        cxr("weights", table or sample_data / "valid-small.csv", "--save", name, "--no-plots")
+        done = cxr("build-model", "--store", "store", "--class-weights", name, "--no-plots")
+        assert done.exit_code == 0, done.stderr
+        warned = f"{name} was computed from another table than {train}" in done.stderr
+        assert warned == name.startswith("other")
+    both = ["--store", "store", "--labels", train, "--class-weights", "other.json", "--no-plots"]
+    assert cxr("build-model", *both).stderr.count("another table") == 1
 
 
 def test_mistakes_do_not_wait_for_keras():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.options import Options
 from cxr_cli.services.preprocess.preprocess import preprocess
+from cxr_cli.services.store.recipe import Recipe
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from cxr_cli.data.class_weights import ClassWeights, read_class_weights
+from cxr_cli.data.files import InputFile
 from cxr_cli.errors import InputError
 
 WEIGHTS = {"pathologies": ["Mass", "Edema"], "positive": [0.9, 0.75], "negative": [0.1, 0.25], "scheme": "frequency"}
@@ -25,6 +26,20 @@ def test_json_and_csv_say_the_same(tmp_path):
     assert read_class_weights(str(write(tmp_path, CSV, "weights.csv"))) == expected
 
 
+def test_the_table_that_weights_come_from(tmp_path):
+    table = InputFile("train.csv", 3, "ab")
+    for digest, another in (("ab", False), ("cd", True)):
+        inputs = {"inputs": [{"path": "x.csv", "size": 3, "sha256": digest}]}
+        found = read_class_weights(write(tmp_path, document() | inputs))
+        assert (found.table_sha256, found.is_of_another_table(table)) == (digest, another)
+        assert found.in_order(["Edema", "Mass"]).is_of_another_table(table) == another
+        first, *lines = CSV.splitlines()
+        text = "\n".join([f"{first},source_sha256", *(f"{line},{digest}" for line in lines)])
+        assert read_class_weights(write(tmp_path, text, "weights.csv")).is_of_another_table(table) == another
+    for unknown in ({}, {"inputs": []}, {"inputs": [3]}, {"inputs": [{"sha256": 3}]}, {"inputs": "x"}):
+        assert not read_class_weights(write(tmp_path, document() | unknown)).is_of_another_table(table)
+
+
 def test_in_order_of_a_model():
     weights = ClassWeights(("Mass", "Edema"), (0.9, 0.75), (0.1, 0.25), "frequency")
     assert weights.in_order(["Edema", "Mass"]) == ClassWeights(("Edema", "Mass"), (0.75, 0.9), (0.25, 0.1), "frequency")
@@ -42,9 +57,13 @@ def test_in_order_of_a_model():
         ({"command": "explore", "result": {}}, "holds no class weights but the result of cxr explore"),
         (document(positive=None), "result.class_weights.positive is no list"),
         (document(positive=[0.9]), "1 positive weights for 2 pathologies"),
-        (document(negative=[0.1, None]), "the negative weight of Edema is None; expected a finite number above 0"),
+        (document(negative=[0.1, None]), "the negative weight of Edema is None; expected a number from 1e-12 to 1e+12"),
         (document(negative=[0.1, "0.25"]), "the negative weight of Edema is '0.25'"),
         (document(negative=[0.1, True]), "the negative weight of Edema is True"),
+        *(
+            (document(positive=[weight, 1.0]), f"the positive weight of Mass is {weight!r}")
+            for weight in (1e300, 1e39, 1e-39, 1e-320, 1e13, 9e-13, -1.0, float("inf"))
+        ),
         (document(positive=[0.0, 1.0]), "the positive weight of Mass is 0.0"),
         (document(positive=[-1, 1.0]), "the positive weight of Mass is -1"),
         (document(pathologies=["Mass", "Mass"]), "pathology Mass is there twice"),
@@ -66,6 +85,7 @@ def test_bad_json(tmp_path, content, message):
     [
         ("Image,Mass\na.png,1\n", "line 1: no column pathology"),
         (CSV.replace("0.75", "x"), "the positive weight of Edema is nan"),
+        (CSV.replace("0.9", "1e300"), "the positive weight of Mass is 1e+300"),
         (CSV.replace("Edema", ""), "'' is no name of a pathology"),
         ("pathology,positive_weight,negative_weight\n", "has no pathologies"),
     ],

@@ -10,10 +10,10 @@ from PIL import Image
 
 from cxr_cli.choices import Standardization, choices
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.options import Options
 from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.store.reader import open_store
+from cxr_cli.services.store.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 KERAS_INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "lanczos"]

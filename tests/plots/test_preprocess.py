@@ -5,8 +5,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cxr_cli.choices import Standardization, choices
 from cxr_cli.plots.preprocess import plot_distributions, plot_interpolations, plot_samples
-from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.preprocess.samples import Sample, compare_interpolations
+from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.store.standardization import standardize
 
 

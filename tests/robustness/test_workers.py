@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -265,3 +266,19 @@ def test_the_environment_is_as_before_when_processes_have_started(monkeypatch):
     with parallel.starting_processes():
         assert os.environ["PYTHONSAFEPATH"] == "1"
     assert "PYTHONSAFEPATH" not in os.environ
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [60, 90, 120, 200])
+@pytest.mark.parametrize("command", [["explore", "--no-plots"], ["preprocess", "--workers", "2", "--image-size", "16"]])
+def test_too_little_address_space_is_named(data, tmp_path, command, megabytes):
+    """Libraries that are being loaded report it in words of their own, and OpenBLAS ends the process with code 1."""
+
+    def starve():
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+    done = harness.run([command[0], str(data / "train.csv"), *command[1:]], tmp_path, before=starve)
+    assert done.code == 2, done.err
+    assert "out of memory" in done.err or "MB of address space" in done.err
+    assert not harness.NEVER.search(done.err)
+    assert not list(tmp_path.rglob("*.csv"))

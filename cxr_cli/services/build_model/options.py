@@ -14,7 +14,7 @@ from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.errors import UsageError
 from cxr_cli.services.model_card import LossChoice
 from cxr_cli.services.result import Result
-from cxr_cli.services.store.manifest import Manifest, Preprocessing
+from cxr_cli.services.store.manifest import Preprocessing, StoreManifest
 
 if TYPE_CHECKING:
     from cxr_cli.data.labels import LabelTable
@@ -89,7 +89,7 @@ class ModelOptions(Result):
 def choose_pathologies(
     named: Sequence[str] | None,
     table: LabelTable | None = None,
-    manifest: Manifest | None = None,
+    manifest: StoreManifest | None = None,
     class_weights: ClassWeights | None = None,
 ) -> tuple[str, ...]:
     """Return the pathologies of a model: those named, else the table's, the manifest's, or those with weights.

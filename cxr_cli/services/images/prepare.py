@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxr_cli.choices import Interpolation, PixelType, Standardization, StoreFormat, checked
 from cxr_cli.data.dicom.grey import read_window
 from cxr_cli.data.files import raise_if_machine_failed
 from cxr_cli.data.images import GrayImage, read_gray
@@ -21,55 +20,8 @@ from cxr_cli.errors import ImageError
 from cxr_cli.services.images.pixels import PixelSums, sum_pixels
 from cxr_cli.services.images.resize import Resized, area_and_moments, resize
 from cxr_cli.services.parallel import KILLED_WORKER
-from cxr_cli.services.store.standardization import Statistics, mean_and_std, standardize
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that determines the pixels made from an image file.
-
-    Attributes
-    ----------
-    image_size
-        (height, width) in pixels.
-    standardize
-        Standardization scheme.
-    interpolation
-        How images are resized.
-    dtype
-        ``float32``: standardized values. ``uint8``: resized grey levels, rounded.
-    format
-        ``npy``: one array of all images. ``png``: one file per image, grey levels only.
-    statistics
-        Of the training table, for featurewise standardization.
-    window
-        Of DICOM files, in place of their own: "centre,width" or "full"; None is that of each file.
-    """
-
-    image_size: tuple[int, int] = (320, 320)
-    standardize: Standardization = "samplewise"
-    interpolation: Interpolation = "area"
-    dtype: PixelType = "float32"
-    format: StoreFormat = "npy"
-    statistics: Statistics | None = None
-    window: str | None = None
-
-    def __post_init__(self) -> None:
-        checked(Standardization, self.standardize, "standardize")
-        checked(Interpolation, self.interpolation, "interpolation")
-        checked(PixelType, self.dtype, "dtype")
-        checked(StoreFormat, self.format, "format")
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Shape of one stored image; three channels only where they differ."""
-        three = self.standardize == "imagenet" and self.dtype == "float32"
-        return (*self.image_size, 3) if three else self.image_size
-
-    @property
-    def row_bytes(self) -> int:
-        """Size of one stored image (uncompressed)."""
-        return int(np.prod(self.row_shape)) * np.dtype(self.dtype).itemsize
+from cxr_cli.services.store.recipe import Recipe
+from cxr_cli.services.store.standardization import mean_and_std, standardize
 
 
 @dataclass(frozen=True)

@@ -2,79 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from cxr_cli.choices import Engine, checked
-from cxr_cli.data.files import InputFile
+from cxr_cli.data.files import STORE_MANIFEST
 from cxr_cli.data.folders import LocatedImages
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.errors import OutputError
-from cxr_cli.services.images.prepare import Recipe
-from cxr_cli.services.preprocess.options import MANIFEST, Options, recipe_of
+from cxr_cli.errors import InputError, OutputError
+from cxr_cli.services.preprocess.options import Options
+from cxr_cli.services.store.manifest import StoreManifest
 
 #: All that an unfinished run has in its folder; the older form of the statistics among it.
 _UNFINISHED = frozenset(
     (
         *("journal.jsonl", "statistics.jsonl", "statistics.json", "images.npy", "images", "replaced"),
-        *("index.csv", "failures.csv", "preprocess.json"),
+        *("index.csv", "failures.csv", STORE_MANIFEST),
     )
 )
 
 
-@dataclass(frozen=True)
-class FinishedStore:
-    """A store as its manifest tells of it.
-
-    Attributes
-    ----------
-    table
-        The label table it was made for.
-    uncertain
-        What uncertain labels of the table became.
-    recipe
-        How each image was made.
-    engine
-        Who made the pixels.
-    name
-        Of the array or the folder of PNGs.
-    n_done
-        Images in it.
-    """
-
-    table: InputFile
-    uncertain: str
-    recipe: Recipe
-    engine: Engine
-    name: str
-    n_done: int
-
-    def is_made_alike(self, table: LabelTable, options: Options) -> bool:
-        """Whether a run on a table makes the same again, or would if the image files were still the same."""
-        recipe = self.recipe
-        if options.fit_statistics:  # what comes of it is not known before the run
-            recipe = replace(recipe, statistics=None)
-        made = (self.table.sha256, self.uncertain, recipe, self.engine)
-        return made == (table.source.sha256, table.uncertain, options.recipe, options.engine)
-
-
-def finished_store(folder: Path) -> FinishedStore | None:
-    """Return the finished store in a folder, or None if the folder has no manifest that makes sense."""
+def finished_store(folder: Path) -> StoreManifest | None:
+    """Return the manifest of the finished store in a folder, or None if the folder has none that makes sense."""
     try:
-        document = json.loads((folder / MANIFEST).read_bytes())
-        return FinishedStore(
-            table=InputFile(**document["inputs"][0]),
-            uncertain=document["uncertain"],
-            recipe=recipe_of(document),
-            engine=checked(Engine, document["engine"], "engine"),
-            name=document["store"],
-            n_done=int(document["n_done"]),
-        )
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return StoreManifest.read(folder / STORE_MANIFEST)
+    except InputError:
         return None
+
+
+def is_made_alike(store: StoreManifest, table: LabelTable, options: Options) -> bool:
+    """Whether a run on a table makes a store again, or would if the image files were still the same."""
+    recipe = store.recipe
+    if options.fit_statistics:  # what comes of it is not known before the run
+        recipe = replace(recipe, statistics=None)
+    made = (store.table.sha256, store.uncertain, recipe, store.engine)
+    return made == (table.source.sha256, table.uncertain, options.recipe, options.engine)
 
 
 def refuse_to_replace(pictures: Path, located: LocatedImages, *, is_store: bool) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from cxr_cli.data.files import atomic_path, unwritable
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import png_name
-from cxr_cli.services.images.prepare import ImageRecord, Recipe
+from cxr_cli.services.images.prepare import ImageRecord
+from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.store.standardization import PixelValues, values_after
 
 

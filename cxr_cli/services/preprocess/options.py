@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cxr_cli.choices import Engine, checked
 from cxr_cli.data.dicom.grey import read_window
-from cxr_cli.data.documents import image_size_of, read_json
-from cxr_cli.data.files import InputFile, describe_input
+from cxr_cli.data.files import InputFile
 from cxr_cli.errors import InputError, UsageError, argument
-from cxr_cli.services.images.prepare import Recipe
+from cxr_cli.services.store.manifest import StoreManifest
+from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.store.standardization import Statistics
-
-#: Name of the manifest in the output folder, and version of its form.
-MANIFEST = "preprocess.json"
-SCHEMA_VERSION = 1
 
 _FIT = argument("fit_statistics", True, option="--statistics fit")
 _TAKE = argument("read_statistics", option="--statistics STORE")
@@ -142,17 +136,12 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
     InputError
         The file is no manifest, holds no statistics, or was made by another recipe.
     """
-    path = path / MANIFEST if path.is_dir() else path
     made = "cxr preprocess TRAIN --standardize featurewise --statistics fit"
     remedy = f"Give the preprocess.json that '{made}' wrote, or its folder."
-    try:
-        document = read_json(path, remedy=remedy)
-        found = document["recipe"]["statistics"]
-        statistics = Statistics(**found)
-        fitted_on = InputFile(**document["statistics_fitted_on"])
-        before = recipe_of(document)
-    except (ValueError, TypeError, LookupError) as error:
-        raise InputError(f"{path}: holds no statistics of a training table", remedy=remedy) from error
+    manifest = StoreManifest.read(path, remedy=remedy)
+    before, fitted_on = manifest.recipe, manifest.statistics_fitted_on
+    if before.statistics is None or fitted_on is None or manifest.file is None:
+        raise InputError(f"{path}: holds no statistics of a training table", remedy=remedy)
     for name in ("image_size", "interpolation", "dtype", "window"):
         was, now = getattr(before, name), getattr(recipe, name)
         if was != now:
@@ -160,24 +149,4 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
                 f"{path}: its statistics are of images with {name.replace('_', ' ')} {was}, not {now}",
                 remedy="Preprocess all tables alike, or fit again.",
             )
-    return statistics, StatisticsSource(describe_input(path), fitted_on)
-
-
-def recipe_of(document: Mapping[str, Any]) -> Recipe:
-    """Return the recipe in a manifest.
-
-    Raises
-    ------
-    ValueError, TypeError, LookupError
-        There is none that makes sense.
-    """
-    found = document["recipe"]
-    return Recipe(
-        image_size=image_size_of(found["image_size"]),
-        standardize=found["standardize"],
-        interpolation=found["interpolation"],
-        dtype=found["dtype"],
-        format=found["format"],
-        statistics=None if found["statistics"] is None else Statistics(**found["statistics"]),
-        window=found.get("window"),
-    )
+    return before.statistics, StatisticsSource(manifest.file, fitted_on)

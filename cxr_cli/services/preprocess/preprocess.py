@@ -21,7 +21,7 @@ import numpy as np
 
 from cxr_cli import __version__
 from cxr_cli.choices import Engine, UncertainPolicy
-from cxr_cli.data.files import Outputs, unwritable
+from cxr_cli.data.files import STORE_MANIFEST, Outputs, unwritable
 from cxr_cli.data.folders import LocatedImages, locate_images
 from cxr_cli.data.image_types import SUFFIXES
 from cxr_cli.data.journal import Journal
@@ -29,28 +29,21 @@ from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import PngWriter, RowsWriter, png_name
 from cxr_cli.errors import ImageError, OutputError, UsageError
 from cxr_cli.services.images.pixels import PixelSums
-from cxr_cli.services.images.prepare import (
-    ImageRecord,
-    Prepared,
-    Recipe,
-    Task,
-    lost,
-    measure,
-    prepare,
-    split,
-)
+from cxr_cli.services.images.prepare import ImageRecord, Prepared, Task, lost, measure, prepare, split
 from cxr_cli.services.keras_backend import require_tensorflow
 from cxr_cli.services.parallel import Workers, available_cores, map_surviving
 from cxr_cli.services.preprocess.finished import (
-    FinishedStore,
     finished_store,
+    is_made_alike,
     is_unfinished_run,
     refuse_to_replace,
 )
 from cxr_cli.services.preprocess.index import Comparer, Comparison, Failure, IndexWriter
-from cxr_cli.services.preprocess.options import MANIFEST, SCHEMA_VERSION, Options, StatisticsSource, check
+from cxr_cli.services.preprocess.options import Options, StatisticsSource, check
 from cxr_cli.services.result import Result, plain
-from cxr_cli.services.store.standardization import EPSILON, Statistics
+from cxr_cli.services.store.manifest import StoreManifest
+from cxr_cli.services.store.recipe import Recipe
+from cxr_cli.services.store.standardization import Statistics
 
 #: Names of the files in the output folder.
 ROWS, PNGS, INDEX, FAILURES = "images.npy", "images", "index.csv", "failures.csv"
@@ -102,7 +95,7 @@ class Start:
     n_missing: int
     n_bytes: int
     n_done_before: int
-    replaces: FinishedStore | None
+    replaces: StoreManifest | None
     left_over: Path | None
     notes: tuple[str, ...] = ()
 
@@ -319,7 +312,7 @@ class _Run:
         finished = finished_store(self.output)
         if self.recipe.format == "png":
             unfinished = self.partial.exists() and not self.options.start_over
-            is_store = unfinished or (finished is not None and finished.name == PNGS)
+            is_store = unfinished or (finished is not None and finished.store == PNGS)
             refuse_to_replace(self._store(), self.located, is_store=is_store)
         if self.options.start_over or self.options.engine == "keras":
             shutil.rmtree(self.partial, ignore_errors=True)
@@ -340,7 +333,7 @@ class _Run:
 
     def _refuse_to_replace(self) -> None:
         """Refuse to replace what is not ours: neither a finished store nor an unfinished run vouches for it."""
-        names = [INDEX, FAILURES, MANIFEST, *([ROWS] if self.recipe.format == "npy" else [])]
+        names = [INDEX, FAILURES, STORE_MANIFEST, *([ROWS] if self.recipe.format == "npy" else [])]
         for name in names:
             self.outputs.refuse_input(self.output / name)
         if self.partial.exists() and not is_unfinished_run(self.partial):
@@ -352,11 +345,11 @@ class _Run:
         if not (self.partial / JOURNAL).exists():
             self.outputs.refuse_to_replace(*names)
 
-    def _replaced(self, finished: FinishedStore | None) -> tuple[FinishedStore | None, Path | None]:
+    def _replaced(self, finished: StoreManifest | None) -> tuple[StoreManifest | None, Path | None]:
         """Return the store that this run takes the place of, and what stays of it."""
-        if finished is None or finished.is_made_alike(self.table, self.options):
+        if finished is None or is_made_alike(finished, self.table, self.options):
             return None, None
-        others = [self.output / name for name in (ROWS, PNGS) if name == finished.name != self._store().name]
+        others = [self.output / name for name in (ROWS, PNGS) if name == finished.store != self._store().name]
         return finished, next((old for old in others if old.exists()), None)
 
     def _identity(self, digest: str) -> dict[str, Any]:
@@ -585,7 +578,7 @@ class _Run:
         assert self.journal is not None
         # While there is no manifest, nothing here looks finished.
         with contextlib.suppress(FileNotFoundError):
-            (self.output / MANIFEST).unlink()
+            (self.output / STORE_MANIFEST).unlink()
         if self._fits_last():
             self.recipe = replace(self.recipe, statistics=self._statistics_of_journal())
         # Everything is made in the hidden folder first: what a kill leaves of it is not seen, and goes in the end.
@@ -595,7 +588,7 @@ class _Run:
         issues = dict(sorted(index.issues.items(), key=lambda item: (-item[1], item[0])))
         result = self._result(index.n_done, failures, self.comparer.comparison(), issues)
         hidden = Outputs(self.partial)
-        hidden.write_json(MANIFEST, self._manifest(result))
+        self._manifest(result).write(hidden)
         for path in (index.index, index.failures, *hidden.written):
             self._give_final_name(path)
         self.journal.remove()
@@ -650,7 +643,7 @@ class _Run:
             store=store,
             index=self.output / INDEX,
             failures_file=self.output / FAILURES,
-            manifest=self.output / MANIFEST,
+            manifest=self.output / STORE_MANIFEST,
             shape=(n_done, *self.recipe.row_shape),
             dtype=self.recipe.dtype,
             n_bytes=n_bytes,
@@ -670,36 +663,30 @@ class _Run:
             image_issues=issues,
         )
 
-    def _manifest(self, result: PreprocessResult) -> dict[str, Any]:
-        inputs = [self.table.source]
+    def _manifest(self, result: PreprocessResult) -> StoreManifest:
         source = self.options.statistics_from
-        inputs += [] if source is None else [source.manifest]
-        fitted_on = source.fitted_on if source is not None else self.table.source
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "command": "preprocess",
-            "cxr_version": __version__,
-            "versions": self._versions(),
-            "inputs": plain(inputs),
-            "image_folder": str(self.located.folder),
-            "uncertain": self.table.uncertain,
-            "recipe": plain(self.recipe),
-            "epsilon": EPSILON,
-            "statistics_fitted_on": None if self.recipe.statistics is None else plain(fitted_on),
-            "engine": self.options.engine,
-            "fit_sample": self.options.fit_sample,
-            "seed": self.options.seed,
-            "pathologies": list(self.table.pathologies),
-            "store": result.store.name,
-            "index": INDEX,
-            "shape": list(result.shape),
-            "dtype": result.dtype,
-            "n_images": result.n_images,
-            "n_done": result.n_done,
-            "n_failed": result.n_failed,
-            "comparison": plain(result.comparison),
-            "image_issues": dict(result.image_issues),
-        }
+        fitted_on = self.table.source if source is None else source.fitted_on
+        return StoreManifest(
+            versions=self._versions(),
+            inputs=(self.table.source,) if source is None else (self.table.source, source.manifest),
+            image_folder=str(self.located.folder),
+            uncertain=self.table.uncertain,
+            recipe=self.recipe,
+            statistics_fitted_on=None if self.recipe.statistics is None else fitted_on,
+            engine=self.options.engine,
+            fit_sample=self.options.fit_sample,
+            seed=self.options.seed,
+            pathologies=tuple(self.table.pathologies),
+            store=result.store.name,
+            index=INDEX,
+            shape=result.shape,
+            dtype=result.dtype,
+            n_images=result.n_images,
+            n_done=result.n_done,
+            n_failed=result.n_failed,
+            comparison=result.comparison,
+            image_issues=result.image_issues,
+        )
 
 
 def _task_sizes(n_items: int, largest: int, n_workers: int) -> Iterator[int]:

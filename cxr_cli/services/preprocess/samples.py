@@ -14,8 +14,9 @@ from cxr_cli.data.dicom.grey import read_window
 from cxr_cli.data.folders import locate_images
 from cxr_cli.data.images import read_gray
 from cxr_cli.services.images.pixels import sum_pixels
-from cxr_cli.services.images.prepare import Recipe, resize_to_levels
+from cxr_cli.services.images.prepare import resize_to_levels
 from cxr_cli.services.images.resize import area, resize
+from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.store.standardization import mean_and_std, standardize
 
 

@@ -1,22 +1,24 @@
-"""What a model expects of its input images, and how that is read from the manifest of ``cxr preprocess``."""
+"""The manifest of a store, ``preprocess.json``: one dataclass that reads and writes it, for all commands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cxr_cli.choices import Standardization, checked
+from cxr_cli.choices import Engine, Standardization, UncertainPolicy, checked
 from cxr_cli.data.documents import image_size_of, is_number, read_json
-from cxr_cli.data.files import InputFile, describe_input
-from cxr_cli.errors import InputError, UsageError, argument, shown
-from cxr_cli.services.result import Result
+from cxr_cli.data.files import STORE_MANIFEST, InputFile, Outputs, describe_input
+from cxr_cli.data.names import is_unsafe_name
+from cxr_cli.errors import CxrError, InputError, UsageError, argument, shown
+from cxr_cli.services.envelope import SCHEMA_VERSION, head
+from cxr_cli.services.result import Result, plain, restore
+from cxr_cli.services.store.recipe import Recipe
+from cxr_cli.services.store.standardization import EPSILON
 
 #: How a grey image becomes an input with three channels.
 CHANNEL_RULE = "the grey image three times"
-#: The manifest's name in the output folder of ``cxr preprocess``.
-MANIFEST = "preprocess.json"
 _REMEDY = "Pass the preprocess.json that 'cxr preprocess' wrote, or its folder."
 
 
@@ -54,9 +56,12 @@ class Preprocessing(Result):
 
     def __post_init__(self) -> None:
         checked(Standardization, self.standardize, "standardize")
-        for value in (self.mean, self.std):
-            if value is not None and not is_number(value):
-                raise UsageError(f"cannot standardize with {shown(repr(value))}", expected="a finite number")
+        for name, value, largest in (("mean", self.mean, 255), ("std", self.std, 127.51)):
+            if value is not None and not (is_number(value) and 0 <= value <= largest):
+                raise UsageError(
+                    f"cannot standardize with {name} {shown(repr(value))}",
+                    expected=f"grey levels from 0 to {largest:g}",
+                )
         if self.standardize == "featurewise" and (self.mean is None or self.std is None):
             raise UsageError(
                 f"{argument('standardize', 'featurewise')} needs mean and standard deviation of the training images",
@@ -65,66 +70,153 @@ class Preprocessing(Result):
             )
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What the manifest of a store says that concerns a model.
+@dataclass(frozen=True, kw_only=True)
+class StoreManifest:
+    """What ``preprocess.json`` says of a store; written last of all, so that a folder without it is not finished.
 
     Attributes
     ----------
-    preprocessing
-        What was done to the images.
-    image_size
-        (height, width) in pixels.
+    versions
+        Of ``cxr``, Python and the libraries that decode images.
+    inputs
+        The label table, and the manifest that statistics were taken from.
+    image_folder
+        Where the images were.
+    uncertain
+        What uncertain labels of the table became.
+    recipe
+        How each image was made.
+    epsilon
+        What is added to a standard deviation before values are divided by it.
+    statistics_fitted_on
+        The table behind the statistics of the recipe; None if it has none.
+    engine
+        Which code made the pixels.
+    fit_sample
+        On how many images statistics were fitted, drawn at random; None is all.
+    seed
+        Of the samples.
     pathologies
-        Columns of the labels in the store, in order; empty if it has none.
+        Columns of the labels in the index, in order.
+    store
+        Name of the array, or of the folder of PNGs.
+    index
+        Name of the table with one line for each image.
+    shape
+        Of the array.
+    dtype
+        Of the array.
+    n_images
+        Rows of the label table.
+    n_done
+        Images in the store.
+    n_failed
+        Images that are not in the store.
+    comparison
+        The images before and after, as plain values.
+    image_issues
+        What was assumed on reading images, and in how many.
+    file
+        The manifest itself, if it was read from a file.
     """
 
-    preprocessing: Preprocessing
-    image_size: tuple[int, int]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[InputFile, ...]
+    image_folder: str = ""
+    uncertain: UncertainPolicy
+    recipe: Recipe
+    epsilon: float = EPSILON
+    statistics_fitted_on: InputFile | None = None
+    engine: Engine
+    fit_sample: int | None = None
+    seed: int = 0
     pathologies: tuple[str, ...]
+    store: str
+    index: str
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    n_images: int = 0
+    n_done: int
+    n_failed: int = 0
+    comparison: Any = None
+    image_issues: Mapping[str, int] = field(default_factory=dict)
+    file: InputFile | None = field(default=None, compare=False, metadata={"json": False})
 
+    def __post_init__(self) -> None:
+        # It comes from files too.
+        if not self.inputs:
+            raise ValueError("inputs: the label table is missing")
+        image_size_of(list(self.recipe.image_size))
+        if self.recipe.standardize == "featurewise" and self.recipe.statistics is None:
+            raise ValueError("recipe.statistics are missing")
+        for name in self.pathologies:
+            if not name or self.pathologies.count(name) > 1:
+                raise ValueError(f"pathologies: {shown(repr(name))}")
+        if min(self.n_images, self.n_done, self.n_failed) < 0:
+            raise ValueError("a count is negative")
+        for name in (self.store, self.index):
+            if is_unsafe_name(name):
+                raise ValueError(f"{shown(repr(name))} lies outside the folder")
 
-def read_manifest(path: Path) -> Manifest:
-    """Read the manifest that ``cxr preprocess`` writes beside its images.
+    @property
+    def table(self) -> InputFile:
+        """The label table that the store was made for."""
+        return self.inputs[0]
 
-    Parameters
-    ----------
-    path
-        The file, or the folder it lies in.
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images, in pixels."""
+        return self.recipe.image_size
 
-    Raises
-    ------
-    InputError
-        It is missing, is no such manifest, or lacks something.
-    """
-    path = path / MANIFEST if path.is_dir() else path
-    document = read_json(path, remedy=_REMEDY)
-    recipe = _recipe(path, document)
-    statistics = recipe.get("statistics") or {}
-    try:
-        image_size = image_size_of(recipe["image_size"])
-        preprocessing = Preprocessing(
-            standardize=recipe["standardize"],
-            mean=statistics.get("mean"),
-            std=statistics.get("std"),
-            interpolation=recipe.get("interpolation"),
-            manifest=describe_input(path),
-            window=recipe.get("window"),
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What was done to the images, as a part of a model."""
+        statistics = self.recipe.statistics if self.recipe.standardize == "featurewise" else None
+        return Preprocessing(
+            standardize=self.recipe.standardize,
+            mean=None if statistics is None else statistics.mean,
+            std=None if statistics is None else statistics.std,
+            interpolation=self.recipe.interpolation,
+            manifest=self.file,
+            window=self.recipe.window,
         )
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, UsageError) as error:
-        raise InputError(
-            f"{path}: is not the manifest of a store ({shown(str(error), 200)})", remedy=_REMEDY
-        ) from error
-    return Manifest(preprocessing, image_size, _pathologies(document))
 
+    @classmethod
+    def read(cls, path: Path | str, *, remedy: str = _REMEDY) -> StoreManifest:
+        """Read the manifest of a finished store.
 
-def _recipe(path: Path, document: Any) -> Mapping[str, Any]:
-    recipe = document.get("recipe") if isinstance(document, dict) else None
-    if not isinstance(recipe, dict):
-        raise InputError(f"{path}: says nothing of how images were prepared", expected="a recipe", remedy=_REMEDY)
-    return recipe
+        Parameters
+        ----------
+        path
+            The file, or the folder it lies in.
+        remedy
+            What a user can do who gave something else.
 
+        Raises
+        ------
+        InputError
+            It is missing or is not the manifest of a store.
+        """
+        path = Path(path)
+        path = path / STORE_MANIFEST if path.is_dir() else path
+        document = read_json(path, remedy=remedy)
+        if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(
+                f"{path}: is not the manifest of a store", expected=f"schema_version {SCHEMA_VERSION}", remedy=remedy
+            )
+        try:
+            manifest: StoreManifest = restore(cls, document)
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, UsageError) as error:
+            reason = error.what if isinstance(error, CxrError) else str(error)
+            raise InputError(f"{path}: is not the manifest of a store ({shown(reason, 200)})", remedy=remedy) from error
+        return replace(manifest, file=describe_input(path))
 
-def _pathologies(document: Mapping[str, Any]) -> tuple[str, ...]:
-    names = document.get("pathologies")
-    return tuple(str(name) for name in names) if isinstance(names, list) else ()
+    def to_document(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        body = plain(self)
+        assert isinstance(body, dict)
+        return head("preprocess") | body
+
+    def write(self, outputs: Outputs) -> Path:
+        """Write the manifest into the folder of the store; return its path."""
+        return outputs.write_json(STORE_MANIFEST, self.to_document())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxr_cli.choices import Standardization
-from cxr_cli.data.documents import read_json
+from cxr_cli.data.files import STORE_MANIFEST
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.names import is_unsafe_name
 from cxr_cli.data.store import npy_header
 from cxr_cli.errors import InputError, shown
-from cxr_cli.services.preprocess.options import recipe_of
+from cxr_cli.services.store.manifest import StoreManifest
 from cxr_cli.services.store.standardization import standardize
 
-MANIFEST = "preprocess.json"
 _REMEDY = "Give the output folder of a finished 'cxr preprocess'."
 
 
@@ -34,7 +33,7 @@ class Store:
     folder
         Where it lies.
     manifest
-        The content of its ``preprocess.json``.
+        What its ``preprocess.json`` says.
     index
         One row per image, in the order of the images: ``image``, ``patient_id`` (text), one float32 column per
         pathology (NaN: not known), and what was measured of the image.
@@ -43,7 +42,7 @@ class Store:
     """
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: StoreManifest
     index: pd.DataFrame
     pathologies: tuple[str, ...]
 
@@ -53,13 +52,12 @@ class Store:
     @property
     def standardization(self) -> Standardization:
         """The scheme by which pixels are or will be standardized."""
-        scheme: Standardization = self.manifest["recipe"]["standardize"]
-        return scheme
+        return self.manifest.recipe.standardize
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Shape of one image of a batch: (height, width), or (height, width, 3) where the channels differ."""
-        height, width = self.manifest["recipe"]["image_size"]
+        height, width = self.manifest.image_size
         return (height, width, 3) if self.standardization == "imagenet" else (height, width)
 
     @cached_property
@@ -76,8 +74,8 @@ class Store:
         InputError
             It is missing or does not fit the index.
         """
-        path = _inside(self.folder, self.manifest["store"])
-        recipe = recipe_of(self.manifest)
+        path = _inside(self.folder, self.manifest.store)
+        recipe = self.manifest.recipe
         header = npy_header((len(self), *recipe.row_shape), np.dtype(recipe.dtype))
         try:
             with open(path, "rb") as stream:
@@ -114,11 +112,11 @@ class Store:
         return standardize(levels, self.standardization, mean, std)
 
     def _levels(self, rows: NDArray[np.intp]) -> NDArray[Any]:
-        if self.manifest["recipe"]["format"] == "npy":
+        if self.manifest.recipe.format == "npy":
             pixels: NDArray[Any] = self.stored[rows]
             return pixels
         files = self.index["file"].to_numpy()[rows]
-        shape = (len(rows), *self.manifest["recipe"]["image_size"])
+        shape = (len(rows), *self.manifest.image_size)
         made = np.empty(shape, dtype="uint8")
         for place, name in enumerate(files):
             path = _inside(self.folder, name)
@@ -131,9 +129,10 @@ class Store:
     def _mean_and_std(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what each image is standardized by, in grey levels, shape (n, 1, 1)."""
         if self.standardization == "featurewise":
-            statistics = self.manifest["recipe"]["statistics"]
-            mean = np.full(len(rows), statistics["mean"])
-            std = np.full(len(rows), statistics["std"])
+            statistics = self.manifest.recipe.statistics
+            assert statistics is not None  # the manifest has seen to it
+            mean = np.full(len(rows), statistics.mean)
+            std = np.full(len(rows), statistics.std)
         else:
             mean = self.index["resized_mean"].to_numpy()[rows]
             std = self.index["resized_std"].to_numpy()[rows]
@@ -166,36 +165,30 @@ def open_store(folder: Path | str) -> Store:
     ((2, 320, 320), (200, 14))
     """
     folder = Path(folder)
-    path = folder / MANIFEST
+    manifest = StoreManifest.read(folder / STORE_MANIFEST, remedy=_REMEDY)
+    path = folder / manifest.index
     try:
-        manifest = read_json(path, remedy=_REMEDY)
-        pathologies = tuple(manifest["pathologies"])
         index = pd.read_csv(
-            _inside(folder, manifest["index"]),
+            path,
             dtype={"image": str, "patient_id": str, "source_mode": str, "file": str}
-            | dict.fromkeys(pathologies, np.float32)
+            | dict.fromkeys(manifest.pathologies, np.float32)
             | dict.fromkeys(("resized_mean", "resized_std"), np.float64),
             keep_default_na=False,
-            na_values={name: [""] for name in ("patient_id", *pathologies)},
+            na_values={name: [""] for name in ("patient_id", *manifest.pathologies)},
         )
-        recipe = recipe_of(manifest)
-        needed = {"image", *pathologies}
-        if recipe.format == "png":
-            needed.add("file")
-        if recipe.standardize == "samplewise" and recipe.dtype == "uint8":
-            needed |= {"resized_mean", "resized_std"}
-        if needed - set(index.columns):
-            raise ValueError(f"its index lacks {', '.join(sorted(needed - set(index.columns)))}")
-        store = Store(folder, manifest, index, pathologies)
-        n_done = manifest["n_done"]
     except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise InputError(f"{path}: cannot be read: {shown(str(error), 200)}", remedy=_REMEDY) from error
+    recipe = manifest.recipe
+    needed = {"image", *manifest.pathologies}
+    if recipe.format == "png":
+        needed.add("file")
+    if recipe.standardize == "samplewise" and recipe.dtype == "uint8":
+        needed |= {"resized_mean", "resized_std"}
+    if lacking := sorted(needed - set(index.columns)):
+        raise InputError(f"{path}: lacks {shown(', '.join(lacking), 200)}", remedy=_REMEDY)
+    if len(index) != manifest.n_done:
         raise InputError(
-            f"{path}: is not the manifest of a finished store ({shown(str(error), 200)})", remedy=_REMEDY
-        ) from error
-    if len(index) != n_done:
-        counted = f"{n_done:,}" if isinstance(n_done, int) else shown(str(n_done))
-        raise InputError(
-            f"{folder / manifest['index']}: has {len(index):,} lines and the manifest counts {counted} images",
+            f"{path}: has {len(index):,} lines and the manifest counts {manifest.n_done:,} images",
             remedy="Run 'cxr preprocess' again.",
         )
-    return store
+    return Store(folder, manifest, index, manifest.pathologies)

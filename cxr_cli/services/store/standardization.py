@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.choices import Standardization
 from cxr_cli.data.documents import is_number
-from cxr_cli.errors import UsageError, argument
+from cxr_cli.errors import UsageError, argument, shown
 from cxr_cli.services.images.pixels import PixelSums
 from cxr_cli.services.result import Result
 
@@ -45,8 +45,15 @@ class Statistics(Result):
 
     def __post_init__(self) -> None:
         # They come from files too.
-        if not (is_number(self.mean) and is_number(self.std) and self.std >= 0):
-            raise ValueError("mean and standard deviation must be finite numbers")
+        if not (is_number(self.mean) and 0 <= self.mean <= 255):
+            raise ValueError(f"mean {shown(repr(self.mean))} is not a grey level from 0 to 255")
+        # Half of all pixels black, half white: nothing can spread further. A little more for sums in floating point.
+        if not (is_number(self.std) and 0 <= self.std <= 127.51):
+            raise ValueError(f"std {shown(repr(self.std))} is not a deviation from 0 to 127.5 grey levels")
+        for name in ("n_images", "n_pixels"):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 < value < 1 << 63:
+                raise ValueError(f"{name} {shown(repr(value))} is not a count above 0")
 
 
 def standardize(

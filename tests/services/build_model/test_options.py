@@ -6,7 +6,9 @@ import pytest
 from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.build_model.options import ModelOptions, choose_loss, choose_pathologies
-from cxr_cli.services.store.manifest import Manifest, Preprocessing
+from cxr_cli.services.result import restore
+from cxr_cli.services.store.manifest import StoreManifest
+from tests.stores import manifest_document
 
 WEIGHTS = ClassWeights(("Mass", "Hernia"), (0.9, 0.99), (0.1, 0.01), "frequency")
 
@@ -49,17 +51,20 @@ def test_class_weights_of_other_pathologies_are_refused():
 
 def test_pathologies_come_from_the_first_that_names_them():
     table = SimpleNamespace(pathologies=("Mass", "Edema"))
-    manifest = Manifest(Preprocessing(), (320, 320), ("Mass", "Edema"))
+    manifest = restore(StoreManifest, manifest_document(pathologies=["Mass", "Edema"]))
     assert choose_pathologies(("Edema",), table) == ("Edema",)
     assert choose_pathologies(None, table, manifest, WEIGHTS) == ("Mass", "Edema")
     assert choose_pathologies(None, None, manifest, WEIGHTS) == ("Mass", "Edema")
-    assert choose_pathologies(None, None, Manifest(Preprocessing(), (320, 320), ()), WEIGHTS) == ("Mass", "Hernia")
+    assert choose_pathologies(None, None, restore(StoreManifest, manifest_document(pathologies=[])), WEIGHTS) == (
+        "Mass",
+        "Hernia",
+    )
     assert choose_pathologies(None, None, None, WEIGHTS) == ("Mass", "Hernia")
     with pytest.raises(UsageError, match="--labels"):
         choose_pathologies(None)
 
 
 def test_labels_in_another_order_than_the_store_are_refused():
-    manifest = Manifest(Preprocessing(), (320, 320), ("Mass", "Edema"))
+    manifest = restore(StoreManifest, manifest_document(pathologies=["Mass", "Edema"]))
     with pytest.raises(UsageError, match="not those of the preprocessed images"):
         choose_pathologies(("Edema", "Mass"), None, manifest)

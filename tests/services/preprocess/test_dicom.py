@@ -13,10 +13,10 @@ from cxr_cli.data.dicom.grey import Window, read_window, window_text
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import InputError, UsageError
-from cxr_cli.services.images.prepare import Recipe
 from cxr_cli.services.parallel import Workers
 from cxr_cli.services.preprocess.options import Options, read_statistics
 from cxr_cli.services.preprocess.preprocess import preprocess
+from cxr_cli.services.store.recipe import Recipe
 from tests.data.dicom.synthetic import dicom, ramp
 
 SIZE = (16, 24)
@@ -139,8 +139,8 @@ def test_the_command(cxr, films, tmp_path):
 
 
 def test_a_model_built_from_the_store_keeps_its_window(films, tmp_path):
-    from cxr_cli.services.store.manifest import read_manifest
+    from cxr_cli.services.store.manifest import StoreManifest
 
     made = store(films, tmp_path / "out", Recipe(image_size=SIZE, window="1000,500"))
-    assert read_manifest(made.manifest).preprocessing.window == "1000,500"
-    assert read_manifest(store(films, tmp_path / "own").manifest).preprocessing.window is None
+    assert StoreManifest.read(made.manifest).preprocessing.window == "1000,500"
+    assert StoreManifest.read(store(films, tmp_path / "own").manifest).preprocessing.window is None

@@ -19,7 +19,7 @@ from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import ImageError, InputError, OutputError, UsageError
 from cxr_cli.services.images import prepare as preparation
-from cxr_cli.services.images.prepare import Recipe, prepare_image
+from cxr_cli.services.images.prepare import prepare_image
 from cxr_cli.services.images.resize import nearest
 from cxr_cli.services.parallel import Workers
 from cxr_cli.services.preprocess import preprocess as module
@@ -27,6 +27,7 @@ from cxr_cli.services.preprocess.finished import finished_store
 from cxr_cli.services.preprocess.options import Options, read_statistics
 from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.preprocess.samples import Sample, compare_interpolations
+from cxr_cli.services.store.recipe import Recipe
 from tests.films import film_pixels, save
 
 SIZE = (16, 24)
@@ -322,7 +323,7 @@ def test_the_store_of_the_other_format_stays_and_is_told(films, tmp_path):
     run(films, tmp_path / "pngs", PNG)
     shutil.rmtree(tmp_path / "pngs" / "images")
     last = starts(films, tmp_path / "pngs", UINT8)
-    assert last.replaces.name == "images" and last.left_over is None
+    assert last.replaces.store == "images" and last.left_over is None
 
 
 def test_statistics_make_another_store(films, tmp_path):
@@ -429,7 +430,7 @@ def test_only_a_store_is_told_to_stay(films, tmp_path):
         path.write_text(json.dumps({**json.loads(path.read_text()), "store": name}))
         (tmp_path / "out" / "images.npy").unlink()
         start = starts(films, tmp_path / "out", SMALL if place % 2 else UINT8)
-        assert start.replaces is not None and start.left_over is None
+        assert start.left_over is None and (start.replaces is not None) == (name == "index.csv")
 
 
 def test_pngs_never_take_the_place_of_the_sources(films, tmp_path):
@@ -556,13 +557,13 @@ STATISTICS = {"statistics": object()}
 @pytest.mark.parametrize(
     ("recipe", "options", "word"),
     [
-        (FEATUREWISE, {}, "--statistics", "fit"),
+        (FEATUREWISE, {}, "fit_statistics=True"),
         (SMALL, {"fit_statistics": True}, "uses no statistics"),
         (replace(FEATUREWISE, **STATISTICS), {"fit_statistics": True}, "exclude each other"),
         (replace(SMALL, **STATISTICS), {}, "uses no statistics"),
-        (SMALL, {"fit_sample": 3}, "--fit-sample"),
+        (SMALL, {"fit_sample": 3}, "fit_sample has no effect"),
         (replace(SMALL, format="png"), {}, "grey levels"),
-        (replace(SMALL, image_size=(0, 5)), {}, "--image-size 0x5; expected at least 1 pixel"),
+        (replace(SMALL, image_size=(0, 5)), {}, r"image_size=\(0, 5\); expected at least 1 pixel"),
         (SMALL, {"engine": "keras"}, "no area interpolation"),
         (UINT8, {"engine": "keras"}, "float32"),
     ],

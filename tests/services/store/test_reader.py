@@ -5,9 +5,10 @@ import pytest
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import InputError
-from cxr_cli.services.images.prepare import Recipe, prepare_image
+from cxr_cli.services.images.prepare import prepare_image
 from cxr_cli.services.preprocess.preprocess import Options, preprocess
 from cxr_cli.services.store.reader import open_store
+from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.store.standardization import Statistics
 
 SIZE = (24, 32)
@@ -102,5 +103,5 @@ def test_errors(stored, tmp_path):
     document = json.loads(manifest.read_text())
     del document["recipe"]
     manifest.write_text(json.dumps(document))
-    with pytest.raises(InputError, match="is not the manifest of a finished store"):
+    with pytest.raises(InputError, match="is not the manifest of a store"):
         open_store(store.folder)
