@@ -28,7 +28,7 @@ from cxr_cli.cli.tables.evaluate import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxr_cli.data.files import InputFile, Outputs
+    from cxr_cli.data.files import InputFile
     from cxr_cli.data.predictions import Predictions
     from cxr_cli.data.thresholds import Thresholds
     from cxr_cli.services.evaluate.result import EvaluateResult
@@ -221,13 +221,10 @@ def evaluate(
             seed=seed,
             unit=unit,
             reference=reference,
-            curves=not no_plots,
             workers=workers or available_cores(),
             progress=progress,
             outputs=outputs if outputs.keeps_result else None,
         )
-    if not no_plots:
-        _draw(result, outputs)
     console.show("evaluate", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     _notes(result, undo_class_weights is not None)
     if result.leakage:
@@ -268,13 +265,6 @@ def _inputs(predictions: Sequence[Predictions], tables: Sequence[InputFile], pat
     found = [item.source for item in predictions if item.source is not None]
     every = [*found, *tables, *(describe_input(path) for path in paths)]
     return list(dict.fromkeys(every))
-
-
-def _draw(result: EvaluateResult, outputs: Outputs) -> None:
-    from cxr_cli.plots.evaluate import figures
-
-    for name, figure in figures(result):
-        outputs.write_figure(f"{name}.png", figure)
 
 
 def _notes(result: EvaluateResult, corrected: bool) -> None:

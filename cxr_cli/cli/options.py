@@ -157,6 +157,7 @@ PLOTS: dict[str, tuple[str, ...]] = {
     "preprocess": ("distributions.png", "samples.png", "interpolations.png"),
     "weights": ("class-distribution.png", "contributions.png", "loss-shares.png"),
     "build-model": ("architecture.png", "depth.png"),
+    "evaluate": ("roc.png", "precision-recall.png", "reliability.png", "forest.png"),
 }
 
 

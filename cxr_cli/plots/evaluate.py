@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from cxr_cli.data.drawing import packaged_style
 from cxr_cli.data.names import in_print
 from cxr_cli.plots import style
+from cxr_cli.services.evaluate.subgroups import subgroup_plot
 
 if TYPE_CHECKING:
     from cxr_cli.services.evaluate.curves import Curves
@@ -40,8 +41,7 @@ def figures(result: EvaluateResult) -> Iterator[tuple[str, Figure]]:
         yield "reliability", reliability_curves(result)
     yield "forest", forest(result)
     for subgroups in result.subgroups:
-        name = "".join(sign if sign.isalnum() else "-" for sign in subgroups.attribute.casefold())
-        yield f"forest-{name}", subgroup_forest(result, subgroups)
+        yield subgroup_plot(subgroups.attribute), subgroup_forest(result, subgroups)
 
 
 @packaged_style()

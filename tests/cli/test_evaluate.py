@@ -132,3 +132,18 @@ def test_an_input_is_never_overwritten(cxr, tmp_path):
     done = cxr("evaluate", "metrics.csv", "--labels", LABELS, "--draws", 100, "--output", ".")
     assert done.exit_code == 2 and "inputs are never overwritten" in done.stderr
     assert (tmp_path / "metrics.csv").read_bytes() == A.read_bytes()
+
+
+def test_only_what_cxr_wrote_is_replaced(cxr, tmp_path):
+    arguments = (*BASE, "--valid", VALID, "--by", "sex", "--output", "out")
+    assert cxr(*arguments).exit_code == 0
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert cxr(*arguments).exit_code == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
+    for name in ("metrics.csv", "thresholds.json", "roc.png", "forest-sex.png", "result.json"):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other" / name).write_text("mine")
+        done = cxr(*arguments[:-1], "other")
+        assert done.exit_code == 2 and f"other/{name}: already exists and was not written by cxr" in done.stderr
+        assert [path.name for path in (tmp_path / "other").iterdir()] == [name]
+        (tmp_path / "other" / name).unlink()

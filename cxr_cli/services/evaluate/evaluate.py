@@ -34,7 +34,7 @@ from cxr_cli.services.evaluate.metrics_table import metrics_table
 from cxr_cli.services.evaluate.models import ModelPart
 from cxr_cli.services.evaluate.reference import PUBLISHED
 from cxr_cli.services.evaluate.result import EvaluateResult, Issue
-from cxr_cli.services.evaluate.subgroups import SubgroupPart
+from cxr_cli.services.evaluate.subgroups import SubgroupPart, subgroup_plot
 from cxr_cli.services.metrics.calibration import correct_prior, sigmoid
 from cxr_cli.services.metrics.thresholds import at_sensitivity, at_specificity, best_f1, youden
 
@@ -117,13 +117,14 @@ def evaluate(
     reference
         Add published results.
     curves
-        Compute ROC and precision-recall curves with bands, for plots.
+        Compute ROC and precision-recall curves with bands, for plots; done anyway if `outputs` wants plots.
     workers
         Threads; the result does not depend on it.
     progress
         Called with (draws done, all draws).
     outputs
-        Where to write ``metrics.csv`` and, if thresholds were chosen, ``thresholds.json``. None writes nothing.
+        Where to write ``metrics.csv``, the plots and, if thresholds were chosen, ``thresholds.json``. None writes
+        nothing.
 
     Raises
     ------
@@ -163,6 +164,10 @@ def evaluate(
         issues += found
         leakage |= seen
     rule = _rule(rule, chosen)
+    if outputs is not None:
+        names = ["metrics.csv", *(["thresholds.json"] if validation is not None else [])]
+        outputs.refuse_to_replace(*names, *(f"{subgroup_plot(item)}.png" for item in by if outputs.plots))
+        curves |= outputs.plots
     plan = Plan(data.clusters)
     corrected = None
     if undo_class_weights is not None:
@@ -219,6 +224,11 @@ def evaluate(
         outputs.write_text("metrics.csv", metrics_table(result))
         if result.thresholds is not None:
             result.thresholds.write(outputs, "thresholds.json")
+        if outputs.plots:
+            from cxr_cli.plots.evaluate import figures
+
+            for plot, figure in figures(result):
+                outputs.write_figure(f"{plot}.png", figure)
     return result
 
 

@@ -179,6 +179,17 @@ class _GroupPart:
         return estimate(float(value), draws, confidence)
 
 
+def subgroup_plot(attribute: str) -> str:
+    """Return the name of an attribute's plot, without suffix.
+
+    Examples
+    --------
+    >>> subgroup_plot("Patient Gender")
+    'forest-patient-gender'
+    """
+    return "forest-" + "".join(sign if sign.isalnum() else "-" for sign in attribute.casefold())
+
+
 def _age_first(name: str) -> tuple[int, str]:
     """Sort groups of ages by their lower end, and others by name."""
     match = re.match(r"(\d{1,3})[-+]", name)

@@ -107,7 +107,7 @@ def test_counts_and_rates_at_a_fixed_threshold(table):
 
 def test_a_file_of_thresholds_is_used_and_written(examples, tmp_path):
     table, files = examples
-    outputs = Outputs(tmp_path)
+    outputs = Outputs(tmp_path, plots=False)
     first = evaluate(files["test-b"], table, valid=files["valid-a"], n_draws=100, outputs=outputs)
     assert [path.name for path in outputs.written] == ["metrics.csv", "thresholds.json"]
     saved = read_thresholds(tmp_path / "thresholds.json")
@@ -128,7 +128,7 @@ def test_the_csv_has_every_number(examples, tmp_path):
         by=["sex"],
         valid=files["valid-a"],
         n_draws=100,
-        outputs=Outputs(tmp_path),
+        outputs=Outputs(tmp_path, plots=False),
     )
     rows = list(csv.DictReader(io.StringIO((tmp_path / "metrics.csv").read_text())))
     found = {
