@@ -133,8 +133,8 @@ def evaluate(
         Path | None,
         option(
             "--undo-class-weights",
-            "Class weights of the training loss (a file of cxr weights, or a model card): show calibration before "
-            "and after their correction.",
+            "Class weights of the training loss (a file of cxr weights, or the model that has them in its card): "
+            "show calibration before and after their correction.",
             panel=COMPUTE,
             metavar="FILE",
         ),
@@ -174,8 +174,8 @@ def evaluate(
     Example: `cxr evaluate test-preds.csv --labels test.csv --valid valid-preds.csv --by sex,age`
     """
     from cxr_cli.data.labels import read_labels
+    from cxr_cli.services.evaluate.class_weights import read_weights
     from cxr_cli.services.evaluate.evaluate import evaluate as service
-    from cxr_cli.services.evaluate.inputs import read_class_weights_of
     from cxr_cli.services.parallel import available_cores
 
     read = partial(read_labels, schema=schema, uncertain=uncertain, allow_unsafe_names=True)
@@ -193,7 +193,7 @@ def evaluate(
     }
     validation = None if valid is None else _predictions([valid], names)
     limits, limits_source = (None, None) if thresholds is None else _limits(thresholds)
-    weights = None if undo_class_weights is None else read_class_weights_of(undo_class_weights)
+    weights = None if undo_class_weights is None else read_weights(undo_class_weights)
     inputs = _inputs(
         [item for files in (*models.values(), validation or []) for item in files],
         [table.source for table in (label_table, *tables.values()) if table is not None],
@@ -287,7 +287,8 @@ def _notes(result: EvaluateResult, corrected: bool) -> None:
             f"there is one training run of {', '.join(one_run)}: the noise of training is not in the intervals, and "
             "another seed may reverse a small difference (give several runs as NAME=FILE,FILE)"
         )
-    if not corrected and any(_overconfident(model.pathologies) for model in result.models[:1]):
+    told = any(issue.kind == "class-weights-in-loss" for issue in result.issues)
+    if not corrected and not told and _overconfident(result.models[0].pathologies):
         console.note(
             "predicted probabilities are far above the prevalence; if class weights were in the loss, "
             "--undo-class-weights FILE shows the calibration after their correction"

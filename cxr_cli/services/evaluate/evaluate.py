@@ -16,6 +16,7 @@ from cxr_cli.data.predictions import Predictions, folded
 from cxr_cli.data.thresholds import Thresholds
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.evaluate.checks import check_scores, is_probability
+from cxr_cli.services.evaluate.class_weights import card_of
 from cxr_cli.services.evaluate.compare import compare_models
 from cxr_cli.services.evaluate.curves import model_curves
 from cxr_cli.services.evaluate.estimates import Plan
@@ -151,6 +152,8 @@ def evaluate(
     truth = truth_of_predictions(joined[0]) if labels is None else truth_of_table(labels)
     data = build(models, truth, attributes, unit=unit)
     issues = [*_unused(models), *data.issues, *check_scores(data)]
+    if undo_class_weights is None:
+        issues += _weights_in_loss(files[0])
     chosen, validation = _thresholds(
         data.models[0], data.pathologies, name, valid, valid_labels, labels, thresholds, logits
     )
@@ -267,6 +270,17 @@ def _unused(models: Mapping[str, Sequence[Predictions]]) -> list[Issue]:
                 message = f"{item.path}: columns that are not read: {', '.join(item.unused[:10])}"
                 issues.append(Issue("unused-columns", message, len(item.unused), item.unused[:10]))
     return issues
+
+
+def _weights_in_loss(predictions: Predictions) -> list[Issue]:
+    card = card_of(predictions)
+    if card is None or card.loss.class_weights is None:
+        return []
+    message = (
+        f"class weights were in the loss of {card.model.path}, so its probabilities are too high; "
+        f"--undo-class-weights {card.model.path} shows the calibration after their correction"
+    )
+    return [Issue("class-weights-in-loss", message, len(card.loss.class_weights.pathologies))]
 
 
 def _thresholds(

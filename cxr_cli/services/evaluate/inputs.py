@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.class_weights import ClassWeights, read_class_weights
-from cxr_cli.data.documents import is_number, read_json
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.patient_ids import patient_of_nih_name
 from cxr_cli.data.predictions import Predictions, folded
@@ -444,44 +441,6 @@ def _numbered(patients: Sequence[str]) -> Integers:
     for patient in patients:
         place.setdefault(patient, len(place) - 1)
     return np.array([place[patient] for patient in patients], np.int64)
-
-
-def read_class_weights_of(path: Path) -> ClassWeights:
-    """Read class weights from a file of ``cxr weights``, or from the model card of a model that was built with them.
-
-    Raises
-    ------
-    InputError
-        The file holds none.
-    """
-    if path.suffix.lower() == ".csv":
-        return read_class_weights(path)
-    document = read_json(path)
-    found = _weights_in_card(document)
-    if found is None:
-        return read_class_weights(path)
-    return replace(found, path=str(path))
-
-
-def _weights_in_card(document: object) -> ClassWeights | None:
-    """Look for class weights in a model card, wherever they stand in it."""
-    if not isinstance(document, dict):
-        return None
-    weights = document.get("class_weights")
-    if isinstance(weights, dict):
-        columns = [weights.get(name) for name in ("pathologies", "positive", "negative")]
-        lists = [column for column in columns if isinstance(column, list)]
-        numbers = [*lists[1], *lists[2]] if len(lists) == 3 else [0]
-        if len({len(column) for column in lists}) == 1 and all(is_number(item) and item > 0 for item in numbers):
-            names, positive, negative = lists
-            return ClassWeights(
-                tuple(map(str, names)), tuple(positive), tuple(negative), str(weights.get("scheme") or "")
-            )
-    for value in document.values():
-        found = _weights_in_card(value)
-        if found is not None:
-            return found
-    return None
 
 
 def rows_in(table: LabelTable, images: Sequence[str]) -> Integers:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,6 @@ from cxr_cli.services.evaluate.evaluate import evaluate
 from cxr_cli.services.evaluate.inputs import (
     build,
     groups_of,
-    read_class_weights_of,
     truth_of_table,
 )
 from tests.services.evaluate.conftest import labels_text, predictions
@@ -155,14 +153,3 @@ def test_any_column_divides_images(table):
     truth = table("Image,PatientId,Mass,Sex\na.png,1,1,M\nb.png,2,0,F\nc.png,3,0,\n")
     assert groups_of("Sex", ["c.png", "b.png", "a.png"], [truth]) == [None, "F", "M"]
     assert groups_of("PatientId", ["b.png"], [truth]) == ["2"]
-
-
-def test_class_weights_are_found_in_model_cards(tmp_path):
-    weights = {"pathologies": ["Mass"], "positive": [0.9], "negative": [0.1], "scheme": "frequency"}
-    (tmp_path / "card.json").write_text(json.dumps({"command": "train", "loss": {"class_weights": weights}}))
-    found = read_class_weights_of(tmp_path / "card.json")
-    assert (found.pathologies, found.positive, found.negative) == (("Mass",), (0.9,), (0.1,))
-    for broken in ({"class_weights": None}, {"class_weights": {**weights, "positive": [-1]}}, []):
-        (tmp_path / "card.json").write_text(json.dumps(broken))
-        with pytest.raises(InputError):
-            read_class_weights_of(tmp_path / "card.json")
