@@ -14,7 +14,7 @@ from cxr_cli.data.files import InputFile, Outputs
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.predictions import Predictions, folded
 from cxr_cli.data.thresholds import Thresholds
-from cxr_cli.errors import InputError, UsageError
+from cxr_cli.errors import InputError, UsageError, argument
 from cxr_cli.services.evaluate.checks import check_scores, is_probability
 from cxr_cli.services.evaluate.class_weights import card_of
 from cxr_cli.services.evaluate.compare import compare_models
@@ -244,14 +244,20 @@ def _check_options(
     valid: object,
 ) -> None:
     if n_draws < 100:
-        raise UsageError(f"draws={n_draws}", expected="at least 100, because an interval is made of their tails")
+        raise UsageError(
+            argument("n_draws", n_draws, option=f"--draws {n_draws}"),
+            expected="at least 100, because an interval is made of their tails",
+        )
     if not 0.5 <= confidence < 1:
-        raise UsageError(f"confidence={confidence:g}", expected="a number from 0.5 to below 1, such as 0.95")
+        raise UsageError(argument("confidence", confidence), expected="a number from 0.5 to below 1, such as 0.95")
     checked(Unit, unit, "unit")
     if prevalence is not None and not 0 < prevalence < 1:
-        raise UsageError(f"prevalence={prevalence:g}", expected="a number between 0 and 1")
+        raise UsageError(argument("prevalence", prevalence), expected="a number between 0 and 1")
     if thresholds is not None and valid is not None:
-        raise UsageError("thresholds are given, and valid would choose others", remedy="Give one of the two.")
+        raise UsageError(
+            f"{argument('thresholds')} are given, and {argument('valid')} would choose others",
+            remedy="Give one of the two.",
+        )
 
 
 def _as_list(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
@@ -343,17 +349,20 @@ def _validation_truth(runs: Sequence[Predictions], valid_labels: LabelTable | No
     raise InputError(
         f"{runs[0].path}: has predictions but no labels",
         expected="the labels of the validation images",
-        remedy="Give a table with them as the labels, or as the labels of the validation images.",
+        remedy=f"Give a table that has them as {argument('valid_labels')}.",
     )
 
 
 def _rule(rule: str | None, chosen: Mapping[str, Floats]) -> str | None:
     if not chosen:
         if rule is not None:
-            raise UsageError(f"rule={rule} needs thresholds", remedy="Give validation predictions or thresholds.")
+            raise UsageError(
+                f"{argument('rule', rule)} needs thresholds",
+                remedy=f"Give {argument('valid')} or {argument('thresholds')}.",
+            )
         return None
     if rule is not None and rule not in chosen:
-        raise UsageError(f"rule={rule}", expected=f"one of {', '.join(chosen)}")
+        raise UsageError(argument("rule", rule), expected=f"one of {', '.join(chosen)}")
     return rule or next(iter(chosen))
 
 

@@ -13,7 +13,7 @@ from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.patient_ids import patient_of_nih_name
 from cxr_cli.data.predictions import Predictions, folded
 from cxr_cli.data.schemas import NO_FINDING
-from cxr_cli.errors import InputError, UsageError, shown
+from cxr_cli.errors import InputError, UsageError, argument, shown
 from cxr_cli.services.evaluate.result import Issue, NotScored
 from cxr_cli.services.metrics.bootstrap import clusters_of
 
@@ -179,7 +179,7 @@ def truth_of_predictions(predictions: Predictions) -> Truth:
         raise InputError(
             f"{predictions.path}: has predictions but no labels",
             expected="columns such as Mass_pred for predictions and Mass for labels, or a label table",
-            remedy="Give the labels with --labels TABLE.",
+            remedy=f"Give a label table as {argument('labels')}.",
         )
     known = np.asarray(~np.isnan(predictions.labels).all(axis=0), np.bool_)
     return Truth(
@@ -473,9 +473,9 @@ def groups_of(attribute: str, images: Sequence[str], tables: Sequence[LabelTable
             return [values[row] if row >= 0 else None for row in rows]
     names = ", ".join(str(table.path) for table in tables) or "the predictions file"
     raise UsageError(
-        f"by {attribute}: no such attribute in {names}",
+        f"{argument('by', attribute)}: no such attribute in {names}",
         expected="sex, age, view, or a column of the label table or of the table of attributes",
-        remedy="Give a table that has it as attributes.",
+        remedy=f"Give a table that has it as {argument('attributes')}.",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, argument
 from cxr_cli.services.evaluate.checks import is_probability
 from cxr_cli.services.evaluate.estimates import Plan, estimate
 from cxr_cli.services.evaluate.inputs import EvaluationSet, Model
@@ -59,7 +59,7 @@ class SubgroupPart:
         found = sorted({group for group in groups if group}, key=_age_first)
         if not found or len(found) > MOST_GROUPS:
             raise UsageError(
-                f"by {attribute}: {len(found):,} different values in the test images",
+                f"{argument('by', attribute)}: {len(found):,} different values in the test images",
                 expected=f"an attribute with 1 to {MOST_GROUPS} values",
             )
         self.n_unknown = int((values == "").sum())

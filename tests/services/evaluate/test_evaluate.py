@@ -292,14 +292,14 @@ def test_labels_in_the_predictions_file(examples):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_draws": 99}, "draws=99"),
-        ({"confidence": 1.0}, "confidence=1"),
+        ({"n_draws": 99}, "n_draws=99"),
+        ({"confidence": 1.0}, "confidence=1.0"),
         ({"confidence": 0.3}, "confidence=0.3"),
-        ({"unit": "lung"}, "unit 'lung'"),
-        ({"prevalence": 0.0}, "prevalence=0"),
-        ({"rule": "youden"}, "rule=youden needs thresholds"),
-        ({"rule": "best-f1", "thresholds": 0.5}, "rule=best-f1; expected one of fixed"),
-        ({"by": ["colour"]}, "by colour: no such attribute"),
+        ({"unit": "lung"}, "unit='lung'"),
+        ({"prevalence": 0.0}, "prevalence=0.0"),
+        ({"rule": "youden"}, "rule='youden' needs thresholds"),
+        ({"rule": "best-f1", "thresholds": 0.5}, "rule='best-f1'; expected one of fixed"),
+        ({"by": ["colour"]}, "by='colour': no such attribute"),
         ({"by": ["Image"]}, "863 different values"),
     ],
 )
