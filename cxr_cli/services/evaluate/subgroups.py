@@ -115,7 +115,9 @@ class _GroupPart:
             self.points = OperatingPart(plan, self.labels, scores, thresholds[:, columns], rows)
         known = ~np.isnan(self.labels)
         self.probable = [is_probability(model.scores[:, :, column]) for column in columns]
-        errors = np.where(known & self.probable, np.mean((scores - self.labels) ** 2, axis=0), 0.0)
+        # Scores that are not probabilities may be so large that their squares are infinite.
+        chances = np.where(self.probable, scores, 0.0)
+        errors = np.where(known & self.probable, np.mean((chances - self.labels) ** 2, axis=0), 0.0)
         self.brier = errors.sum(axis=0)
         self.sums = plan.add(Sums(np.concatenate([errors, known], axis=1), self.clusters))
 
