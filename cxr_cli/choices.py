@@ -11,6 +11,8 @@ from cxr_cli.errors import UsageError, argument
 
 #: What an uncertain label (CheXpert's -1) becomes.
 UncertainPolicy = Literal["ignore", "positive", "negative"]
+#: Of several readers of an image, how many must see a finding for it to be present.
+ReadersPolicy = Literal["any", "majority", "all"]
 #: How grey levels from 0 to 255 become what a network sees.
 Standardization = Literal["samplewise", "featurewise", "imagenet", "none"]
 #: How pixels of the resized image come from those of the source.

@@ -1,12 +1,24 @@
-"""Patient ids in one normal form, and those that the image names of ChestX-ray14 hold."""
+"""Patient ids in one normal form, those that image names hold, and within which numbering they can be compared."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cxr_cli.data.schemas import SCHEMAS
+from cxr_cli.data.schemas.vocabulary import is_placeholder
+from cxr_cli.errors import UsageError, shown
+
+#: What a spreadsheet makes of a long id: most of its digits are gone.
+_EXPONENT = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE]\+\d{2,3}")
+_LONG_FLOAT = re.compile(r"\d{17,}[.,]0+")
+#: ``'00013`` and ``="00013"``, by which spreadsheets are told not to take an id for a number.
+_MARKED = re.compile(r"['\u2018\u2019`](.+)|=\s*\"(.*)\"")
 
 
 def normal_patient_id(text: str) -> str:
@@ -19,11 +31,155 @@ def normal_patient_id(text: str) -> str:
     """
     text = text.strip()
     if not (text.isascii() and text.isdigit()):
-        number = re.fullmatch(r"([0-9]+)\.0*", text)
+        number = re.fullmatch(r"([0-9]+)[.,]0*", text)
         if number is None:
             return text
         text = number[1]
     return text.lstrip("0") or "0"
+
+
+@dataclass(frozen=True)
+class CleanIds:
+    """Distinct patient ids, cleaned.
+
+    Attributes
+    ----------
+    ids
+        In normal form; None where the patient is not known.
+    marked, digits_lost, placeholders
+        Positions of ids that a spreadsheet has marked as text, of those whose digits it has lost, and of words for
+        "not known".
+    """
+
+    ids: tuple[str | None, ...]
+    marked: tuple[int, ...]
+    digits_lost: tuple[int, ...]
+    placeholders: tuple[int, ...]
+
+
+def clean_patient_ids(written: Sequence[str]) -> CleanIds:
+    """Bring distinct patient ids to one normal form, and find those that do not tell a patient.
+
+    Examples
+    --------
+    >>> clean_patient_ids(["'00013", "8.39860E+35", "unknown"]).ids
+    ('13', None, None)
+    """
+    ids: list[str | None] = []
+    marked, lost, placeholders = [], [], []
+    for place, text in enumerate(written):
+        # Most ids are plain numbers, whose normal form is seen at once.
+        if text.isdigit() and text.isascii() and text[0] != "0":
+            ids.append(text)
+            continue
+        stripped = text.strip()
+        match = _MARKED.fullmatch(stripped)
+        if match is not None:
+            marked.append(place)
+            stripped = (match[1] or match[2] or "").strip()
+        if not stripped:
+            ids.append(None)
+        elif _EXPONENT.fullmatch(stripped) or _LONG_FLOAT.fullmatch(stripped):
+            lost.append(place)
+            ids.append(None)
+        elif is_placeholder(stripped):
+            placeholders.append(place)
+            ids.append(None)
+        else:
+            ids.append(normal_patient_id(stripped))
+    return CleanIds(tuple(ids), tuple(marked), tuple(lost), tuple(placeholders))
+
+
+def compiled_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    """Compile ``--patient-pattern``.
+
+    Raises
+    ------
+    UsageError
+        It is not a regular expression, or has no group.
+    """
+    if pattern is None:
+        return None
+    try:
+        found = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(
+            f"--patient-pattern {shown(pattern)}: is not a regular expression: {error}",
+            expected=r"such as (person\d+)_",
+        ) from error
+    if found.groups < 1:
+        raise UsageError(
+            f"--patient-pattern {shown(pattern)}: has no group",
+            expected=r"a group around the patient id, such as (person\d+)_",
+        )
+    return found
+
+
+def ids_by_pattern(names: Sequence[str], pattern: re.Pattern[str]) -> list[str | None]:
+    """Return the first group of a pattern in each name, in normal form; None where it is not found."""
+    found: list[str | None] = []
+    for name in names:
+        match = pattern.search(name)
+        text = match[1] if match else None
+        found.append(normal_patient_id(text) if text else None)
+    return found
+
+
+def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+    patterns = {
+        (schema.patient_namespace, schema.patient_in_name): re.compile(schema.patient_in_name)
+        for schema in SCHEMAS
+        if schema.patient_in_name is not None and schema.patient_namespace is not None
+    }
+    return [(str(namespace), pattern) for (namespace, _), pattern in patterns.items()]
+
+
+def patients_in_names(names: Sequence[str]) -> tuple[str, list[str | None]] | None:
+    """Return the namespace and the patient of each image name, where names are in the pattern of a data set.
+
+    A name in another pattern has no patient. Of several patterns the one that fits the most names counts. None: no name
+    is in a pattern of any data set.
+
+    Examples
+    --------
+    >>> patients_in_names(["00000013_005.png", "other.png"])
+    ('nih', ['13', None])
+    """
+    best: tuple[str, list[str | None]] | None = None
+    most = 0
+    for namespace, pattern in _patterns():
+        found = ids_by_pattern(names, pattern)
+        count = len(names) - found.count(None)
+        if count > most:
+            best, most = (namespace, found), count
+            if most == len(names):
+                break
+    return best
+
+
+def namespace_of(
+    names: Sequence[str], with_patient: NDArray[np.bool_], numbers: NDArray[np.int64] | None = None
+) -> str | None:
+    """Return the data set in whose pattern the names of all images with a known patient are; None if there is none.
+
+    Parameters
+    ----------
+    names
+        Image names.
+    with_patient
+        Which of them have a known patient, shape (n_names,).
+    numbers
+        `nih_numbers` of the names, where they are known.
+    """
+    rows: Any = np.flatnonzero(with_patient)
+    if not len(rows):
+        return None
+    for namespace, pattern in _patterns():
+        if not pattern.search(names[rows[0]]):
+            continue
+        if all(pattern.search(names[row]) for row in rows.tolist()):
+            return namespace
+    return None
 
 
 def patient_of_nih_name(name: str) -> str | None:

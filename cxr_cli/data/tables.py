@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +44,16 @@ _NOT_TEXT = {
     b"\x93NUMPY": "a NumPy array",
 }
 _BLOCK = 1024**2
+#: More empty cells than this at the end of a row are a mistake.
+MAX_SURPLUS = 100
 _SAVE_AS_CSV = "Give a label table: a CSV file in UTF-8, plain, .gz or .zip."
+#: What may separate columns, the commonest first, and what people call it.
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+#: Excel's first line that names the delimiter.
+_SEP_LINE = re.compile(rb"sep=([,;|\t])\r?\n", re.IGNORECASE)
+#: A cell such as ``="00013"``, by which Excel is told not to take an id for a number.
+_FORMULA = re.compile(rb'(?<=[,;|\t\n])="([^"\r\n]*)"(?=[,;|\t\r\n]|$)')
 
 
 @dataclass(frozen=True)
@@ -55,12 +65,19 @@ class RawTable:
     path, source
         The file as given, and its size and SHA-256 as it lies on disk (compressed, if it is).
     content
-        The unpacked bytes.
+        The unpacked bytes, in UTF-8.
     header
-        Column names, stripped of blanks; an empty name is a trailing comma.
+        Column names, stripped of blanks; an empty name is a trailing comma, or the index that pandas wrote.
     starts, ends
         Where record i begins and ends in `content` (shape (n_rows,), int64), line end included. Blank lines
         are no records.
+    delimiter, decimal, encoding
+        How the file is written: what separates columns ("," as a rule), the decimal sign, and the encoding, in which
+        `select` writes too.
+    n_fields
+        The most fields a row has: more than the header where rows end in empty cells. 0: as many as the header.
+    n_formulas
+        Cells written as ``="00013"``.
     """
 
     path: Path
@@ -70,6 +87,11 @@ class RawTable:
     header_end: int
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+    delimiter: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
+    n_fields: int = 0
+    n_formulas: int = 0
 
     @property
     def n_rows(self) -> int:
@@ -96,7 +118,7 @@ class RawTable:
         raw = np.frombuffer(self.content, dtype=np.uint8)
         blanks = np.flatnonzero(raw == ord(" "))
         edge = np.zeros(256, dtype=bool)
-        edge[list(b",\r\n ")] = True
+        edge[[*b"\r\n ", ord(self.delimiter)]] = True
         if len(raw) and (raw[0] == ord(" ") or raw[-1] == ord(" ")):
             return True
         return bool(edge[raw[blanks - 1]].any() or edge[raw[blanks + 1]].any())
@@ -108,10 +130,17 @@ class RawTable:
         """
         parts = [self.content[: self.header_end]]
         parts.extend(self.record(int(row)) for row in rows)
-        return b"".join(
+        joined = b"".join(
             part if index == len(parts) - 1 or not part or part.endswith((b"\n", b"\r")) else part + self._newline
             for index, part in enumerate(parts)
         )
+        mark = next((mark for mark, name in _UTF16.items() if name == self.encoding), None)
+        return joined if mark is None else mark + joined.decode("utf-8").encode(self.encoding)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """A name for each column, as pandas gives them: those without one are called by their place."""
+        return [name or f"Unnamed: {index}" for index, name in enumerate(self.header)]
 
     def frame(self, dtypes: Mapping[str, Any], columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Parse the cells with pandas' C parser; columns without a given type are inferred.
@@ -123,57 +152,132 @@ class RawTable:
         """
         import pandas as pd
 
-        names = [name or f"Unnamed: {index}" for index, name in enumerate(self.header)]
+        names = self.names
+        surplus = [f"Unnamed: {index}" for index in range(len(names), self.n_fields)]
         chosen = names if columns is None else list(columns)
         if not self.n_rows:
             return pd.DataFrame({name: pd.Series(dtype=dtypes.get(name, "float64")) for name in chosen})
+        body: Any = memoryview(self.content)[self.header_end :]
+        if self.n_formulas:
+            body = _FORMULA.sub(rb'"\1"', b"\n" + bytes(body))[1:]
         try:
             return pd.read_csv(
-                io.BytesIO(memoryview(self.content)[self.header_end :]),
+                io.BytesIO(body),
                 header=None,
-                names=names,
-                usecols=None if columns is None else chosen,
+                names=names + surplus,
+                usecols=None if columns is None and not surplus else chosen,
                 dtype=dict(dtypes),
                 index_col=False,
                 low_memory=False,
                 encoding="utf-8",
+                sep=self.delimiter,
+                decimal=self.decimal,
             )
         except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
             raise LabelTableError(f"{self.path}: cannot be parsed: {error}", remedy=_SAVE_AS_CSV) from error
 
 
 def read_table(path: Path) -> RawTable:
-    """Read a comma-separated file (plain, gzip or zip), find its records and check their number of fields.
+    """Read a delimited file (plain, gzip or zip), find its records and check their number of fields.
+
+    Columns are separated by commas, semicolons, tabs or bars; the text is UTF-8, with or without a mark, or UTF-16.
 
     Raises
     ------
     InputError
         The file is missing or unreadable.
     LabelTableError
-        It is empty, no text, not UTF-8, not comma-separated, has duplicate columns, an unclosed quote, or rows
-        with more or fewer fields than the header.
+        It is empty, not text, in another encoding, separated in two possible ways, has duplicate columns, an unclosed
+        quote, or rows with more or fewer fields than the header.
     """
     path = Path(path)
     packed = read_input(path, remedy="Check the path; a table is a CSV file.")
-    content = unpack(path, packed)
+    return parse_table(path, unpack(path, packed), describe_input(path, packed))
+
+
+def parse_table(path: Path, content: bytes, source: InputFile) -> RawTable:
+    """Find the records of a delimited text; see `read_table`."""
+    content, encoding = decoded(path, content)
     check_text(path, content)
     begin = len(_BOM) if content.startswith(_BOM) else 0
+    said = _SEP_LINE.match(content, begin)
+    begin = said.end() if said else begin
     _check_header_length(path, content, begin)
-    line_ends, commas = _separators(path, content, begin)
+    delimiter = said[1].decode() if said else _delimiter(path, content, begin)
+    line_ends, delimiters = _separators(path, content, begin, delimiter)
     starts, ends = _records(content, line_ends, begin)
     if not len(starts):
         raise LabelTableError(f"{path}: is empty", expected="a header line and rows", remedy=_SAVE_AS_CSV)
-    header = _header(path, content[starts[0] : ends[0]])
-    _check_fields(path, content, header, starts, commas)
+    header = _header(path, content[starts[0] : ends[0]], delimiter)
+    n_fields = _check_fields(path, content, header, starts, ends, delimiters, delimiter)
     return RawTable(
         path=path,
-        source=describe_input(path, packed),
+        source=source,
         content=content,
         header=header,
         header_end=int(ends[0]),
         starts=starts[1:],
         ends=ends[1:],
+        delimiter=delimiter,
+        decimal="," if delimiter != "," and re.search(rb"[;\t|]\d+,\d+[;\t|\r\n]", content) else ".",
+        encoding=encoding,
+        n_fields=n_fields,
+        n_formulas=len(_FORMULA.findall(content)) if b'="' in content else 0,
     )
+
+
+def decoded(path: Path, content: bytes) -> tuple[bytes, str]:
+    """Return a text in UTF-8, and the encoding in which it is written.
+
+    Raises
+    ------
+    LabelTableError
+        It begins as UTF-16 does and is not.
+    """
+    encoding = _UTF16.get(content[:2])
+    if encoding is None:
+        sample = content[:200]
+        if len(sample) < 4 or sample[1::2].strip(b"\0") or not sample[::2].strip(b"\0"):
+            return content, "utf-8"
+        encoding, content = "utf-16-le", b"\xff\xfe" + content  # without a mark, as some exports are
+    try:
+        return content[2:].decode(encoding).encode("utf-8"), encoding
+    except UnicodeError as error:
+        raise LabelTableError(f"{path}: is damaged UTF-16: {error}", remedy="Save it as CSV in UTF-8.") from error
+
+
+def _delimiter(path: Path, content: bytes, begin: int) -> str:
+    """Return what separates the columns: what the header holds, and of several what every row has as often."""
+    end = content.find(newline_of(content)[-1:], begin)
+    line = content[begin : len(content) if end < 0 else end]
+    candidates = [sign for sign in DELIMITERS if sign.encode() in re.sub(rb'"[^"]*"', b"", line)]
+    if len(candidates) <= 1:
+        return candidates[0] if candidates else ","
+    fitting = [sign for sign in candidates if _fits(content[begin : begin + _BLOCK], sign)]
+    if not fitting:
+        return candidates[0]
+    if len(fitting) > 1:
+        readings = " or ".join(
+            f"{DELIMITERS[sign]} ({' / '.join(shown(cell, 20) for cell in _split(line, sign)[:4])})"
+            for sign in fitting[:2]
+        )
+        raise LabelTableError(
+            f"{path}: line 1: the columns could be separated by {readings}",
+            expected="one reading",
+            remedy="Put quotes around the cells that hold the other sign, or save the table anew.",
+        )
+    return fitting[0]
+
+
+def _fits(content: bytes, delimiter: str) -> bool:
+    """Whether all of the first lines hold a delimiter as often as the header does, quoted cells left out."""
+    lines = [line for line in re.sub(rb'"[^"]*"', b"", content).splitlines()[:1000] if line.strip()]
+    lines = lines[:-1] if len(lines) > 2 else lines  # the last may be cut off
+    return len({line.count(delimiter.encode()) for line in lines}) == 1
+
+
+def _split(line: bytes, delimiter: str) -> list[str]:
+    return line.decode("utf-8", "replace").strip("\r\n").split(delimiter)
 
 
 def read_lines(path: Path) -> RawTable:
@@ -184,15 +288,16 @@ def read_lines(path: Path) -> RawTable:
     InputError
         The file is missing or unreadable.
     LabelTableError
-        It is no UTF-8 text.
+        It is not a text.
     """
     path = Path(path)
     packed = read_input(path)
-    content = unpack(path, packed)
+    content, encoding = decoded(path, unpack(path, packed))
     check_text(path, content)
     begin = len(_BOM) if content.startswith(_BOM) else 0
     starts, ends = _records(content, np.frombuffer(content, dtype=np.uint8) == newline_of(content)[-1], begin)
-    return RawTable(path, describe_input(path, packed), content, ("image",), begin, starts, ends)
+    source = describe_input(path, packed)
+    return RawTable(path, source, content, ("image",), begin, starts, ends, encoding=encoding)
 
 
 def newline_of(content: bytes) -> bytes:
@@ -255,8 +360,6 @@ def check_text(path: Path, content: bytes) -> None:
     for magic, kind in _NOT_TEXT.items():
         if content.startswith(magic):
             raise LabelTableError(f"{path}: is {kind}, not a table", remedy=_SAVE_AS_CSV)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise LabelTableError(f"{path}: is UTF-16", expected="UTF-8", remedy="Save it as CSV in UTF-8.")
     if content[:512].lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise LabelTableError(
             f"{path}: is a web page, not a table", remedy="Download the file itself, not the page that shows it."
@@ -289,23 +392,23 @@ def _check_header_length(path: Path, content: bytes, begin: int) -> None:
         )
 
 
-def _separators(path: Path, content: bytes, begin: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Mark the bytes that are line ends and commas, not those inside quotes; shapes (n_bytes,).
+def _separators(path: Path, content: bytes, begin: int, delimiter: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Mark the bytes that are line ends and delimiters, not those inside quotes; shapes (n_bytes,).
 
     Quotes and carriage returns are held to RFC 4180, for where they stray from it readers differ: a quote stands
     around a whole cell, a carriage return at the end of a line.
     """
     raw = np.frombuffer(content, dtype=np.uint8)
     end = newline_of(content)[-1]
-    line_ends, commas = raw == end, raw == ord(",")
+    line_ends, delimiters = raw == end, raw == ord(delimiter)
     outside: NDArray[np.bool_] | None = None
     if b'"' in content:
         # Doubled quotes inside a quoted cell leave the parity as it is; uint8 wraps round at an even number.
         inside = (np.cumsum(raw == ord('"'), dtype=np.uint8) & 1).astype(bool)
-        _check_quotes(path, content, raw, inside, end, begin)
+        _check_quotes(path, content, raw, inside, end, begin, delimiter)
         outside = ~inside
         line_ends &= outside
-        commas &= outside
+        delimiters &= outside
     if end == ord("\n") and b"\r" in content:
         lone = raw[:-1] == ord("\r")
         lone &= (raw[1:] != ord("\r")) & (raw[1:] != end)
@@ -317,18 +420,27 @@ def _separators(path: Path, content: bytes, begin: int) -> tuple[NDArray[np.bool
                 expected="the same line end on every line",
                 remedy=_SAVE_AS_CSV,
             )
-    return line_ends, commas
+    return line_ends, delimiters
 
 
 def _check_quotes(
-    path: Path, content: bytes, raw: NDArray[np.uint8], inside: NDArray[np.bool_], end: int, begin: int
+    path: Path,
+    content: bytes,
+    raw: NDArray[np.uint8],
+    inside: NDArray[np.bool_],
+    end: int,
+    begin: int,
+    delimiter: str,
 ) -> None:
     quotes = raw == ord('"')
     may_precede, may_follow = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)
-    may_precede[[ord(","), ord('"'), end]] = True
-    may_follow[[ord(","), ord('"'), ord("\r"), end]] = True
+    may_precede[[ord(delimiter), ord('"'), end]] = True
+    may_follow[[ord(delimiter), ord('"'), ord("\r"), end]] = True
     stray = np.zeros(len(raw), dtype=bool)
     stray[begin + 1 :] = (quotes & inside)[begin + 1 :] & ~may_precede[raw[begin:-1]]
+    if b'="' in content:
+        for formula in _FORMULA.finditer(content):
+            stray[formula.start() + 1] = False
     stray[:-1] |= (quotes & ~inside)[:-1] & ~may_follow[raw[1:]]
     if stray.any():
         raise LabelTableError(
@@ -362,32 +474,29 @@ def _records(content: bytes, line_ends: NDArray[np.bool_], begin: int) -> tuple[
     return starts[keep], ends[keep]
 
 
-def _header(path: Path, line: bytes) -> tuple[str, ...]:
+def _header(path: Path, line: bytes, delimiter: str) -> tuple[str, ...]:
     text = line.decode("utf-8").rstrip("\r\n")
     try:
-        cells = next(csv.reader([text], skipinitialspace=True, strict=True), [])
+        cells = next(
+            csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True, delimiter=delimiter), []
+        )
     except csv.Error as error:
         raise LabelTableError(f"{path}: line 1: the header cannot be read: {error}", remedy=_SAVE_AS_CSV) from error
-    header = tuple(cell.strip() for cell in cells)
-    if len(header) == 1:
-        for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if delimiter in text:
-                raise LabelTableError(
-                    f"{path}: line 1: columns are separated by {name}",
-                    expected="commas",
-                    remedy="Save the table as comma-separated values.",
-                )
+    header = tuple(" ".join(cell.split()) for cell in cells)
     twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if twice:
         raise LabelTableError(
             f"{path}: line 1: duplicate columns: {', '.join(shown(name) for name in twice[:10])}",
             remedy="Remove or rename one of each.",
         )
+<<<<<<< HEAD
     # The first column may be the index that pandas writes without a name.
     if "" in header[1:-1]:
         raise LabelTableError(
             f"{path}: line 1: column {header.index('', 1) + 1} has no name", remedy="Name it or remove it."
         )
+=======
+>>>>>>> d354737 (Read label tables of any data set or of one's own)
     odd = next((name for name in header if not name.isprintable()), None)
     if odd is not None:
         raise LabelTableError(
@@ -410,15 +519,49 @@ def _count_between(marks: NDArray[np.bool_], starts: NDArray[np.int64]) -> NDArr
 
 
 def _check_fields(
-    path: Path, content: bytes, header: tuple[str, ...], starts: NDArray[np.int64], commas: NDArray[np.bool_]
-) -> None:
-    fields = _count_between(commas, starts) + 1
-    bad = np.flatnonzero(fields[1:] != len(header)) + 1
-    if len(bad):
-        first = int(bad[0])
+    path: Path,
+    content: bytes,
+    header: tuple[str, ...],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    delimiters: NDArray[np.bool_],
+    delimiter: str,
+) -> int:
+    """Check that every row has a field for each named column and nothing beyond; return the most fields of a row.
+
+    Spreadsheets end rows, or the header, in empty cells: these are passed over.
+    """
+    fields = _count_between(delimiters, starts) + 1
+    n_named = max((place + 1 for place, name in enumerate(header) if name), default=len(header))
+    other = np.flatnonzero(fields[1:] != len(header)) + 1
+    bad = [
+        row
+        for row in other.tolist()
+        if fields[row] < n_named
+        or (fields[row] > len(header) and not _empty_beyond(content, starts, ends, row, fields, header, delimiter))
+    ]
+    if bad:
+        first = bad[0]
         more = f" ({len(bad):,} such lines)" if len(bad) > 1 else ""
         raise LabelTableError(
             f"{path}: line {_line(content, int(starts[first]))}: {fields[first]:,} fields{more}",
             expected=f"{len(header)} as in the header",
-            remedy="Mend or remove the line; a cell with a comma in it needs quotes.",
+            remedy=f"Mend or remove the line; a cell with {DELIMITERS[delimiter]} in it needs quotes.",
         )
+    return int(fields.max())
+
+
+def _empty_beyond(
+    content: bytes,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    row: int,
+    fields: NDArray[np.int64],
+    header: tuple[str, ...],
+    delimiter: str,
+) -> bool:
+    surplus = int(fields[row]) - len(header)
+    if surplus > MAX_SURPLUS:
+        return False
+    line = content[starts[row] : ends[row]].rstrip(b"\r\n")
+    return line.endswith(delimiter.encode() * surplus)

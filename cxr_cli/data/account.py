@@ -1,0 +1,134 @@
+"""The account of a table's reading: what became of every column, every row and every patient id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+#: What a column was taken for. "ignored": known, and of no use here. "not used": nothing that is known.
+Use = Literal[
+    "image",
+    "patient",
+    "pathology",
+    "findings",
+    "no finding",
+    "age",
+    "sex",
+    "view",
+    "follow-up",
+    "split",
+    "reader",
+    "box",
+    "index",
+    "empty",
+    "ignored",
+    "prediction",
+    "not used",
+]
+#: How many rows an issue names; its count is always whole.
+ISSUE_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Issue:
+    """Something in a table that was repaired, set to "not known", or left as it is.
+
+    Attributes
+    ----------
+    kind
+        A short fixed name, for scripts.
+    message
+        One sentence for people.
+    count
+        How many rows, cells or columns are concerned.
+    rows
+        The first of them, counted from 0 below the header (empty where a column is concerned).
+    """
+
+    kind: str
+    message: str
+    count: int
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """What became of one column.
+
+    Attributes
+    ----------
+    name
+        As in the header; empty where it has none.
+    use
+        What it was taken for, "ignored" (known, and of no use here), or "not used".
+    note
+        More about it: the pathology as which it was read, or how to use it; None where there is nothing to say.
+    """
+
+    name: str
+    use: Use
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class TableAccount:
+    """What became of every column, row and patient id of a table.
+
+    Attributes
+    ----------
+    columns
+        In the order of the file.
+    rows_describe
+        What a row describes: "images", "boxes", "readers" (one reader's view of an image) or "studies".
+    n_rows
+        Rows of the file.
+    n_rows_used
+        Those that describe an image of the result.
+    rows_not_used
+        Why the others are not used, and how many for each reason.
+    n_images
+        Images that came out of them.
+    aggregation
+        How several rows became one image, for people ("15,000 images from 67,914 rows; any reader"); None where
+        each row is an image.
+    labels
+        How labels are written: "one column per pathology", "list of findings", "one class", "none".
+    blank
+        What a blank label means: "unknown" or "absent".
+    patients
+        Where patient ids come from: "column NAME", "image names", or "unknown".
+    patient_namespace
+        Numbering within which the ids can be compared ("nih"); None for a table of one's own.
+    n_rows_without_patient
+        Rows of the result whose patient is not known.
+    why_without_patient
+        Why, and how many rows for each reason.
+    written_as
+        What is unusual in how the file is written: encoding, separators, decimal commas, empty columns.
+    joined
+        Further files that were joined.
+    mapped
+        Pathologies that were renamed on demand.
+    """
+
+    columns: tuple[ColumnUse, ...]
+    rows_describe: str
+    n_rows: int
+    n_rows_used: int
+    rows_not_used: Mapping[str, int]
+    n_images: int
+    aggregation: str | None
+    labels: str
+    blank: str
+    patients: str
+    patient_namespace: str | None
+    n_rows_without_patient: int
+    why_without_patient: Mapping[str, int]
+    written_as: tuple[str, ...]
+    joined: tuple[str, ...]
+    mapped: Mapping[str, str]
+
+    def named(self, use: Use) -> tuple[str, ...]:
+        """Return the columns of one use."""
+        return tuple(column.name for column in self.columns if column.use == use)

@@ -1,0 +1,23 @@
+"""Tables of one's own, whose columns are recognised by words (see `cxr_cli.data.schemas.vocabulary`)."""
+
+from __future__ import annotations
+
+from cxr_cli.data.schemas.schema import Schema
+
+#: The course's tables: ``Image``, ``PatientId`` and one column per pathology.
+COURSE = Schema(
+    name="course",
+    title="one column per pathology (AI for Medical Diagnosis: train-small.csv)",
+    image=("Image",),
+    patient=("PatientId",),
+    image_folders=("images-small", "images"),
+)
+
+OWN = Schema(
+    name="own",
+    title="a table of your own, with columns recognised by words",
+    image=(),
+    image_folders=("images",),
+)
+
+SCHEMAS = (COURSE, OWN)
