@@ -285,6 +285,14 @@ def _image(path: Path, names: Sequence[str], candidates: Sequence[str], values: 
             return with_files[0]
         if not with_files and {fold(name) for name in candidates} <= {"imageid", "dicomid", "image", "imageindex"}:
             return candidates[0]
+    figures = None if candidates else _figures(names, values)
+    if figures is not None:
+        raise LabelTableError(
+            f"{path}: is a table of figures by pathology (column {shown(figures)} names pathologies): metrics or "
+            "thresholds, not labels",
+            expected="a label table, with a column of image names",
+            remedy="Give the table of true labels.",
+        )
     listed = ", ".join(shown(name) for name in names[:20]) + (", …" if len(names) > 20 else "")
     if candidates:
         listed_ = ", ".join(shown(name) for name in candidates)
@@ -298,6 +306,15 @@ def _image(path: Path, names: Sequence[str], candidates: Sequence[str], values: 
         expected="a column such as Image, filename or path, or one whose cells are names of image files",
         remedy="Say which with --columns image=NAME.",
     )
+
+
+def _figures(names: Sequence[str], values: Values) -> str | None:
+    """Return the column whose cells are names of pathologies, each once, if there is one."""
+    for name in names[:3]:
+        texts = [text for text in values(name) if text.strip()]
+        if texts and all(fold(text) in KNOWN_PATHOLOGIES or is_no_finding(text) for text in texts):
+            return name
+    return None
 
 
 def _all_images(texts: Sequence[str]) -> bool:
@@ -427,5 +444,7 @@ def _settle_rest(names: Sequence[str], roles: Roles) -> None:
             roles.settle(name, "index")
         elif key in NOT_LABELS:
             roles.settle(name, "ignored", "not a label")
+        elif roles.schema.pathologies == ():
+            roles.settle(name, "ignored", "part of a DICOM header")
         else:
             roles.settle(name, "not used")

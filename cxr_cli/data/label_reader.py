@@ -102,6 +102,7 @@ class _Reader:
         column_types = tuple(
             inferred_type(column, n_null) for (_, column), n_null in zip(cells.items(), null_cells, strict=True)
         )
+        early = None if self.schema.name_image is not None else self._images(cells)
         labels = self._labels(cells)
         joined = join_sources(self.raw, cells, self.schema, self.reading.join)
         if joined.records is not None:
@@ -111,7 +112,7 @@ class _Reader:
             cells = joined.cells
         self._joined_issues(joined)
         self._joined_roles(cells)
-        columns: dict[str, Any] = {"image": self._images(cells)}
+        columns: dict[str, Any] = {"image": self._images(cells) if early is None else early}
         names = columns["image"].tolist()
         numbers_ = nih_numbers(names)
         patient_codes, patient_ids, namespace = self._patients(cells, columns["image"], numbers_)
@@ -136,6 +137,7 @@ class _Reader:
             links = replace(links, records=np.flatnonzero(self.kept)[links.records])
         elif self.kept is not None:
             links = Links(np.flatnonzero(self.kept).astype(np.int64), np.arange(len(frame), dtype=np.int64))
+        account = self._account(frame, joined, links, aggregation, namespace, patient_codes)
         return LabelTable(
             path=self.raw.path,
             source=self.raw.source,
@@ -143,7 +145,7 @@ class _Reader:
             frame=frame,
             pathologies=tuple(labels),
             issues=tuple(self.issues),
-            account=self._account(frame, joined, links, aggregation, namespace, patient_codes),
+            account=account,
             columns=self.raw.header,
             column_types=column_types,
             null_cells=null_cells,
@@ -280,7 +282,7 @@ class _Reader:
         known = [name for name in roles.labels]
         for name in list(roles.candidates):
             texts = [str(item) for item in cells[name].cat.categories]
-            is_labels = bool(texts) and all(not np.isinf(label_value(text)) for text in texts)
+            is_labels = looks_like_labels(np.array([label_value(text) for text in texts]))
             if not texts:
                 roles.settle(name, "empty", "no cell is filled")
             elif is_labels:

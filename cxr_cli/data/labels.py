@@ -48,9 +48,14 @@ class LabelCounts:
         """Count labels of shape (n_images, n_pathologies): 1 present, 0 absent, NaN not known."""
         positive = (labels == 1).sum(axis=0).astype(np.int64)
         negative = (labels == 0).sum(axis=0).astype(np.int64)
-        known = positive + negative
-        prevalence = np.divide(positive, known, out=np.full(len(known), np.nan), where=known > 0)
-        return cls(positive, negative, len(labels) - known, prevalence)
+        return cls(positive, negative, len(labels) - positive - negative, prevalence_of(positive, negative))
+
+
+def prevalence_of(n_positive: NDArray[Any], n_negative: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the fraction of positives among what is known, 0 to 1; NaN where nothing is."""
+    n_known = n_positive + n_negative
+    nothing: NDArray[np.float64] = np.full(n_known.shape, np.nan)
+    return np.divide(n_positive, n_known, out=nothing, where=n_known > 0)
 
 
 @dataclass(frozen=True)

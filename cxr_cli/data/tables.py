@@ -43,6 +43,8 @@ _NOT_TEXT = {
     b"PAR1": "a Parquet file",
     b"\x93NUMPY": "a NumPy array",
 }
+#: Tables of labels have some hundred columns.
+MAX_COLUMNS = 10_000
 _BLOCK = 1024**2
 #: More empty cells than this at the end of a row are a mistake.
 MAX_SURPLUS = 100
@@ -460,6 +462,7 @@ def _line(content: bytes, place: int) -> int:
 def _records(content: bytes, line_ends: NDArray[np.bool_], begin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where records start and end; like pandas, count lines that are empty or hold only blanks as none."""
     ends = np.flatnonzero(line_ends).astype(np.int64) + 1
+    ends = ends[ends > begin]
     if not len(ends) or ends[-1] != len(content):
         ends = np.append(ends, len(content))
     starts = np.concatenate(([begin], ends[:-1]))
@@ -483,20 +486,16 @@ def _header(path: Path, line: bytes, delimiter: str) -> tuple[str, ...]:
     except csv.Error as error:
         raise LabelTableError(f"{path}: line 1: the header cannot be read: {error}", remedy=_SAVE_AS_CSV) from error
     header = tuple(" ".join(cell.split()) for cell in cells)
+    if len(header) > MAX_COLUMNS:
+        raise LabelTableError(
+            f"{path}: line 1: {len(header):,} columns", expected=f"at most {MAX_COLUMNS:,}", remedy=_SAVE_AS_CSV
+        )
     twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if twice:
         raise LabelTableError(
             f"{path}: line 1: duplicate columns: {', '.join(shown(name) for name in twice[:10])}",
             remedy="Remove or rename one of each.",
         )
-<<<<<<< HEAD
-    # The first column may be the index that pandas writes without a name.
-    if "" in header[1:-1]:
-        raise LabelTableError(
-            f"{path}: line 1: column {header.index('', 1) + 1} has no name", remedy="Name it or remove it."
-        )
-=======
->>>>>>> d354737 (Read label tables of any data set or of one's own)
     odd = next((name for name in header if not name.isprintable()), None)
     if odd is not None:
         raise LabelTableError(

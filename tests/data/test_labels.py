@@ -87,6 +87,7 @@ def test_nih_2017_with_trailing_comma_and_old_ages(read):
         "age-converted": (1, (1,)),
         "age-out-of-range": (1, (2,)),
         "patient-contradicts-name": (1, (2,)),
+        "empty-columns": (1, ()),
     }
 
 
@@ -144,14 +145,16 @@ def test_image_list(read):
     ("text", "says"),
     [
         ("Image,PatientId,Mass\n", "has a header and no rows"),
-        ("Image,PatientId,Mass\na.png,1,2\nb.png,1,0\nc.png,1,3\n", "line 2: column Mass: label 2 (2 such rows)"),
-        ("Image,PatientId,Mass\na.png,1,yes\n", "line 2: column Mass: label 'yes'"),
-        ("Image,PatientId,Mass\na.png,1,-1\n", "label -1; expected 0, 1, blank"),
+        (
+            "Image,PatientId,Mass\na.png,1,2\nb.png,1,0\nc.png,1,3\n",
+            "line 2: column Mass: label 2 (2 such rows, 3 in line 4)",
+        ),
+        ("Image,PatientId,Mass\na.png,1,maybe\n", "line 2: column Mass: label 'maybe'"),
+        ("Image,PatientId,Mass\na.png,1,-2\n", "label -2; expected 0, 1, blank, or -1 for uncertain (see --uncertain)"),
         ("Image,PatientId,Mass\n,1,1\n", "line 2: no image in column Image"),
         ("Image,PatientId,Mass\n../../etc/passwd,1,1\n", "line 2: image '../../etc/passwd' is absolute or leaves"),
-        ("Image,PatientId,Mass\n/etc/passwd,1,1\n", "is absolute or leaves the image folder"),
-        ("image,patientid,mass\na.png,1,1\n", "Image (there is image)"),
-        ("foo,bar\n1,2\n", "fits no schema that cxr knows: foo, bar"),
+        ("Image,PatientId,Mass\n/etc/passwd,1,1\na.png,1,1\n", "is absolute or leaves the image folder"),
+        ("foo,bar\n1,2\n", "no column names the image: foo, bar"),
         (NIH_HEADER + "\na.png,Masss,0,1,1,M,PA,1,1,1,1\n", "line 2: column Finding Labels: unknown finding 'Masss'"),
     ],
 )

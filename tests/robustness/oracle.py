@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_cli.data.labels import LabelTable, read_labels
-from cxr_cli.data.patient_ids import normal_patient_id
-from cxr_cli.data.schemas import NO_FINDING, SCHEMAS
+from cxr_cli.data.schemas import NIH_PATHOLOGIES
 from cxr_cli.errors import CxrError
 
 #: What pandas takes for a missing cell.
@@ -37,9 +36,9 @@ def check(path: Path, content: bytes, **options: object) -> LabelTable | CxrErro
         check_message(error, path)
         return error
     check_form(table)
-    if table.schema == "image-list":
+    if path.suffix == ".txt":
         check_image_list(table)
-    else:
+    elif table.account.rows_describe == "images":
         check_against_csv(table)
     return table
 
@@ -57,7 +56,12 @@ def check_message(error: CxrError, path: Path) -> None:
 def check_form(table: LabelTable) -> None:
     """The parts of a LabelTable agree with each other."""
     n = table.n_images
-    assert n == table.raw.n_rows == len(table.images) == len(table.patient_codes) > 0
+    assert n == len(table.images) == len(table.patient_codes) > 0
+    assert n == table.raw.n_rows or table.links is not None
+    assert len(table.account.columns) in (len(table.columns), n) or path_is_list(table)
+    assert table.account.n_rows == table.account.n_rows_used + sum(table.account.rows_not_used.values())
+    assert table.account.n_rows_without_patient == int((table.patient_codes < 0).sum())
+    assert sum(table.account.why_without_patient.values()) == table.account.n_rows_without_patient
     assert table.labels.shape == (n, len(table.pathologies))
     assert table.labels.dtype == np.float32
     assert np.isin(table.labels[~np.isnan(table.labels)], (0, 1)).all()
@@ -78,40 +82,67 @@ def check_form(table: LabelTable) -> None:
     assert (ends[:-1] <= starts[1:]).all()
 
 
+def path_is_list(table: LabelTable) -> bool:
+    return table.path.suffix == ".txt"
+
+
 def check_image_list(table: LabelTable) -> None:
-    """A list holds one name a line."""
+    """A list holds one name a line, first of all."""
     text = table.raw.content.decode("utf-8").removeprefix("\ufeff")
     lines = [line.strip() for line in text.split("\n" if "\n" in text else "\r")]
-    assert table.images == [line for line in lines if line]
+    lines = [line for line in lines if line]
+    if table.account.rows_describe == "patients" or table.schema != "image-list":
+        return
+    header = any(issue.kind == "header-line" for issue in table.issues)
+    for name, line in zip(table.images, lines[header:], strict=True):
+        assert line.startswith(name)
 
 
 def check_against_csv(table: LabelTable) -> None:
     """Every row says what Python's csv module reads in the same place."""
     text = table.raw.content.decode("utf-8").removeprefix("\ufeff")
-    rows = parsed(text)
-    header = [cell.strip() for cell in rows.pop(0)]
+    sign = table.raw.delimiter
+    if re.match(r"sep=[,;|\t]\r?\n", text, re.IGNORECASE):
+        text = text.partition("\n")[2]
+    text = re.sub(r'(?<=[,;|\t\n])="([^"\r\n]*)"(?=[,;|\t\r\n]|$)', r'"\1"', text)
+    rows = parsed(text, sign)
+    header = [" ".join(cell.split()) for cell in rows.pop(0)]
     assert tuple(header) == table.columns
+    assert len(rows) == table.raw.n_rows
+    if not table.raw.n_formulas:
+        for index, row in enumerate(rows):
+            alone = parsed(table.raw.record(index).decode("utf-8"), sign)
+            assert alone == [row], (index, alone, row)
+        again = parsed(table.raw.select(range(len(rows))).decode("utf-8").removeprefix("\ufeff"), sign)
+        assert again[-len(rows) :] == rows
+    for index in (0, len(rows) - 1):
+        assert table.raw.line(index) == line_of(table.raw.content, int(table.raw.starts[index]))
+    rows = [row + [""] * (len(header) - len(row)) for row in rows]
+    if table.links is not None:
+        used = table.links.records.tolist()
+        for index in set(range(len(rows))) - set(used):
+            assert all(cell.strip() in MISSING for cell in rows[index])
+        rows = [rows[index] for index in used]
     assert len(rows) == table.n_images
-    for index, row in enumerate(rows):
-        alone = parsed(table.raw.record(index).decode("utf-8"))
-        assert alone == [row], (index, alone, row)
-    first, last = 0, table.n_images - 1
-    assert table.raw.line(first) == line_of(table.raw.content, int(table.raw.starts[first]))
-    assert table.raw.line(last) == line_of(table.raw.content, int(table.raw.starts[last]))
-    again = parsed(table.raw.select(range(table.n_images)).decode("utf-8").removeprefix("\ufeff"))
-    assert again[1:] == rows
-    cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}
-    schema = next(schema for schema in SCHEMAS if schema.name == table.schema)
-    assert table.images == [cell.strip() for cell in cells[schema.image]]
+    cells: dict[str, list[str]] = {}
+    use_of: dict[str, list[str]] = {}
+    for place, use in enumerate(table.account.columns):
+        cells.setdefault(use.name or f"Unnamed: {place}", [row[place] for row in rows])
+        use_of.setdefault(use.use, []).append(use.name)
+    assert [use.name for use in table.account.columns] == [
+        name if not name.startswith("Unnamed: ") else "" for name in header
+    ]
+    if "image" in use_of:
+        assert table.images == [cell.strip() for cell in cells[use_of["image"][0]]]
     assert all(table.images)
-    check_patients(table, cells, schema)
-    check_labels(table, cells, schema)
-    check_demographics(table, cells, schema)
+    check_patients(table, cells, use_of)
+    check_labels(table, cells, use_of)
+    check_demographics(table, cells, use_of)
 
 
-def parsed(text: str) -> list[list[str]]:
+def parsed(text: str, delimiter: str = ",") -> list[list[str]]:
     """Return the rows that are not blank."""
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     return [row for row in rows if row and not (len(row) == 1 and not row[0].strip(" \t") and '"' not in text)]
 
 
@@ -120,63 +151,99 @@ def line_of(content: bytes, place: int) -> int:
     return content.count(b"\n" if b"\n" in content else b"\r", 0, place) + 1
 
 
-def check_patients(table: LabelTable, cells: dict[str, list[str]], schema) -> None:
-    column = next((name for name in schema.patient if name in cells), None)
+def check_patients(table: LabelTable, cells: dict[str, list[str]], use_of: dict[str, list[str]]) -> None:
+    column = next(iter(use_of.get("patient", [])), None)
     for row, code in enumerate(table.patient_codes.tolist()):
         found = table.patient_ids[code] if code >= 0 else None
         if column is not None:
-            cell = cells[column][row].strip()
-            expected = None if cell in MISSING else normal_patient_id(cell)
-        elif schema.patient_pattern is not None:
-            match = re.search(schema.patient_pattern, table.images[row])
-            expected = normal_patient_id(match[1]) if match else None
-        else:
-            expected = None
-        assert found == expected, (row, found, expected)
+            assert found == patient(cells[column][row]), (row, found, cells[column][row])
+        elif found is not None:
+            assert re.search(rf"0*{re.escape(found)}\D", table.images[row]), (row, found)
 
 
-def check_labels(table: LabelTable, cells: dict[str, list[str]], schema) -> None:
+def patient(cell: str) -> str | None:
+    """Understand one patient id."""
+    text = cell.strip()
+    if text in MISSING or cell in MISSING:
+        return None
+    quoted = re.fullmatch(r"=\s*\"(.*)\"", text)
+    if quoted:
+        text = quoted[1].strip()
+    elif text[0] in "'`\u2018\u2019" and len(text) > 1:
+        text = text[1:].strip()
+    lost = re.fullmatch(r"[+-]?\d+([.,]\d+)?[eE]\+\d{2,3}|\d{17,}[.,]0+", text)
+    word = "".join(sign for sign in text.casefold() if sign.isalnum())
+    nobody = {
+        "unknown",
+        "none",
+        "null",
+        "nan",
+        "na",
+        "missing",
+        "anonymous",
+        "xxx",
+        "nil",
+        "tbd",
+        "value",
+        "name",
+        "ref",
+    }
+    minus = text in ("-1", "-1.0", "-9", "-99", "-999", "-9999")
+    if not text or lost or minus or word in nobody or not re.sub(r"[-\u2013\u2014?_.*#/\\ ]", "", text):
+        return None
+    number = re.fullmatch(r"([0-9]+)(?:[.,]0*)?", text)
+    return (number[1].lstrip("0") or "0") if number else text
+
+
+def check_labels(table: LabelTable, cells: dict[str, list[str]], use_of: dict[str, list[str]]) -> None:
+    listed = next(iter(use_of.get("findings", [])), None)
+    columns = use_of.get("pathology", [])
+    assert listed is not None or len(columns) == len(table.pathologies)
     for place, name in enumerate(table.pathologies):
         for row in range(table.n_images):
             found = float(table.labels[row, place])
-            if schema.findings is not None:
-                expected = from_findings(cells[schema.findings][row], name)
+            if listed is not None:
+                expected = from_findings(cells[listed][row], name, table.schema)
             else:
-                expected = from_cell(cells[name][row], schema.uncertain, table.uncertain)
+                expected = from_cell(cells[columns[place]][row], table.uncertain)
             assert found == expected or (math.isnan(found) and math.isnan(expected)), (row, name, found, expected)
 
 
-def from_findings(cell: str, name: str) -> float:
-    if cell.strip() in MISSING:
+def from_findings(cell: str, name: str, schema: str) -> float:
+    if cell.strip() in MISSING or cell in MISSING:
         return math.nan
-    findings = {item.strip() for item in cell.split("|")}
-    assert findings <= {NO_FINDING, *SCHEMAS[0].pathologies}
-    return float(name in findings)
+    parts = re.split(r"\|", cell) if "|" in cell or schema.startswith("nih") else re.split("[|;,]", cell)
+    findings = {re.sub(r"\W|_", "", item.casefold()) for item in parts} - {""}
+    if schema.startswith("nih"):
+        known = {re.sub("_", "", item.casefold()) for item in NIH_PATHOLOGIES}
+        assert all(item in known or item.startswith(("no", "healthy", "neg", "unrem")) for item in findings), findings
+    return float(re.sub(r"\W|_", "", name.casefold()) in findings) if findings else math.nan
 
 
-def from_cell(cell: str, uncertain: float | None, policy: str) -> float:
-    cell = cell.strip()
-    if cell in MISSING:
+def from_cell(cell: str, policy: str) -> float:
+    text = cell.strip()
+    if text in MISSING or cell in MISSING:
         return math.nan
-    value = {"true": 1.0, "false": 0.0}.get(cell.lower())
-    value = float(cell) if value is None else value
-    if uncertain is not None and value == uncertain:
-        return {"ignore": math.nan, "positive": 1.0, "negative": 0.0}[policy]
-    return value
+    yes, no = (
+        ("yes", "y", "true", "t", "positive", "pos", "present", "+", "abnormal"),
+        (*("no", "n", "false", "f", "negative", "neg", "absent", "-", "normal"),),
+    )
+    if text.lower() in yes or text.lower() in no:
+        return float(text.lower() in yes)
+    value = float(text.replace(",", "."))
+    return {"ignore": math.nan, "positive": 1.0, "negative": 0.0}[policy] if value == -1 else value
 
 
-def check_demographics(table: LabelTable, cells: dict[str, list[str]], schema) -> None:
+def check_demographics(table: LabelTable, cells: dict[str, list[str]], use_of: dict[str, list[str]]) -> None:
     frame = table.frame
     if "age" in frame:
         assert ((frame["age"] >= 0) & (frame["age"] <= 120) | frame["age"].isna()).all()
-        column = next(name for name in schema.age if name in cells)
-        for cell, age in zip(cells[column], frame["age"].tolist(), strict=True):
+        for cell, age in zip(cells[use_of["age"][0]], frame["age"].tolist(), strict=True):
             if re.fullmatch("[0-9]{1,2}", cell):
                 assert age == float(cell)
     if "sex" in frame:
-        column = next(name for name in schema.sex if name in cells)
-        for cell, sex in zip(cells[column], frame["sex"].tolist(), strict=True):
-            known = {"m": "M", "male": "M", "f": "F", "female": "F"}.get(cell.strip().lower())
+        for cell, sex in zip(cells[use_of["sex"][0]], frame["sex"].tolist(), strict=True):
+            known = {"m": "M", "male": "M", "man": "M", "f": "F", "female": "F", "woman": "F"}.get(cell.strip().lower())
             assert sex == known if known else pd.isna(sex)
     if "view" in frame:
         assert all(pd.isna(view) or view.strip() == view != "" for view in frame["view"].tolist())

@@ -116,8 +116,8 @@ def test_a_patient_is_the_same_in_two_tables_whatever_stands_beside(tmp_path):
         (COURSE_HEADER + b'" ",1,1\n', "line 2: no image in column Image"),
         (COURSE_HEADER + b"NA,1,1\n", "line 2: no image in column Image"),
         (COURSE_HEADER + b'"a\n.png",1,1\n', r"line 2: image 'a\n.png' holds a character that cannot be printed"),
-        (b"Image,PatientId,Mass,sex\na.png,1,1,1\n", "column sex: no pathology can have this name"),
-        (b"Image,PatientId,Mass,image\na.png,1,1,1\n", "column image: no pathology can have this name"),
+        (b"Image,PatientId,labels\na.png,1,sex\n", "finding 'sex': a pathology cannot have this name"),
+        (b"Image,PatientId,labels\na.png,1,image|age\n", "a pathology cannot have this name"),
         (b"Image,PatientId,Mass,\x1b[31mred\na.png,1,1,1\n", r"column '\x1b[31mred' has a character in its name"),
         (COURSE_HEADER + b"a.png,1," + b"9" * 400 + b"\n", "line 2: column Mass: label '99999"),
         (COURSE_HEADER + b"a.png,1," + b"x" * 400 + b"\n", "line 2: column Mass: label 'xxx"),
@@ -135,7 +135,7 @@ def test_errors_say_what_is_wrong(table, content, says):
 def test_ten_thousand_broken_rows_are_one_short_message(table):
     broken = "".join(f"{row}.png,{row},bad{row}\n" for row in range(10_000)).encode()
     error = check(table, COURSE_HEADER + b"a.png,1,1\n" + broken)
-    assert "line 3: column Mass: label 'bad0' (10,000 such rows)" in str(error)
+    assert "line 3: column Mass: label 'bad0' (10,000 such rows, 'bad1' in line 4, 'bad2' in line 5)" in str(error)
     rows = b"".join(b"%d.png,Wrong%d,0,1,1,M,PA,1,1,1,1,\n" % (row, row) for row in range(10_000))
     error = check(table, NIH.split(b"\n")[0] + b"\n" + rows)
     assert "line 2: column Finding Labels: unknown finding 'Wrong0' (10,000 such rows)" in str(error)
@@ -181,12 +181,10 @@ def test_very_many_columns_are_refused(table):
     with pytest.raises(LabelTableError, match=r"2,001 columns of labels; expected at most 1,000"):
         read_labels(table)
     wide = "x," * (MAX_HEADER // 2 - 10)
-    table.write_text(f"{wide}y\n")
-    with pytest.raises(LabelTableError, match="duplicate columns: x"):
-        read_labels(table)
-    table.write_text(",".join(f"c{column}" for column in range(100_000)) + "\n")
-    with pytest.raises(LabelTableError, match="fits no schema"):
-        read_labels(table)
+    for header in (f"{wide}y", ",".join(f"c{column}" for column in range(100_000))):
+        table.write_text(header + "\n")
+        with pytest.raises(LabelTableError, match=r"columns; expected at most 10,000"):
+            read_labels(table)
 
 
 def test_hostile_names_in_a_list(tmp_path):

@@ -37,11 +37,11 @@ __all__ = [
 
 #: Every schema `read_labels` knows, the most particular first.
 SCHEMAS: tuple[Schema, ...] = (
+    *openi.SCHEMAS,
     *nih.SCHEMAS,
     *chexpert.SCHEMAS,
     *padchest.SCHEMAS,
     *vindr.SCHEMAS,
-    *openi.SCHEMAS,
     *covidx.SCHEMAS,
     *names.SCHEMAS,
     *own.SCHEMAS,

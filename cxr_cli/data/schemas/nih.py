@@ -36,7 +36,7 @@ _COMMON: dict[str, Any] = {
 NIH_SAMPLE = Schema(
     name="nih-sample",
     title="Kaggle's sample of ChestX-ray14 (sample_labels.csv)",
-    required=("Finding Labels", "Patient ID", "OriginalImageWidth"),
+    required=("Finding Labels", "Patient ID", "OriginalImageHeight"),
     findings="Finding Labels",
     pathologies=NIH_PATHOLOGIES,
     **_COMMON,
@@ -59,7 +59,7 @@ GOOGLE = Schema(
     pathologies=("Fracture", "Pneumothorax", "Airspace opacity", "Nodule or mass"),
     split=("Set Id",),
     derived_from=NAMESPACE,
-    **{**_COMMON, "other": (*_SPACING, "Finding Labels")},
+    **_COMMON,
 )
 
 #: Boxes that radiologists drew on 880 images; a finding without a box on an image is read as absent.
@@ -71,6 +71,7 @@ NIH_BOXES = Schema(
     patient_namespace=NAMESPACE,
     patient_in_name=PATIENT_IN_NAME,
     findings="Finding Label",
+    separators="",
     pathologies=(
         *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax"),
     ),

@@ -14,7 +14,7 @@ import numpy as np
 
 from cxr_cli import __version__
 from cxr_cli.data.files import OutputFile, Outputs, describe_input
-from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.labels import LabelCounts, LabelTable
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.build_model.architecture import Architecture
 from cxr_cli.services.build_model.options import ModelOptions, choose_loss
@@ -230,9 +230,7 @@ def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSumm
             )
     labels = table.labels[:, [table.pathologies.index(name) for name in pathologies]]
     findings = (labels == 1).sum(axis=1)
-    known = (~np.isnan(labels)).sum(axis=0)
-    positives = (labels == 1).sum(axis=0)
-    prevalence = np.divide(positives, known, out=np.full(len(pathologies), np.nan), where=known > 0)
+    counts = LabelCounts.of(labels)
     return LabelSummary(
         path=str(table.path),
         uncertain=table.uncertain,
@@ -240,8 +238,8 @@ def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSumm
         n_images=table.n_images,
         n_without_finding=int((findings == 0).sum()),
         n_with_several=int((findings > 1).sum()),
-        n_unknown=int(np.isnan(labels).sum()),
-        prevalence=dict(zip(pathologies, prevalence.tolist(), strict=True)),
+        n_unknown=int(counts.n_unknown.sum()),
+        prevalence=dict(zip(pathologies, counts.prevalence.tolist(), strict=True)),
     )
 
 

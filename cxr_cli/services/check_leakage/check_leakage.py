@@ -165,9 +165,8 @@ def _shared_patients(first: _Side, second: _Side) -> PatientOverlap | None:
 
 
 def _comparable_ids(one: LabelTable, other: LabelTable) -> bool:
-    """Whether equal numbers mean equal patients: CheXpert's and NIH's count from 1 independently."""
-    both = {one.schema, other.schema}
-    return not ("chexpert" in both and both & {"nih", "nih-sample", "image-list"})
+    """Whether equal ids mean equal patients: in the numbering of one data set, or in two tables of one's own."""
+    return one.patient_namespace == other.patient_namespace
 
 
 def _id_order(patient: str) -> tuple[bool, int, str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.choices import RemovalLevel, checked, choices
 from cxr_cli.data.files import Outputs
-from cxr_cli.data.labels import LabelTable, read_labels
+from cxr_cli.data.labels import LabelTable, read_again
 from cxr_cli.errors import CxrError, UsageError
 from cxr_cli.services.check_leakage.result import (
     AffectedRows,
@@ -136,7 +136,7 @@ def remove_leakage(
                 remedy="Remove from another split, or make the splits anew with 'cxr split'.",
             )
     written = {name: _write(name, splits[name], gone[name], outputs) for name in order}
-    again = {name: _read_again(table, written.get(name, table.path)) for name, table in splits.items()}
+    again = {name: read_again(table, written.get(name, table.path)) for name, table in splits.items()}
     removal = Removal(
         removed_from=tuple(order),
         kinds=_LEVELS[: _LEVELS.index(level) + 1],
@@ -147,7 +147,7 @@ def remove_leakage(
 
 
 def _write(name: str, table: LabelTable, gone: NDArray[np.bool_], outputs: Outputs) -> Path:
-    content = table.raw.select(np.flatnonzero(~gone).tolist())
+    content = table.select(np.flatnonzero(~gone).tolist())
     file_name = table.path.name
     if file_name.lower().endswith(".gz"):
         content = gzip.compress(content, mtime=0)
@@ -158,17 +158,12 @@ def _write(name: str, table: LabelTable, gone: NDArray[np.bool_], outputs: Outpu
     return outputs.write_bytes(Path(name).parent / file_name, content)
 
 
-def _read_again(table: LabelTable, path: Path) -> LabelTable:
-    is_list = table.schema == "image-list"
-    return read_labels(
-        path, schema=None if is_list else table.schema, uncertain=table.uncertain, allow_image_list=is_list
-    )
-
-
 def _cleaned(name: str, before: LabelTable, after: LabelTable, gone: NDArray[np.bool_]) -> CleanedSplit:
     losses = tuple(
         PathologyLoss(pathology, n_before, n_after)
-        for pathology, n_before, n_after in zip(before.pathologies, _positives(before), _positives(after), strict=True)
+        for pathology, n_before, n_after in zip(
+            before.pathologies, *(table.counts.n_positive.tolist() for table in (before, after)), strict=True
+        )
     )
     return CleanedSplit(
         name=name,
@@ -184,10 +179,3 @@ def _cleaned(name: str, before: LabelTable, after: LabelTable, gone: NDArray[np.
             loss.pathology for loss in losses if loss.n_positive_before and not loss.n_positive_after
         ),
     )
-
-
-def _positives(table: LabelTable) -> list[int]:
-    if not table.pathologies:
-        return []
-    counts: list[int] = (table.labels == 1).sum(axis=0).tolist()
-    return counts

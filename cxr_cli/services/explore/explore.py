@@ -97,7 +97,7 @@ def explore(
     result = ExploreResult(
         table=_table_facts(table, data),
         patients=_patient_facts(table) if table.has_patients else None,
-        pathologies=_pathology_facts(data),
+        pathologies=_pathology_facts(table, data),
         labels=_label_facts(table, data),
         co_occurrence=_co_occurrence(data),
         age=_age_facts(table.frame["age"].to_numpy(dtype=np.float64)) if table.has("age") else None,
@@ -111,6 +111,7 @@ def explore(
         if image_folder is None
         else _survey(table, data, image_folder, n_images, seed, check_images, window, executor, progress),
         issues=table.issues,
+        account=table.account,
         seed=seed,
     )
     if outputs is not None and outputs.plots:
@@ -167,17 +168,16 @@ def _tally(values: NDArray[np.integer[Any]]) -> dict[int, int]:
     return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
 
-def _pathology_facts(data: CodedLabels) -> tuple[PathologyFacts, ...]:
-    n_images = data.n_images()[0]
-    n_positive, n_known = n_images @ data.positive, n_images @ data.known
-    prevalence, odds = share(n_positive, n_known), share(n_known - n_positive, n_positive)
+def _pathology_facts(table: LabelTable, data: CodedLabels) -> tuple[PathologyFacts, ...]:
+    counts = table.counts
+    odds = share(counts.n_negative, counts.n_positive)
     return tuple(
         PathologyFacts(
             pathology=pathology,
-            n_positive=int(n_positive[column]),
-            n_negative=int(n_known[column] - n_positive[column]),
-            n_unknown=int(len(data.codes) - n_known[column]),
-            prevalence=float(prevalence[column]),
+            n_positive=int(counts.n_positive[column]),
+            n_negative=int(counts.n_negative[column]),
+            n_unknown=int(counts.n_unknown[column]),
+            prevalence=float(counts.prevalence[column]),
             n_patients=count_distinct(data.patients[data.positive[:, column][data.codes]]),
             negatives_per_positive=float(odds[column]),
         )

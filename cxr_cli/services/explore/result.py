@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cxr_cli.data.labels import Issue
+from cxr_cli.data.account import Issue, TableAccount
 from cxr_cli.services.explore.dicom import DicomFacts
 from cxr_cli.services.explore.images import ImageCheck
 from cxr_cli.services.explore.subgroups import Breakdown, Difference
@@ -375,7 +375,9 @@ class ExploreResult(Result):
     images
         None where there is no image folder.
     issues
-        What was odd in the table.
+        What was repaired in the table, set to "not known", or left as it is.
+    account
+        What became of every column, row and patient id of the table.
     seed
         What drew the random sample of images.
     """
@@ -392,4 +394,5 @@ class ExploreResult(Result):
     differences: tuple[Difference, ...]
     images: ImageSurvey | None
     issues: tuple[Issue, ...]
+    account: TableAccount
     seed: int

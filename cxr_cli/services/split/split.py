@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr_cli.data.files import Outputs
-from cxr_cli.data.labels import LabelTable, read_labels
+from cxr_cli.data.labels import LabelCounts, LabelTable, read_again
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.envelope import head
@@ -221,7 +221,7 @@ def _file_name(summary: SplitSummary) -> str:
 
 
 def _written(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitResult:
-    contents = [table.raw.select(rows) for rows in result.rows]
+    contents = [table.select(rows) for rows in result.rows]
     for summary, content in zip(result.splits, contents, strict=True):
         outputs.refuse_to_replace(_file_name(summary), by=content)
     outputs.refuse_to_replace(MANIFEST)
@@ -235,11 +235,7 @@ def _written(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitR
 def _check(result: SplitResult, table: LabelTable) -> LeakageCheck:
     """Read the written tables back and have them checked from scratch."""
     report = check_leakage(
-        {
-            summary.name: read_labels(summary.path, schema=table.schema, uncertain=table.uncertain)
-            for summary in result.splits
-            if summary.path is not None
-        }
+        {summary.name: read_again(table, summary.path) for summary in result.splits if summary.path is not None}
     )
     return LeakageCheck(
         verdict=str(report.verdict),
@@ -284,7 +280,7 @@ def _units(table: LabelTable, allow_image_split: bool) -> Ints:
         if not table.has_patients:
             what, remedy = "names no patients", "Add a patient column, or accept leakage with --allow-image-split."
         else:
-            what = f"line {table.raw.line(int(unknown[0]))}: no patient ({len(unknown):,} such rows)"
+            what = f"line {table.line(int(unknown[0]))}: no patient ({len(unknown):,} such rows)"
             remedy = "Fill it in, remove the rows, or let such images stand for themselves with --allow-image-split."
         raise InputError(f"{table.path}: {what}", expected="a patient for every image", remedy=remedy)
     rank = np.empty(len(table.patient_ids) + 1, dtype=np.int64)
@@ -322,7 +318,7 @@ def _official_rows(table: LabelTable, official: tuple[LabelTable, LabelTable]) -
         if bad.any():
             row = int(bad.argmax())
             raise InputError(
-                f"{table.path}: line {table.raw.line(row)}: {table.images[row]} is in {where} of the official lists"
+                f"{table.path}: line {table.line(row)}: {table.images[row]} is in {where} of the official lists"
                 f" ({int(bad.sum()):,} such images)",
                 expected="every image in exactly one list",
                 remedy=f"Check {official[0].path} and {official[1].path}, or split without --official.",
@@ -359,10 +355,9 @@ def _summary(
 ) -> SplitSummary:
     patients = table.patient_codes[rows]
     n_patients = len(np.unique(patients[patients >= 0])) if table.has_patients else None
-    labels = table.labels
-    everywhere, here = _prevalence(labels), _prevalence(labels[rows])
-    positives = (labels[rows] == 1).sum(axis=0)
-    known = (~np.isnan(labels[rows])).sum(axis=0)
+    counts = LabelCounts.of(table.labels[rows])
+    everywhere, here = table.counts.prevalence, counts.prevalence
+    positives, known = counts.n_positive, counts.n_positive + counts.n_negative
     return SplitSummary(
         name=name,
         path=None,
@@ -421,7 +416,7 @@ def _result(
         n_patients=len(table.patient_ids) if table.has_patients else None,
         n_units=len(np.unique(units)),
         pathologies=table.pathologies,
-        n_positive=tuple(int(number) for number in (table.labels == 1).sum(axis=0)),
+        n_positive=tuple(int(number) for number in table.counts.n_positive),
         expected_auroc=EXPECTED_AUROC,
         splits=tuple(summaries),
         training=training,
@@ -463,7 +458,7 @@ def _too_rare(table: LabelTable, summaries: Sequence[SplitSummary], units: Ints)
 
 def _contrast(table: LabelTable, test: SplitSummary, rows: Sequence[Ints]) -> OfficialContrast:
     rest = np.concatenate(rows[:-1])
-    inside, outside = _prevalence(table.labels[rows[-1]]), _prevalence(table.labels[rest])
+    inside, outside = (LabelCounts.of(table.labels[part]).prevalence for part in (rows[-1], rest))
     ratios = {
         pathology: _ratio(one, other) for pathology, one, other in zip(table.pathologies, inside, outside, strict=True)
     }
@@ -478,13 +473,6 @@ def _contrast(table: LabelTable, test: SplitSummary, rows: Sequence[Ints]) -> Of
         ratios=ratios,
         worst=max(told, key=lambda name: told[name]) if told else None,
     )
-
-
-def _prevalence(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    known = (~np.isnan(labels)).sum(axis=0)
-    positives = (labels == 1).sum(axis=0)
-    shares: npt.NDArray[np.float64] = np.divide(positives, known, out=np.full(len(known), np.nan), where=known > 0)
-    return shares
 
 
 def _ratio(one: Any, other: Any) -> float | None:

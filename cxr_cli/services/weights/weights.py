@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cxr_cli.choices import Reduction, Scheme, checked
 from cxr_cli.data.class_weights import ClassWeights
-from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.labels import LabelTable, prevalence_of
 from cxr_cli.data.predictions import Predictions
 from cxr_cli.errors import LabelTableError, UsageError
 from cxr_cli.services.metrics.calibration import correct_prior
@@ -60,7 +60,7 @@ def compute_weights(
         raise LabelTableError(f"{table.path}: has no pathologies", remedy="Give a table with labels.")
     if not epsilon >= 0:
         raise UsageError(f"--epsilon {epsilon:g}", expected="a number that is not negative")
-    n_positive, n_negative = (table.labels == 1).sum(axis=0), (table.labels == 0).sum(axis=0)
+    n_positive, n_negative = table.counts.n_positive, table.counts.n_negative
     positive, negative = scheme_weights(n_positive, n_negative, scheme, beta=beta, max_ratio=max_ratio)
     unweighted = _predictor_parts(table, n_positive, n_negative, predictions, epsilon, reduction)
     counted = int(n_positive.sum() + n_negative.sum())
@@ -180,7 +180,7 @@ def _rows(
     reduction: Reduction,
 ) -> tuple[PathologyWeights, ...]:
     n_known = n_positive + n_negative
-    prevalence = _prevalence(n_positive, n_negative)
+    prevalence = prevalence_of(n_positive, n_negative)
     halves = constant_loss_parts(n_positive, n_negative, 0.5, epsilon=0, reduction=reduction)
     shares = _shares(halves[0] + halves[1]), _shares(weights[0] * halves[0] + weights[1] * halves[1])
     shift, half = np.log(weights[0] / weights[1]), correct_prior(0.5, *weights)
@@ -225,7 +225,7 @@ def _predictor_parts(
     reduction: Reduction,
 ) -> dict[str, tuple[Floats, Floats]]:
     """Return the unweighted loss parts of each predictor; the weighted ones are these times the weights."""
-    prevalence = np.nan_to_num(_prevalence(n_positive, n_negative))
+    prevalence = np.nan_to_num(prevalence_of(n_positive, n_negative))
     constants: dict[str, float | Floats] = {
         "always 0.9": 0.9,
         "always 0.1": 0.1,

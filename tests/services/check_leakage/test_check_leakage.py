@@ -99,7 +99,7 @@ def test_the_same_image_name_is_leakage_without_any_patient(tmp_path):
 def test_image_lists_and_tables_are_compared(tmp_path):
     (tmp_path / "test_list.txt").write_text("00000013_005.png\n00000014_000.png\n")
     tables = {
-        "train": of_patients(tmp_path, "train", [13, 99]),
+        "train": course(tmp_path, "train", [("00000013_000.png", 13), ("00000099_000.png", 99)]),
         "test": read_labels(tmp_path / "test_list.txt", allow_image_list=True),
     }
     assert [item.patient_id for item in only_pair(check_leakage(tables)).patients.patients] == ["13"]
