@@ -54,8 +54,9 @@ class LabelCounts:
 def prevalence_of(n_positive: NDArray[Any], n_negative: NDArray[Any]) -> NDArray[np.float64]:
     """Return the fraction of positives among what is known, 0 to 1; NaN where nothing is."""
     n_known = n_positive + n_negative
-    nothing: NDArray[np.float64] = np.full(n_known.shape, np.nan)
-    return np.divide(n_positive, n_known, out=nothing, where=n_known > 0)
+    fractions: NDArray[np.float64] = np.full(n_known.shape, np.nan)
+    np.divide(n_positive, n_known, out=fractions, where=n_known > 0)
+    return fractions
 
 
 @dataclass(frozen=True)

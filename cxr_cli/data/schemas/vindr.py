@@ -19,6 +19,7 @@ VINBIGDATA = Schema(
     other=("class_id", "x_min", "y_min", "x_max", "y_max"),
     image_folders=("train",),
     image_suffix=".dicom",
+    derived_from="vindr-cxr",
 )
 
 VINDR = Schema(
