@@ -20,7 +20,7 @@ def find_split(argument: Path | str) -> Path:
     ----------
     argument
         A file; or a name such as ``train`` or ``data/train``: then ``train.csv`` (or ``.csv.gz``, ``.csv.zip``), or
-        the one file that matches ``train-*.csv``. A folder of that name is passed over.
+        the one file that matches ``train-*.csv``, or else the folder of that name.
 
     Raises
     ------
@@ -40,11 +40,12 @@ def find_split(argument: Path | str) -> Path:
             expected="one",
             remedy="Name the file itself.",
         )
+    if path.is_dir():
+        return path  # a folder of images, or one with a table inside: reading it says what is wrong with it
     tables = sorted(item.name for item in _files(path.parent) if item.name.lower().endswith(_PLAIN))
     held = ", ".join(tables[:20]) + (", …" if len(tables) > 20 else "") if tables else "none"
-    what = "is a folder; " if path.is_dir() else ""
     raise InputError(
-        f"{path}: {what}no {path.name}.csv and no {path.name}-*.csv; tables in {path.parent}: {held}",
+        f"{path}: no {path.name}.csv and no {path.name}-*.csv; tables in {path.parent}: {held}",
         remedy="Name the file itself.",
     )
 

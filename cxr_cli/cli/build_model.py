@@ -12,9 +12,14 @@ from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
     OUTPUT,
+    ColumnsOption,
+    JoinOption,
     JsonOption,
+    MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientPatternOption,
+    ReadersOption,
     SchemaOption,
     SeedOption,
     UncertainOption,
@@ -25,6 +30,7 @@ from cxr_cli.cli.options import (
 from cxr_cli.cli.options import (
     image_size as read_image_size,
 )
+from cxr_cli.cli.reading import read_table
 from cxr_cli.cli.tables.build_model import tables_of
 from cxr_cli.errors import UsageError
 
@@ -71,6 +77,11 @@ def build_model(
     ] = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
+    columns: ColumnsOption = None,
+    join: JoinOption = None,
+    readers: ReadersOption = "any",
+    patient_pattern: PatientPatternOption = None,
+    map_pathologies: MapOption = None,
     pathologies: Annotated[
         str | None,
         option(
@@ -141,12 +152,23 @@ def build_model(
     """
     from cxr_cli.data.class_weights import read_class_weights
     from cxr_cli.data.files import describe_input
-    from cxr_cli.data.labels import read_labels
     from cxr_cli.services.build_model import build_model as service
     from cxr_cli.services.build_model.options import ModelOptions, choose_pathologies
     from cxr_cli.services.store.manifest import StoreManifest
 
-    table = None if labels is None else read_labels(labels, schema=schema, uncertain=uncertain)
+    table = None
+    if labels is not None:
+        table = read_table(
+            labels,
+            schema=schema,
+            uncertain=uncertain,
+            readers=readers,
+            columns=columns,
+            join=join,
+            map_pathologies=map_pathologies,
+            patient_pattern=patient_pattern,
+            need_labels=True,
+        )
     weighting = None if class_weights is None else read_class_weights(class_weights)
     manifest = None if store is None else StoreManifest.read(store)
     options = ModelOptions(
@@ -163,7 +185,7 @@ def build_model(
         seed=seed,
     )
     stored = service.read_weights(options)  # refused, if it must be, before seconds go by
-    inputs = [] if table is None else [table.source]
+    inputs = [] if table is None else [*table.sources]
     inputs += [] if class_weights is None else [describe_input(class_weights)]
     inputs += [] if options.preprocessing.manifest is None else [options.preprocessing.manifest]
     inputs += [] if pretrained in ("imagenet", "none") else [describe_input(Path(pretrained))]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxr_cli.choices import RemovalLevel, UncertainPolicy
+from cxr_cli.choices import RemovalLevel
 from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     COMPUTE,
@@ -17,9 +18,14 @@ from cxr_cli.cli.options import (
     OUTPUT,
     RUNNING,
     ClusterOption,
+    ColumnsOption,
+    JoinOption,
     JsonOption,
+    MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientPatternOption,
+    ReadersOption,
     SchemaOption,
     UncertainOption,
     WorkersOption,
@@ -27,6 +33,7 @@ from cxr_cli.cli.options import (
     option,
     refuse_useless,
 )
+from cxr_cli.cli.reading import read_table, with_split
 from cxr_cli.cli.tables.check_leakage import tables_of
 
 if TYPE_CHECKING:
@@ -64,6 +71,21 @@ def check_leakage(
     ] = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
+    columns: ColumnsOption = None,
+    join: JoinOption = None,
+    readers: ReadersOption = "any",
+    patient_pattern: PatientPatternOption = None,
+    split_column: Annotated[
+        str | None,
+        option(
+            "--split-column",
+            "With one table: compare the values of this column.",
+            metavar="NAME",
+            panel=INPUT,
+            default="a column named split, set or fold",
+        ),
+    ] = None,
+    map_pathologies: MapOption = None,
     near_distance: Annotated[
         int,
         option(
@@ -161,10 +183,21 @@ def check_leakage(
     if remove_from is None:
         refuse_useless("without --remove-from", remove=remove)
     limits = Thresholds(near_distance, near_correlation, review_distance, review_correlation)
-    tables = _read(splits, schema, uncertain)
+    read = partial(
+        read_table,
+        schema=schema,
+        uncertain=uncertain,
+        readers=readers,
+        columns=with_split(columns, split_column),
+        join=join,
+        map_pathologies=map_pathologies,
+        patient_pattern=patient_pattern,
+        allow_image_list=True,
+    )
+    tables = _read(splits, read)
     folders = _folders(tables, images)
     order = _order(remove_from, list(tables))
-    inputs = [table.source for table in tables.values()]
+    inputs = list(dict.fromkeys(source for table in tables.values() for source in table.sources))
     outputs = open_outputs(output, "check-leakage", inputs, no_plots=no_plots)
     outputs.protect(*folders.values())
     known = _cache(cache) if folders else None
@@ -213,22 +246,32 @@ def _reading(
         yield executor, progress
 
 
-def _read(arguments: Sequence[Path], schema: str | None, uncertain: UncertainPolicy) -> dict[str, LabelTable]:
+def _read(arguments: Sequence[Path], read: Callable[[Path], LabelTable]) -> dict[str, LabelTable]:
+    """Read the split tables, or the parts of one table that has a column of splits."""
     from cxr_cli.cli.arguments import find_split, refuse_same_file, split_names
-    from cxr_cli.data.labels import read_labels
     from cxr_cli.errors import UsageError
 
-    if len(arguments) < 2:
-        raise UsageError("one split given", expected="two or more: cxr check-leakage train.csv valid.csv")
     paths = [find_split(argument) for argument in arguments]
     refuse_same_file(paths)
     for argument, path in zip(arguments, paths, strict=True):
-        if argument != path:
-            console.note(f"{argument} is {path}")
-    return {
-        name: read_labels(path, schema=schema, uncertain=uncertain, allow_image_list=True)
-        for name, path in zip(split_names(arguments), paths, strict=True)
-    }
+        if argument != path or path.is_dir():
+            console.note(f"{argument} is {'the folder ' if path.is_dir() else ''}{path}")
+    tables = {name: read(path) for name, path in zip(split_names(arguments), paths, strict=True)}
+    if len(tables) > 1:
+        return tables
+    (table,) = tables.values()
+    parts: dict[str, LabelTable] = table.parts()
+    if len(parts) < 2:
+        raise UsageError(
+            f"{table.path}: one split given, and the table has no column of splits"
+            if not parts
+            else f"{table.path}: its column of splits holds one value",
+            expected="two or more splits: cxr check-leakage train.csv valid.csv",
+            remedy="Name the column of splits with --split-column.",
+        )
+    column = table.account.named("split")[0]
+    console.note(f"the splits of {table.path} are the values of its column {column}: {', '.join(parts)}")
+    return parts
 
 
 def _folders(tables: Mapping[str, LabelTable], images: Sequence[Path] | None) -> dict[str, Path]:

@@ -11,11 +11,16 @@ from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     COMPUTE,
     ClusterOption,
+    ColumnsOption,
     ImagesOption,
+    JoinOption,
     JsonOption,
     LabelsArgument,
+    MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientPatternOption,
+    ReadersOption,
     SchemaOption,
     SeedOption,
     UncertainOption,
@@ -25,6 +30,7 @@ from cxr_cli.cli.options import (
     option,
     refuse_useless,
 )
+from cxr_cli.cli.reading import read_table
 from cxr_cli.cli.tables.explore import tables_of
 from cxr_cli.errors import UsageError
 
@@ -38,6 +44,11 @@ def explore(
     images: ImagesOption = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
+    columns: ColumnsOption = None,
+    join: JoinOption = None,
+    readers: ReadersOption = "any",
+    patient_pattern: PatientPatternOption = None,
+    map_pathologies: MapOption = None,
     n_images: Annotated[
         int, option("--n-images", "How many random images to open and show.", metavar="N", panel=COMPUTE, min=0)
     ] = 9,
@@ -60,17 +71,27 @@ def explore(
     """
     from cxr_cli.data.dicom.grey import read_window, window_text
     from cxr_cli.data.folders import find_image_folder
-    from cxr_cli.data.labels import read_labels
     from cxr_cli.services.explore import explore as service
 
     if not check_images:
         refuse_useless("without --check-images", cluster=cluster)
     chosen_window = window_text(read_window(window))
-    table = read_labels(labels, schema=schema, uncertain=uncertain)
-    folder = find_image_folder(labels, images)
+    table = read_table(
+        labels,
+        schema=schema,
+        uncertain=uncertain,
+        readers=readers,
+        columns=columns,
+        join=join,
+        map_pathologies=map_pathologies,
+        patient_pattern=patient_pattern,
+        allow_image_list=True,
+        quiet=True,
+    )
+    folder = find_image_folder(labels, images, names=table.image_folders, example=table.images[0])
     if check_images and folder is None:
         raise UsageError("--check-images: there is no image folder beside the table", remedy="Name it with --images.")
-    outputs = open_outputs(output, "explore", [table.source], no_plots=no_plots, images=folder)
+    outputs = open_outputs(output, "explore", table.sources, no_plots=no_plots, images=folder)
     with ExitStack() as stack:
         executor = progress = None
         if check_images:
@@ -89,7 +110,7 @@ def explore(
             progress=progress,
             outputs=outputs,
         )
-    console.show("explore", result, tables_of, as_json=as_json, inputs=[table.source], outputs=outputs)
+    console.show("explore", result, tables_of, as_json=as_json, inputs=table.sources, outputs=outputs)
     _say(result, check_images, window)
     if result.images is not None and result.images.check.n_broken:
         raise typer.Exit(1)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_cli.choices import UncertainPolicy
-from cxr_cli.data.schemas import SCHEMAS
+from cxr_cli.choices import ReadersPolicy, UncertainPolicy
+from cxr_cli.data.schemas import SCHEMA_NAMES
 from cxr_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ LabelsArgument = Annotated[
     Path,
     typer.Argument(
         metavar="LABELS",
-        help="Label table (.csv, .csv.gz or .zip); its format is recognised from the header.",
+        help="Label table of a public data set or of your own (.csv, .csv.gz or .zip), or a folder of images whose "
+        "sub-folders are classes. Columns are recognised by words.",
         show_default=False,
     ),
 ]
@@ -78,10 +79,57 @@ SchemaOption = Annotated[
     str | None,
     option(
         "--schema",
-        f"Read the table as {_any_of(schema.name for schema in SCHEMAS)}.",
+        f"Read the table as {_any_of(SCHEMA_NAMES)}.",
         metavar="NAME",
         panel=INPUT,
         default="recognised",
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    option(
+        "--columns",
+        "Which column is which: image=filename,patient=subject,labels=Mass+Nodule; also age, sex, view, split, reader, "
+        "and negative for a class without finding.",
+        metavar="KEY=NAME",
+        panel=INPUT,
+        default="recognised",
+    ),
+]
+JoinOption = Annotated[
+    list[Path] | None,
+    option(
+        "--join",
+        "Further file of the data set: MIMIC's metadata and split, RSNA's headers. Repeatable.",
+        metavar="FILE",
+        panel=INPUT,
+    ),
+]
+ReadersOption = Annotated[
+    ReadersPolicy,
+    option(
+        "--readers",
+        "How many readers of an image must see a finding: any, majority or all.",
+        metavar="HOW",
+        panel=INPUT,
+    ),
+]
+PatientPatternOption = Annotated[
+    str | None,
+    option(
+        "--patient-pattern",
+        "Take patients from image names: a regular expression with the patient id as first group.",
+        metavar="REGEX",
+        panel=INPUT,
+    ),
+]
+MapOption = Annotated[
+    str | None,
+    option(
+        "--map-pathologies",
+        "Read pathologies under other names, such as Effusion=Pleural Effusion.",
+        metavar="A=B",
+        panel=INPUT,
     ),
 ]
 UncertainOption = Annotated[

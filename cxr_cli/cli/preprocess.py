@@ -16,11 +16,16 @@ from cxr_cli.cli.options import (
     OUTPUT,
     RUNNING,
     ClusterOption,
+    ColumnsOption,
     ImagesOption,
+    JoinOption,
     JsonOption,
     LabelsArgument,
+    MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientPatternOption,
+    ReadersOption,
     SchemaOption,
     SeedOption,
     UncertainOption,
@@ -31,6 +36,7 @@ from cxr_cli.cli.options import (
     option,
 )
 from cxr_cli.cli.options import image_size as read_image_size
+from cxr_cli.cli.reading import read_table
 from cxr_cli.cli.tables.preprocess import tables_of
 from cxr_cli.errors import ImageError
 
@@ -46,6 +52,11 @@ def preprocess(
     images: ImagesOption = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
+    columns: ColumnsOption = None,
+    join: JoinOption = None,
+    readers: ReadersOption = "any",
+    patient_pattern: PatientPatternOption = None,
+    map_pathologies: MapOption = None,
     image_size: Annotated[str, image_size_option("the result")] = "320",
     standardize: Annotated[
         Standardization,
@@ -127,7 +138,6 @@ def preprocess(
     """
     from cxr_cli.data.dicom.grey import read_window, window_text
     from cxr_cli.data.folders import find_image_folder
-    from cxr_cli.data.labels import read_labels
     from cxr_cli.services.preprocess import options as preprocess_options
     from cxr_cli.services.store.recipe import Recipe
 
@@ -156,11 +166,21 @@ def preprocess(
         n_sample=n_images,
     )
     preprocess_options.check(options)
-    table = read_labels(labels, schema=schema, uncertain=uncertain, allow_unsafe_names=True)
-    folder = find_image_folder(labels, images)
+    table = read_table(
+        labels,
+        schema=schema,
+        uncertain=uncertain,
+        readers=readers,
+        columns=columns,
+        join=join,
+        map_pathologies=map_pathologies,
+        patient_pattern=patient_pattern,
+        allow_unsafe_names=True,
+    )
+    folder = find_image_folder(labels, images, names=table.image_folders, example=table.images[0])
     if folder is None:
         raise ImageError(f"{labels}: no image folder beside it", remedy="Give the image folder with --images.")
-    inputs = [table.source] if source is None else [table.source, source.manifest]
+    inputs = [*table.sources, *([] if source is None else [source.manifest])]
     outputs = open_outputs(output, "preprocess", inputs, no_plots=no_plots, images=folder)
     if engine == "keras":
         from cxr_cli.services.keras_backend import require_tensorflow

@@ -11,16 +11,22 @@ from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
+    ColumnsOption,
+    JoinOption,
     JsonOption,
     LabelsArgument,
+    MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientPatternOption,
+    ReadersOption,
     SchemaOption,
     SeedOption,
     UncertainOption,
     open_outputs,
     option,
 )
+from cxr_cli.cli.reading import read_table
 from cxr_cli.cli.tables.split import tables_of
 from cxr_cli.errors import UsageError
 
@@ -45,6 +51,11 @@ def split(
     ] = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
+    columns: ColumnsOption = None,
+    join: JoinOption = None,
+    readers: ReadersOption = "any",
+    patient_pattern: PatientPatternOption = None,
+    map_pathologies: MapOption = None,
     fractions: Annotated[
         str | None,
         option(
@@ -96,12 +107,22 @@ def split(
     if fractions is not None and folds is not None:
         raise UsageError("--fractions and --folds exclude each other", remedy="Drop one of them.")
     shares = service.fold_fractions(folds) if folds is not None else service.parse_fractions(fractions or "0.7,0.1,0.2")
-    table = read_labels(labels, schema=schema, uncertain=uncertain)
+    table = read_table(
+        labels,
+        schema=schema,
+        uncertain=uncertain,
+        readers=readers,
+        columns=columns,
+        join=join,
+        map_pathologies=map_pathologies,
+        patient_pattern=patient_pattern,
+        need_labels=True,
+    )
     lists = None
     if official is not None:
         train_valid, test = _two_paths(official)
         lists = (read_labels(train_valid, allow_image_list=True), read_labels(test, allow_image_list=True))
-    inputs = [table.source, *(item.source for item in lists or ())]
+    inputs = [*table.sources, *(item.source for item in lists or ())]
     outputs = open_outputs(output, "split", inputs, no_plots=no_plots)
     result = service.split(
         table,

@@ -14,15 +14,21 @@ from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
     OUTPUT,
+    ColumnsOption,
+    JoinOption,
     JsonOption,
     LabelsArgument,
+    MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientPatternOption,
+    ReadersOption,
     SchemaOption,
     UncertainOption,
     open_outputs,
     option,
 )
+from cxr_cli.cli.reading import read_table
 from cxr_cli.cli.tables.weights import tables_of
 from cxr_cli.errors import UsageError
 
@@ -44,6 +50,11 @@ def weights(
     ] = None,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
+    columns: ColumnsOption = None,
+    join: JoinOption = None,
+    readers: ReadersOption = "any",
+    patient_pattern: PatientPatternOption = None,
+    map_pathologies: MapOption = None,
     scheme: Annotated[
         Scheme,
         option(
@@ -112,16 +123,25 @@ def weights(
 
     Example: `cxr weights train.csv --scheme balanced --save weights.json`
     """
-    from cxr_cli.data.labels import read_labels
     from cxr_cli.data.predictions import read_predictions
     from cxr_cli.services.envelope import keep_result
     from cxr_cli.services.weights.save import save_weights
     from cxr_cli.services.weights.weights import compute_weights
 
     _check_options(save, print_code, as_json)
-    table = read_labels(labels, schema=schema, uncertain=uncertain)
+    table = read_table(
+        labels,
+        schema=schema,
+        uncertain=uncertain,
+        readers=readers,
+        columns=columns,
+        join=join,
+        map_pathologies=map_pathologies,
+        patient_pattern=patient_pattern,
+        need_labels=True,
+    )
     predicted = None if predictions is None else read_predictions(predictions, table.pathologies).in_order(table)
-    inputs = [table.source, *([predicted.source] if predicted is not None and predicted.source is not None else [])]
+    inputs = [*table.sources, *([predicted.source] if predicted is not None and predicted.source is not None else [])]
     outputs = open_outputs(output, "weights", inputs, no_plots=no_plots)
     result = compute_weights(
         table,

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from cxr_cli.data.image_types import IMAGE_SUFFIXES
 from cxr_cli.data.names import is_unsafe_name, unsafe_names
+from cxr_cli.data.schemas.own import IMAGE_FOLDERS
 from cxr_cli.errors import ImageError, shown
 
 #: Endings that a name may have in place of its file's: the same image saved as another type.
@@ -230,11 +231,14 @@ def _deciding_folders(files: Sequence[str]) -> list[str]:
     return [top for top in dict.fromkeys(tops) if counts[top] == 1][:_LISTED]
 
 
-def find_image_folder(table: Path, images: Path | None = None) -> Path | None:
+def find_image_folder(
+    table: Path, images: Path | None = None, *, names: Sequence[str] = IMAGE_FOLDERS, example: str | None = None
+) -> Path | None:
     """Return the image folder: the given one, or one beside the table by a name that data sets use.
 
     ``images-small/``, ``images/``, or the table's own folder when it holds ``images_001/`` and so on, as NIH
-    ships them. None if there is none of these.
+    ships them, or the image that `example` names. A table that is a folder is its own image folder. None if there is
+    none of these. `names` are the folder names to look for (`LabelTable.image_folders`).
 
     Raises
     ------
@@ -247,8 +251,12 @@ def find_image_folder(table: Path, images: Path | None = None) -> Path | None:
         if not images.is_dir():
             raise ImageError(f"{images}: is a file, not an image folder", remedy="Give the folder with --images.")
         return images
+    if Path(table).is_dir():
+        return Path(table)
     beside = Path(table).parent
-    for name in ("images-small", "images"):
+    if example is not None and not is_unsafe_name(example) and (beside / example).is_file():
+        return beside
+    for name in names:
         if (beside / name).is_dir():
             return beside / name
     if any(path.is_dir() for path in beside.glob("images_[0-9][0-9][0-9]")):

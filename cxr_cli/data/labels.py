@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from cxr_cli.data.account import Issue, TableAccount
 from cxr_cli.data.columns import parse_columns
 from cxr_cli.data.files import InputFile
 from cxr_cli.data.schemas import LISTS, recognise, schema_named
+from cxr_cli.data.schemas.own import IMAGE_FOLDERS
 from cxr_cli.data.tables import RawTable, read_table
 from cxr_cli.errors import LabelTableError, UsageError, shown
 
@@ -115,6 +117,8 @@ class LabelTable:
         All files that were read, the label table first.
     reading
         The options with which it was read, for `read_again`.
+    part
+        The value of the split column whose rows these are, in a table made by `parts`.
     """
 
     path: Path
@@ -136,6 +140,26 @@ class LabelTable:
     links: Links | None = None
     sources: tuple[InputFile, ...] = ()
     reading: Mapping[str, Any] | None = None
+    part: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """Name under which a table made of this one's lines is written: that of the file, as a rule."""
+        name = self.path.name
+        if self.path.suffix.lower() == ".zip":
+            name = name[: -len(".zip")]
+            name = name if name.lower().endswith((".csv", ".txt")) else f"{name}.csv"
+        elif self.path.is_dir():
+            name = f"{name}.csv"
+        if self.part is None:
+            return name
+        stem, dot, ending = name.partition(".")
+        return f"{stem}-{re.sub(r'[^0-9A-Za-z_-]', '_', self.part)}{dot}{ending}"
+
+    @property
+    def image_folders(self) -> tuple[str, ...]:
+        """Names that the image folder beside the table may have."""
+        return tuple(dict.fromkeys((*schema_named(self.schema).image_folders, *IMAGE_FOLDERS)))
 
     @property
     def n_images(self) -> int:
@@ -230,7 +254,7 @@ class LabelTable:
             return {}
         column = self.frame["split"]
         return {
-            str(value): self.take(np.flatnonzero((column == value).to_numpy()))
+            str(value): replace(self.take(np.flatnonzero((column == value).to_numpy())), part=str(value))
             for value in sorted(column.cat.categories.tolist())
             if (column == value).any()
         }

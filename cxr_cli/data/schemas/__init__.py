@@ -27,6 +27,7 @@ __all__ = [
     "OWN",
     "PATIENT_LIST",
     "SCHEMAS",
+    "SCHEMA_NAMES",
     "Schema",
     "Source",
     "image_folders",
@@ -47,6 +48,8 @@ SCHEMAS: tuple[Schema, ...] = (
     *own.SCHEMAS,
 )
 
+#: What ``--schema`` takes.
+SCHEMA_NAMES = tuple(schema.name for schema in SCHEMAS if schema.required is not None)
 #: Schemas of text files without a header.
 LISTS = (IMAGE_LIST.name, PATIENT_LIST.name, covidx.COVIDX.name)
 
@@ -62,7 +65,7 @@ def schema_named(name: str) -> Schema:
     for schema in (*SCHEMAS, *names.FORMS):
         if schema.name == name:
             return schema
-    known = [schema.name for schema in SCHEMAS if schema.required is not None]
+    known = SCHEMA_NAMES
     close = difflib.get_close_matches(name, known, n=1)
     raise UsageError(
         f"--schema {shown(name)}: no such schema" + (f"; did you mean {close[0]}?" if close else ""),

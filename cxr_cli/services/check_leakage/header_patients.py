@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cxr_cli.data.account import Issue
 from cxr_cli.data.folders import locate_images
 from cxr_cli.data.image_types import may_be_dicom
-from cxr_cli.data.labels import Issue, LabelTable
+from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.patient_ids import normal_patient_id
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def _filled(table: LabelTable, folder: Path, executor: Executor | Workers | None
     headers = read_headers([path for _, path in found], executor=executor)
     place: dict[str, int] = {}
     codes = np.full(table.n_images, -1, dtype=np.int64)
-    for (row, _), header in zip(found, headers, strict=True):
-        if not isinstance(header, str) and header.patient_id:
+    for (row, path), header in zip(found, headers, strict=True):
+        # RSNA's headers repeat the id of the image in the place of the patient's.
+        if not isinstance(header, str) and header.patient_id and header.patient_id != path.stem:
             codes[row] = place.setdefault(normal_patient_id(header.patient_id), len(place))
     if not place:
         return table

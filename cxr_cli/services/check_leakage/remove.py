@@ -136,7 +136,13 @@ def remove_leakage(
                 remedy="Remove from another split, or make the splits anew with 'cxr split'.",
             )
     written = {name: _write(name, splits[name], gone[name], outputs) for name in order}
-    again = {name: read_again(table, written.get(name, table.path)) for name, table in splits.items()}
+    # The parts of one table are not files that could be read again.
+    again = {
+        name: table
+        if table.part is not None and name not in written
+        else read_again(table, written.get(name, table.path))
+        for name, table in splits.items()
+    }
     removal = Removal(
         removed_from=tuple(order),
         kinds=_LEVELS[: _LEVELS.index(level) + 1],
@@ -148,14 +154,9 @@ def remove_leakage(
 
 def _write(name: str, table: LabelTable, gone: NDArray[np.bool_], outputs: Outputs) -> Path:
     content = table.select(np.flatnonzero(~gone).tolist())
-    file_name = table.path.name
-    if file_name.lower().endswith(".gz"):
+    if table.path.name.lower().endswith(".gz"):
         content = gzip.compress(content, mtime=0)
-    elif file_name.lower().endswith(".zip"):
-        file_name = file_name[: -len(".zip")]
-        if not file_name.lower().endswith(".csv"):
-            file_name += ".csv"
-    return outputs.write_bytes(Path(name).parent / file_name, content)
+    return outputs.write_bytes(Path(name).parent / table.file_name, content)
 
 
 def _cleaned(name: str, before: LabelTable, after: LabelTable, gone: NDArray[np.bool_]) -> CleanedSplit:
