@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cxr_cli.cli.arguments import find_split, match_split, refuse_same_file, split_names
@@ -57,11 +59,17 @@ def test_no_match_lists_what_is_there(folder):
     (folder / "valid.csv").touch()
     with pytest.raises(InputError, match=r"no train.csv and no train-\*.csv; tables in .: valid.csv"):
         find_split("train")
-    (folder / "folder").mkdir()
-    with pytest.raises(InputError, match="folder: is a folder; no folder.csv"):
-        find_split("folder")
     with pytest.raises(InputError, match="tables in nowhere: none"):
         find_split("nowhere/train")
+
+
+def test_a_table_beside_a_folder_of_its_name_is_taken_and_else_the_folder(folder):
+    (folder / "train").mkdir()
+    assert find_split("train") == Path("train")
+    (folder / "train-small.csv").touch()
+    assert find_split("train") == Path("train-small.csv")
+    (folder / "train.csv").touch()
+    assert find_split("train") == Path("train.csv")
 
 
 def test_names_are_short_and_distinct():
