@@ -182,7 +182,7 @@ def test_the_number_of_workers_changes_nothing(cxr, sample, sample_data):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train.csv"], "one split given; expected two or more"),
+        (["train.csv"], "one split given, and the table has no column of splits; expected two or more"),
         (["train.csv", "train.csv"], "same file"),
         (["train.csv", "nothing"], "no nothing.csv and no nothing-*.csv"),
         (["train.csv", "missing.csv"], "missing.csv: no such file"),
