@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +32,7 @@ from cxr_cli.cli.options import (
     option,
     refuse_useless,
 )
-from cxr_cli.cli.reading import read_table, with_split
+from cxr_cli.cli.reading import read_splits
 from cxr_cli.cli.tables.check_leakage import tables_of
 
 if TYPE_CHECKING:
@@ -183,18 +182,17 @@ def check_leakage(
     if remove_from is None:
         refuse_useless("without --remove-from", remove=remove)
     limits = Thresholds(near_distance, near_correlation, review_distance, review_correlation)
-    read = partial(
-        read_table,
+    tables = read_splits(
+        splits,
+        split_column,
         schema=schema,
         uncertain=uncertain,
         readers=readers,
-        columns=with_split(columns, split_column),
+        columns=columns,
         join=join,
         map_pathologies=map_pathologies,
         patient_pattern=patient_pattern,
-        allow_image_list=True,
     )
-    tables = _read(splits, read)
     folders = _folders(tables, images)
     order = _order(remove_from, list(tables))
     inputs = list(dict.fromkeys(source for table in tables.values() for source in table.sources))
@@ -244,34 +242,6 @@ def _reading(
         console.progress_bar("Reading images") as progress,
     ):
         yield executor, progress
-
-
-def _read(arguments: Sequence[Path], read: Callable[[Path], LabelTable]) -> dict[str, LabelTable]:
-    """Read the split tables, or the parts of one table that has a column of splits."""
-    from cxr_cli.cli.arguments import find_split, refuse_same_file, split_names
-    from cxr_cli.errors import UsageError
-
-    paths = [find_split(argument) for argument in arguments]
-    refuse_same_file(paths)
-    for argument, path in zip(arguments, paths, strict=True):
-        if argument != path or path.is_dir():
-            console.note(f"{argument} is {'the folder ' if path.is_dir() else ''}{path}")
-    tables = {name: read(path) for name, path in zip(split_names(arguments), paths, strict=True)}
-    if len(tables) > 1:
-        return tables
-    (table,) = tables.values()
-    parts: dict[str, LabelTable] = table.parts()
-    if len(parts) < 2:
-        raise UsageError(
-            f"{table.path}: one split given, and the table has no column of splits"
-            if not parts
-            else f"{table.path}: its column of splits holds one value",
-            expected="two or more splits: cxr check-leakage train.csv valid.csv",
-            remedy="Name the column of splits with --split-column.",
-        )
-    column = table.account.named("split")[0]
-    console.note(f"the splits of {table.path} are the values of its column {column}: {', '.join(parts)}")
-    return parts
 
 
 def _folders(tables: Mapping[str, LabelTable], images: Sequence[Path] | None) -> dict[str, Path]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxr_cli.choices import ReadersPolicy, UncertainPolicy
 from cxr_cli.cli import console
+from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.labels import LabelTable
@@ -55,17 +56,52 @@ def read_table(
     return table
 
 
-def with_split(columns: str | None, split_column: str | None) -> str | None:
-    """Return ``--columns`` with what ``--split-column`` adds to it."""
-    if split_column is None:
-        return columns
-    said = f"split={split_column}"
-    return said if columns is None else f"{columns},{said}"
-
-
 def say_reading(table: LabelTable) -> None:
     """Say how rows became images, and warn of every column, row or patient id that was left open."""
     if table.account.aggregation:
         console.note(f"{table.path}: {table.account.aggregation}")
     for text in table.warnings():
         console.warn(f"{table.path}: {text}")
+
+
+def read_splits(arguments: Sequence[Path], split_column: str | None, **how: Any) -> dict[str, LabelTable]:
+    """Read split tables by name, or the parts of one table that has a column of splits.
+
+    Parameters
+    ----------
+    arguments
+        Files, folders or short names, see `cxr_cli.cli.arguments.find_split`.
+    split_column
+        Column whose values are splits; None takes one that is named so.
+    how
+        Arguments of `read_table`.
+    """
+    from cxr_cli.cli.arguments import find_split, refuse_same_file, split_names
+
+    paths = [find_split(argument) for argument in arguments]
+    refuse_same_file(paths)
+    for argument, path in zip(arguments, paths, strict=True):
+        if argument != path or path.is_dir():
+            console.note(f"{argument} is {'the folder ' if path.is_dir() else ''}{path}")
+    if split_column is not None:
+        said = f"split={split_column}"
+        how["columns"] = said if how["columns"] is None else f"{how['columns']},{said}"
+    tables = {
+        name: read_table(path, **how, allow_image_list=True)
+        for name, path in zip(split_names(arguments), paths, strict=True)
+    }
+    if len(tables) > 1:
+        return tables
+    (table,) = tables.values()
+    parts: dict[str, LabelTable] = table.parts()
+    if len(parts) < 2:
+        raise UsageError(
+            f"{table.path}: its column of splits holds one value"
+            if parts
+            else f"{table.path}: one split given, and the table has no column of splits",
+            expected="two or more splits: cxr check-leakage train.csv valid.csv",
+            remedy="Name the column of splits with --split-column.",
+        )
+    column = table.account.named("split")[0]
+    console.note(f"the splits of {table.path} are the values of its column {column}: {', '.join(parts)}")
+    return parts
