@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cxr_cli.choices import Loss, Standardization, Summary
 from cxr_cli.cli import console
@@ -18,8 +18,6 @@ from cxr_cli.cli.options import (
     MapOption,
     NoPlotsOption,
     OutputOption,
-    PatientPatternOption,
-    ReadersOption,
     SchemaOption,
     SeedOption,
     UncertainOption,
@@ -79,8 +77,6 @@ def build_model(
     uncertain: UncertainOption = "ignore",
     columns: ColumnsOption = None,
     join: JoinOption = None,
-    readers: ReadersOption = "any",
-    patient_pattern: PatientPatternOption = None,
     map_pathologies: MapOption = None,
     pathologies: Annotated[
         str | None,
@@ -156,19 +152,8 @@ def build_model(
     from cxr_cli.services.build_model.options import ModelOptions, choose_pathologies
     from cxr_cli.services.store.manifest import StoreManifest
 
-    table = None
-    if labels is not None:
-        table = read_table(
-            labels,
-            schema=schema,
-            uncertain=uncertain,
-            readers=readers,
-            columns=columns,
-            join=join,
-            map_pathologies=map_pathologies,
-            patient_pattern=patient_pattern,
-            need_labels=True,
-        )
+    how: dict[str, Any] = {"schema": schema, "columns": columns, "join": join, "map_pathologies": map_pathologies}
+    table = None if labels is None else read_table(labels, uncertain=uncertain, need_labels=True, **how)
     weighting = None if class_weights is None else read_class_weights(class_weights)
     manifest = None if store is None else StoreManifest.read(store)
     options = ModelOptions(
