@@ -37,6 +37,8 @@ Framework = Literal["keras", "torch"]
 Loss = Literal["categorical-crossentropy", "binary-crossentropy", "weighted-bce"]
 #: How maps of where a model looks are computed; auto: class activation maps where they are exact.
 MapMethod = Literal["auto", "cam", "grad-cam"]
+#: Reporting checklists that a report answers item by item.
+Checklist = Literal["claim", "tripod-ai", "datasheet", "model-card"]
 #: How much of a network is shown.
 Summary = Literal["blocks", "layers", "full"]
 #: What a draw of the bootstrap takes.

@@ -82,7 +82,9 @@ def golden():
 
     def check(name: str, text: str) -> None:
         document = json.loads(text)
-        assert document.pop("cxr_version")
+        assert document.pop("cxr_version") and len(document.pop("seal")) == 64
+        assert document.pop("arguments")[0] == name
+        document.pop("output_hashes")
         for item in document["inputs"]:
             item["path"] = Path(item["path"]).name
         path = ROOT / "tests" / "golden" / f"{name}.json"

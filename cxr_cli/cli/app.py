@@ -17,6 +17,7 @@ from cxr_cli.cli.evaluate import evaluate
 from cxr_cli.cli.exits import COULD_NOT, Command, Commands, after_flushing
 from cxr_cli.cli.explore import explore
 from cxr_cli.cli.preprocess import preprocess
+from cxr_cli.cli.report import report
 from cxr_cli.cli.split import split
 from cxr_cli.cli.weights import weights
 
@@ -61,6 +62,7 @@ app.command("preprocess", cls=Command)(preprocess)
 app.command("weights", cls=Command)(weights)
 app.command("build-model", cls=Command)(build_model)
 app.command("evaluate", cls=Command)(evaluate)
+app.command("report", cls=Command)(report)
 
 
 def main() -> None:

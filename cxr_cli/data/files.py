@@ -248,6 +248,8 @@ class Outputs:
         Whether plots are wanted; if not, `write_figures` does nothing.
     keeps_result
         Whether the command's document belongs into the folder even if nothing else was written.
+    result_file
+        Where the command's document belongs, if it has a name of its own.
 
     Attributes
     ----------
@@ -263,10 +265,11 @@ class Outputs:
         images: Path | None = None,
         plots: bool = True,
         keeps_result: bool = False,
+        result_file: Path | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.written: list[Path] = []
-        self.plots, self.keeps_result = plots, keeps_result
+        self.plots, self.keeps_result, self.result_file = plots, keeps_result, result_file
         self._inputs = [Path(item) for item in inputs]
         self._images = [] if images is None else [images]
 
@@ -363,6 +366,8 @@ class Outputs:
 
         It is ``result.json`` in the folder, or ``NAME.result.json`` beside a single file that the user named elsewhere.
         """
+        if self.result_file is not None:
+            return self.result_file
         if self.keeps_result or any(self.folder in path.parents for path in self.written if self.folder != Path()):
             return self.folder / RESULT
         if not self.written:

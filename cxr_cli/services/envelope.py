@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from cxr_cli import __version__
-from cxr_cli.data.files import InputFile, Outputs
+from cxr_cli.data.files import InputFile, Outputs, describe_input
 from cxr_cli.services.result import Result, plain
 
 #: Version of the envelope and of all documents in it: raised when a name changes, not when one is added.
 SCHEMA_VERSION = 1
+#: What was typed after ``cxr``; empty where the library was called. Set by the command line.
+ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())
+#: Files written that later steps read: their hashes tie the steps together. Pixels are known by their manifest.
+_HASHED = (".csv", ".json", ".keras", ".gz", ".txt")
+_MOST_HASHED = 2 * 1024**3
 
 
 def head(command: str) -> dict[str, Any]:
@@ -30,8 +38,48 @@ def envelope(command: str, result: Result, inputs: Sequence[InputFile], outputs:
         What its service returned.
     inputs, outputs
         The files read and written.
+
+    Returns
+    -------
+    dict
+        With the arguments of the command line, the SHA-256 of files written that later steps read, and a seal: the
+        SHA-256 of the document itself without it.
     """
-    return {**head(command), "inputs": plain(list(inputs)), "outputs": plain(list(outputs)), "result": result.to_dict()}
+    document = {
+        **head(command),
+        "arguments": list(ARGUMENTS.get()),
+        "inputs": plain(list(inputs)),
+        "outputs": plain(list(outputs)),
+        "output_hashes": _hashes(outputs),
+        "result": result.to_dict(),
+    }
+    return _sealed(document)
+
+
+def is_intact(document: Mapping[str, Any]) -> bool:
+    """Whether a document is as `envelope` made it.
+
+    A seal shows that a file was edited; whoever wants to deceive can compute a new one.
+    """
+    return bool(document.get("seal") == _sealed(document)["seal"])
+
+
+def _sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    content = {name: value for name, value in document.items() if name != "seal"}
+    return {**content, "seal": _seal(content)}
+
+
+def _seal(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _hashes(outputs: Sequence[Path]) -> dict[str, str]:
+    found = {}
+    for path in outputs:
+        if path.suffix in _HASHED and path.is_file() and path.stat().st_size <= _MOST_HASHED:
+            found[str(path)] = describe_input(path).sha256
+    return found
 
 
 def keep_result(command: str, result: Result, inputs: Sequence[InputFile], outputs: Outputs) -> dict[str, Any]:
@@ -43,7 +91,11 @@ def keep_result(command: str, result: Result, inputs: Sequence[InputFile], outpu
         A file that is not ours has the name, or it cannot be written.
     """
     path = outputs.result_path()
-    document = envelope(command, result, inputs, outputs.written if path is None else [*outputs.written, path])
+    # What lay under its name is from an earlier run.
+    written = [item for item in outputs.written if item != path]
+    document = envelope(command, result, inputs, written)
+    if path is not None:
+        document = _sealed({**document, "outputs": [*document["outputs"], str(path)]})
     if path is not None:
         outputs.write_json(path, document, folder=Path())
     return document

@@ -28,6 +28,7 @@ RESULTS: dict[str, str] = {
     "weights": "cxr_cli.services.weights.result.WeightsResult",
     "build-model": "cxr_cli.services.build_model.build_model.BuildModelResult",
     "evaluate": "cxr_cli.services.evaluate.result.EvaluateResult",
+    "report": "cxr_cli.services.report.result.ReportResult",
 }
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -64,7 +65,18 @@ def document_schema(command: str) -> dict[str, Any]:
             "command": {"const": command, "description": "The command that printed it."},
             "cxr_version": {"type": "string", "description": "The version of cxr that printed it."},
             "inputs": {"type": "array", "items": input_file, "description": "Every file read."},
+            "arguments": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "What was typed after `cxr`; empty if the library was called.",
+            },
             "outputs": {"type": "array", "items": {"type": "string"}, "description": "Every file written."},
+            "output_hashes": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "SHA-256 of the files written that later steps read.",
+            },
+            "seal": {"type": "string", "description": "SHA-256 of the document without this field."},
             "result": result,
         },
         "required": ["schema_version", "command", "cxr_version", "inputs", "outputs", "result"],

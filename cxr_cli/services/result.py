@@ -96,6 +96,8 @@ def restore(kind: Any, value: Any, where: str = "") -> Any:
         return float(value)
     if kind in (int, str, bool, type(None)) and type(value) is kind:
         return value
+    if isinstance(kind, type) and issubclass(kind, PurePath) and isinstance(value, str):
+        return kind(value)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return _restore_fields(kind, value, where)
     if origin is tuple and isinstance(value, list):
@@ -103,7 +105,12 @@ def restore(kind: Any, value: Any, where: str = "") -> Any:
         if len(kinds) == len(value):
             return tuple(restore(item, part, where) for item, part in zip(kinds, value, strict=True))
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, dict):
-        return {name: restore(arguments[1], item, f"{where}.{name}") for name, item in value.items()}
+        # JSON has no other names than texts.
+        numbers = arguments[0] is int
+        return {
+            (int(name) if numbers else name): restore(arguments[1], item, f"{where}.{name}")
+            for name, item in value.items()
+        }
     raise ValueError(f"{where.lstrip('.') or 'the document'} is {type(value).__name__}")
 
 
@@ -127,6 +134,8 @@ def _restore_fields(kind: Any, value: dict[str, Any], where: str) -> Any:
     for field in dataclasses.fields(kind):
         if field.name in value:
             given[field.name] = restore(types_of[field.name], value[field.name], f"{where}.{field.name}")
+        elif not field.metadata.get("json", True):
+            given[field.name] = None  # such as arrays, which stay out of documents
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where}.{field.name}".lstrip(".") + " is missing")
     return kind(**given)

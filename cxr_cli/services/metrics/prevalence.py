@@ -14,8 +14,9 @@ def prevalence_interval(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the ends of Wilson's interval, with the number of images that patients leave effectively independent.
 
-    The variance of the prevalence p is that of a ratio over patients, Σ (y - p n)² / N², where a patient has y positives
-    among n images with a known label, and N is the number of such images. Wilson's interval is taken for n_eff = p (1 - p) / variance images, at most N: images of one patient never add certainty here.
+    The variance of the prevalence p is that of a ratio over patients, Σ (y - p n)² / N², where a patient has y
+    positives among n images with a known label, and N is the number of such images. Wilson's interval is taken for
+    n_eff = p (1 - p) / variance images, at most N: images of one patient never add certainty here.
 
     Parameters
     ----------

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+
+from tests.services.report.conftest import finished_study, study
+
+__all__ = ["finished_study", "study"]
+
+
+def test_the_page_its_content_and_metadata(cxr, study, monkeypatch):
+    monkeypatch.chdir(study)
+    done = cxr("report", "study", "--output", "out/report.html", "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document == json.loads((study / "out" / "report.json").read_text())
+    assert sorted(path.name for path in (study / "out").iterdir()) == [
+        "report.croissant.json",
+        "report.html",
+        "report.json",
+    ]
+    assert document["outputs"] == ["out/report.html", "out/report.croissant.json", "out/report.json"]
+    assert len(document["inputs"]) == document["result"]["n_runs"] == 5
+    again = cxr("report", "study", "--output", "out/report.html")
+    assert again.exit_code == 0 and "Leakage" in again.stdout and "cxr train MODEL.keras" in again.stdout
+
+
+def test_a_broken_chain_is_bad_news(cxr, study, monkeypatch):
+    monkeypatch.chdir(study)
+    table = study / "study" / "splits" / "train.csv"
+    table.write_bytes(table.read_bytes() + b"\n")
+    done = cxr("report", "study")
+    assert done.exit_code == 1 and "chain of custody is broken" in done.stdout
+    assert "warning: study/splits/train.csv: changed since" in done.stderr
+    assert (study / "report.html").exists()
+
+
+def test_nothing_is_written_where_nothing_was_found(cxr, tmp_path):
+    done = cxr("report")
+    assert done.exit_code == 2 and "no results of cxr" in done.stderr and "cxr report DIR" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert "unknown kind of page" in cxr("report", "--output", "report.pdf").stderr
+    assert cxr("report", "--checklist", "claims").exit_code == 2
