@@ -60,10 +60,10 @@ class Commands(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
         """Parse the command line; --help and --version print here."""
-        from cxr_cli.services.envelope import ARGUMENTS
+        from cxr_cli.services.envelope import typed
 
         self._given = tuple(args)
-        ARGUMENTS.set(self._given)
+        typed(args)
         with _exceptions_become_exit_codes(self._given):
             return super().make_context(info_name, args, *more, **extra)
 

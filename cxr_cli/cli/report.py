@@ -9,40 +9,43 @@ import typer
 
 from cxr_cli.cli import console
 from cxr_cli.cli.exits import BAD_NEWS
-from cxr_cli.cli.options import JsonOption
+from cxr_cli.cli.options import COMPUTE, OUTPUT, JsonOption, option
 from cxr_cli.cli.tables.report import tables_of
 
 
 def report(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="Folders with results of cxr below them. Default: the current folder."),
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders with results of cxr (result.json) below them.",
+            show_default="the current folder",
+        ),
     ] = None,
-    output: Annotated[
-        Path,
-        typer.Option("--output", metavar="FILE", help="The page: report.html, or report.md."),
-    ] = Path("report.html"),
     title: Annotated[
-        str, typer.Option("--title", metavar="TEXT", help="Heading of the page.")
+        str, option("--title", "Heading of the page.", metavar="TEXT", panel=COMPUTE)
     ] = "Chest X-ray study: data card and model card",
     checklist: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--checklist",
+            "Answer a checklist item by item: claim, tripod-ai, datasheet or model-card. May be repeated.",
             metavar="NAME",
-            help="Answer a checklist item by item: claim, tripod-ai, datasheet or model-card; may be given several "
-            "times. Default: claim.",
+            panel=COMPUTE,
+            default="claim",
         ),
     ] = None,
     with_images: Annotated[
-        bool,
-        typer.Option("--with-images", help="Show plots that contain images of patients."),
+        bool, option("--with-images", "Show plots that contain images of patients.", panel=COMPUTE)
     ] = False,
+    output: Annotated[
+        Path, option("--output", "The page: a name that ends in .html or .md.", metavar="FILE", panel=OUTPUT)
+    ] = Path("report.html"),
     as_json: JsonOption = False,
 ) -> None:
-    """Collect the results of all commands into one page: data card, model card and chain of custody.
+    """Put the results of all commands on one page: data card, model card, chain of custody, checklists.
 
-    Example: cxr report study --output study/report.html --checklist claim
+    Example: `cxr report study --checklist claim --output study/report.html`
     """
     from cxr_cli.data.files import Outputs
     from cxr_cli.services.report.report import report as service

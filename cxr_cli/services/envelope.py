@@ -15,11 +15,27 @@ from cxr_cli.services.result import Result, plain
 
 #: Version of the envelope and of all documents in it: raised when a name changes, not when one is added.
 SCHEMA_VERSION = 1
-#: What was typed after ``cxr``; empty where the library was called. Set by the command line.
+#: What was typed after ``cxr``; empty where the library was called. Set by the command line, by `typed`.
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())
 #: Files written that later steps read: their hashes tie the steps together. Pixels are known by their manifest.
 _HASHED = (".csv", ".json", ".keras", ".gz", ".txt")
 _MOST_HASHED = 2 * 1024**3
+
+
+#: Options that do not change a result, and whether a value follows: documents are the same with and without them.
+_WITHOUT_EFFECT = {"--json": False, "--workers": True, "--cluster": True}
+
+
+def typed(arguments: Sequence[str]) -> None:
+    """Remember what was typed after ``cxr``, for the documents: that by which a result can be made again."""
+    kept, skip = [], False
+    for argument in map(str, arguments):
+        name, equals, _ = argument.partition("=")
+        if skip or name in _WITHOUT_EFFECT:
+            skip = not skip and not equals and _WITHOUT_EFFECT[name]
+        else:
+            kept.append(argument)
+    ARGUMENTS.set(tuple(kept))
 
 
 def head(command: str) -> dict[str, Any]:
@@ -27,7 +43,13 @@ def head(command: str) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "command": command, "cxr_version": __version__}
 
 
-def envelope(command: str, result: Result, inputs: Sequence[InputFile], outputs: Sequence[Path] = ()) -> dict[str, Any]:
+def envelope(
+    command: str,
+    result: Result,
+    inputs: Sequence[InputFile],
+    outputs: Sequence[Path] = (),
+    hashes: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Wrap a result as the JSON document of its command.
 
     Parameters
@@ -38,22 +60,23 @@ def envelope(command: str, result: Result, inputs: Sequence[InputFile], outputs:
         What its service returned.
     inputs, outputs
         The files read and written.
+    hashes
+        SHA-256 of files written that later steps read.
 
     Returns
     -------
     dict
-        With the arguments of the command line, the SHA-256 of files written that later steps read, and a seal: the
-        SHA-256 of the document itself without it.
+        With the arguments of the command line, and a seal: the SHA-256 of the document itself without it.
     """
     document = {
         **head(command),
         "arguments": list(ARGUMENTS.get()),
         "inputs": plain(list(inputs)),
         "outputs": plain(list(outputs)),
-        "output_hashes": _hashes(outputs),
+        "output_hashes": dict(hashes or {}),
         "result": result.to_dict(),
     }
-    return _sealed(document)
+    return {**document, "seal": _seal(document)}
 
 
 def is_intact(document: Mapping[str, Any]) -> bool:
@@ -61,12 +84,7 @@ def is_intact(document: Mapping[str, Any]) -> bool:
 
     A seal shows that a file was edited; whoever wants to deceive can compute a new one.
     """
-    return bool(document.get("seal") == _sealed(document)["seal"])
-
-
-def _sealed(document: Mapping[str, Any]) -> dict[str, Any]:
-    content = {name: value for name, value in document.items() if name != "seal"}
-    return {**content, "seal": _seal(content)}
+    return bool(document.get("seal") == _seal({name: value for name, value in document.items() if name != "seal"}))
 
 
 def _seal(document: Mapping[str, Any]) -> str:
@@ -90,12 +108,9 @@ def keep_result(command: str, result: Result, inputs: Sequence[InputFile], outpu
     OutputError
         A file that is not ours has the name, or it cannot be written.
     """
+    hashes = _hashes(outputs.written)
     path = outputs.result_path()
-    # What lay under its name is from an earlier run.
-    written = [item for item in outputs.written if item != path]
-    document = envelope(command, result, inputs, written)
-    if path is not None:
-        document = _sealed({**document, "outputs": [*document["outputs"], str(path)]})
+    document = envelope(command, result, inputs, outputs.written if path is None else [*outputs.written, path], hashes)
     if path is not None:
         outputs.write_json(path, document, folder=Path())
     return document

@@ -134,6 +134,7 @@ def test_same_seed_same_bytes_other_seed_other_images(cxr, train, tmp_path):
         done = cxr("explore", train, "--seed", 4, "--n-images", 2, "--output", folder, "--json")
         document = json.loads(done.stdout)
         assert all(Path(path).parent == Path(folder) for path in document.pop("outputs"))
+        assert document.pop("arguments") and document.pop("seal")
         outputs.append(document)
     assert outputs[0] == outputs[1]
     for path in (tmp_path / "one").glob("*.png"):

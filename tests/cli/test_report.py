@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 
+from tests.conftest import ROOT
 from tests.services.report.conftest import finished_study, study
 
 __all__ = ["finished_study", "study"]
@@ -40,3 +43,19 @@ def test_nothing_is_written_where_nothing_was_found(cxr, tmp_path):
     assert list(tmp_path.iterdir()) == []
     assert "unknown kind of page" in cxr("report", "--output", "report.pdf").stderr
     assert cxr("report", "--checklist", "claims").exit_code == 2
+
+
+def masked(text):
+    """Hide hashes and versions, which differ from machine to machine."""
+    return re.sub(r"\b[0-9a-f]{12,64}\b", "HASH", re.sub(r"\b0\.1\.0\b", "VERSION", text))
+
+
+def test_golden(cxr, study, monkeypatch, sample_data, golden):
+    monkeypatch.chdir(study)
+    done = cxr("report", "study", "--output", "report.md", "--checklist", "claim", "--json")
+    golden("report", masked(done.stdout.replace(str(sample_data), "sample_data")))
+    page = masked((study / "report.md").read_text(encoding="utf-8").replace(str(sample_data), "sample_data"))
+    path = ROOT / "tests" / "golden" / "report.md"
+    if os.environ.get("CXR_UPDATE_GOLDEN"):
+        path.write_text(page, encoding="utf-8")
+    assert page == path.read_text(encoding="utf-8")

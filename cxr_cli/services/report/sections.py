@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cxr_cli.services.explore.result import ExploreResult
     from cxr_cli.services.preprocess.preprocess import PreprocessResult
     from cxr_cli.services.split.result import SplitResult
-    from cxr_cli.services.weights.weights import WeightsResult
+    from cxr_cli.services.weights.result import WeightsResult
 
 TITLES = {
     "data": "Data",
