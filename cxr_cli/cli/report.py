@@ -17,7 +17,7 @@ def report(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="DIR...",
+            metavar="DIR",
             help="Folders with results of cxr (result.json) below them.",
             show_default="the current folder",
         ),
