@@ -8,10 +8,12 @@ Croissant format specification 1.0, https://docs.mlcommons.org/croissant/docs/cr
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from cxr_cli.services.explore.result import ExploreResult
 from cxr_cli.services.report.collect import Found
+
+if TYPE_CHECKING:
+    from cxr_cli.services.explore.result import ExploreResult
 
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -63,9 +65,9 @@ def croissant(run: Found, name: str) -> dict[str, Any] | None:
     name
         Of the data set; characters other than letters, digits, "-" and "_" become "-".
     """
-    result = run.result
-    if not isinstance(result, ExploreResult) or not run.inputs:
+    if run.command != "explore" or not run.inputs:
         return None
+    result = cast("ExploreResult", run.result)
     table = run.inputs[0]
     file = re.split(r"[/\\]", table.path)[-1]
     encoding = {"gz": "application/gzip", "zip": "application/zip"}.get(file.rpartition(".")[2], "text/csv")

@@ -10,7 +10,6 @@ from pathlib import Path
 from cxr_cli.choices import Checklist, checked
 from cxr_cli.data.files import InputFile, Outputs, is_ours
 from cxr_cli.errors import UsageError
-from cxr_cli.services.build_model.build_model import BuildModelResult
 from cxr_cli.services.report.checklists import CHECKLISTS, answers
 from cxr_cli.services.report.collect import Collection, Found, collect
 from cxr_cli.services.report.croissant import croissant
@@ -145,8 +144,8 @@ def _checklist(name: str, sections: Sequence[Section]) -> ReportedChecklist:
 
 def _software(collection: Collection) -> str:
     for run in collection.of("build-model"):
-        if isinstance(run.result, BuildModelResult):
-            return ", ".join(f"{name} {version}" for name, version in run.result.versions.items())
+        versions: Mapping[str, str] = getattr(run.result, "versions", {})
+        return ", ".join(f"{name} {version}" for name, version in versions.items())
     return ""
 
 

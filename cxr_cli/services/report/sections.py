@@ -17,12 +17,10 @@ from cxr_cli.services.report.page import Figure, Part, Section, Source, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-    from cxr_cli.services.build_model.build_model import BuildModelResult
     from cxr_cli.services.check_leakage.result import LeakageReport
     from cxr_cli.services.evaluate.result import EvaluateResult, ModelResult
     from cxr_cli.services.explain.result import ExplainResult
     from cxr_cli.services.explore.result import ExploreResult
-    from cxr_cli.services.preprocess.preprocess import PreprocessResult
     from cxr_cli.services.split.result import SplitResult
     from cxr_cli.services.weights.result import WeightsResult
 
@@ -231,7 +229,7 @@ def _split(result: SplitResult) -> _Written:
     return facts, tables, [("Sizes, positives and deviations of the splits", plot_split(result))], notes
 
 
-def _preprocess(result: PreprocessResult) -> _Written:
+def _preprocess(result: Any) -> _Written:
     recipe = result.recipe
     facts = [
         ("Store", str(result.output)),
@@ -286,7 +284,7 @@ def _weights(result: WeightsResult) -> _Written:
     )
 
 
-def _build_model(result: BuildModelResult) -> _Written:
+def _build_model(result: Any) -> _Written:
     parameters = result.architecture.model
     pretrained = result.pretrained
     origin = {"random": "random", "imagenet": "ImageNet (published by Keras)", "file": "a file"}[pretrained.source]
