@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from cxr_cli.errors import shown
+
 #: What a reader should know of an image that was read; counted by the commands.
 Issue = Literal[
     "no window: grey range from percentiles",
@@ -47,10 +49,11 @@ class DicomRefused(ValueError):
     reason
         One of the closed list.
     detail
-        The values that led to it, in one line.
+        The values that led to it; kept short and in one line.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
+        detail = shown(detail, 200)  # it may hold bytes of the file
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
