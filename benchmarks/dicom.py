@@ -140,7 +140,7 @@ def time_images(folder: Path, options: argparse.Namespace) -> None:
         timings = functions_in_turns(
             {
                 "pydicom": functools.partial(by_pydicom, paths, options.size),
-                "cxr": functools.partial(by_cxr, paths, options.size),
+                f"cxr, {syntax}": functools.partial(by_cxr, paths, options.size),
             },
             options.rounds,
         )
@@ -163,8 +163,8 @@ def time_headers(folder: Path, options: argparse.Namespace) -> None:
         timings = functions_in_turns(
             {
                 "pydicom": lambda: sum(pool.map(headers_by_pydicom, parts)),
-                "cxr": lambda: read_headers(paths, executor=workers),
-                "cxr, one process": lambda: read_headers(paths),
+                "cxr, headers": lambda: read_headers(paths, executor=workers),
+                "cxr, headers in one process": lambda: read_headers(paths),
             },
             options.rounds,
         )
