@@ -40,7 +40,8 @@ from cxr_cli.data.images import decode_gray, read_content
 from cxr_cli.data.labels import LabelTable, read_labels
 from cxr_cli.services.images.resize import area
 from cxr_cli.services.parallel import Workers, available_cores
-from cxr_cli.services.preprocess.preprocess import Options, preprocess
+from cxr_cli.services.preprocess.options import Options
+from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.store.recipe import Recipe
 
 BATCH = 32

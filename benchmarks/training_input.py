@@ -31,7 +31,8 @@ from timing import functions_in_turns, headline, ratios
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.models.datasets import StoreDataset, tf_dataset
-from cxr_cli.services.preprocess.preprocess import Options, preprocess
+from cxr_cli.services.preprocess.options import Options
+from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.store.reader import Store, open_store
 from cxr_cli.services.store.recipe import Recipe
 

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from cxr_cli.services.explore.result import ExploreResult as ExploreResult
     from cxr_cli.services.parallel import Workers as Workers
     from cxr_cli.services.preprocess.options import Options as PreprocessOptions  # noqa: F401
-    from cxr_cli.services.preprocess.preprocess import PreprocessResult as PreprocessResult
     from cxr_cli.services.preprocess.preprocess import preprocess as preprocess
+    from cxr_cli.services.preprocess.result import PreprocessResult as PreprocessResult
     from cxr_cli.services.split.result import SplitResult as SplitResult
     from cxr_cli.services.split.split import divide as divide
     from cxr_cli.services.split.split import split as split
@@ -75,7 +75,7 @@ _PUBLIC = {
     "preprocess": "services.preprocess.preprocess",
     "Recipe": "services.store.recipe",
     "PreprocessOptions": "services.preprocess.options:Options",
-    "PreprocessResult": "services.preprocess.preprocess",
+    "PreprocessResult": "services.preprocess.result",
     "open_store": "services.store.reader",
     "Store": "services.store.reader",
     "compute_weights": "services.weights.weights",

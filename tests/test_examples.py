@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from cxr_cli.data.labels import read_labels
-from cxr_cli.services.preprocess.preprocess import Options, preprocess
+from cxr_cli.services.preprocess.options import Options
+from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.store.recipe import Recipe
 from tests.conftest import ROOT
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cxr_cli.data.files import Outputs
     from cxr_cli.data.labels import LabelTable
     from cxr_cli.services.preprocess.options import Options
-    from cxr_cli.services.preprocess.preprocess import PreprocessResult, Start
+    from cxr_cli.services.preprocess.result import PreprocessResult, Start
 
 
 def preprocess(
@@ -190,9 +190,6 @@ def preprocess(
         with console.quiet_libraries():
             import cxr_cli.models.generator  # noqa: F401
     result = _run(table, folder, outputs, options, workers, cluster)
-    outputs.written += result.written
-    if not no_plots and result.n_done:
-        _plot(outputs, result, folder)
     console.show("preprocess", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     if result.n_failed:
         console.warn(f"{result.n_failed:,} of {result.n_images:,} images are not in the store: {result.failures_file}")
@@ -219,7 +216,7 @@ def _run(
         return run(
             table,
             folder,
-            outputs.folder,
+            outputs,
             options,
             workers=workers,
             executor=executor,
@@ -244,18 +241,3 @@ def _announce(start: Start) -> None:
         f"{start.n_images - start.n_missing:,} of {start.n_images:,} images{missing}; up to "
         f"{console.size(start.n_bytes)} go to {start.target}{again}"
     )
-
-
-def _plot(outputs: Outputs, result: PreprocessResult, folder: Path) -> None:
-    from cxr_cli.plots import preprocess as plots
-    from cxr_cli.services.preprocess.samples import compare_interpolations, read_samples
-
-    outputs.write_figure("distributions.png", plots.plot_distributions(result.index, result.recipe))
-    films = read_samples(folder, [image.image for image in result.comparison.sample], result.recipe)
-    if not films:
-        return
-    outputs.write_figure("samples.png", plots.plot_samples(films, result.recipe))
-    size = result.recipe.image_size
-    if size[0] < films[0].before.shape[0] and size[1] < films[0].before.shape[1]:
-        made = compare_interpolations(films[0], size)
-        outputs.write_figure("interpolations.png", plots.plot_interpolations(films[0], made))

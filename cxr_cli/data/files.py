@@ -273,9 +273,10 @@ class Outputs:
         self._inputs = [Path(item) for item in inputs]
         self._images = [] if images is None else [images]
 
-    def protect(self, *images: Path) -> None:
-        """Count all that lies in further image folders as input."""
+    def protect(self, *images: Path, inputs: Iterable[Path | str] = ()) -> None:
+        """Count further files, and all that lies in further image folders, as input."""
         self._images += images
+        self._inputs += map(Path, inputs)
 
     @contextlib.contextmanager
     def path(self, name: str | Path, *, folder: Path | None = None, named_by_user: bool = False) -> Iterator[Path]:

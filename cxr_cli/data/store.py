@@ -6,6 +6,8 @@ import contextlib
 import io
 import math
 import os
+import posixpath
+import unicodedata
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import unwritable
+from cxr_cli.errors import ImageError, shown
 
 #: Long enough for the header of any array of up to four dimensions, so that it can be written last.
 HEADER_BYTES = 128
@@ -237,3 +240,40 @@ class PngWriter:
 def png_name(image: str) -> str:
     """Return the name of an image's PNG: its own name, with .png behind it if it has another ending."""
     return image if image.lower().endswith(".png") else f"{image}.png"
+
+
+def refuse_clashes(images: Sequence[str], table: str) -> None:
+    """Raise ImageError if two images would become one PNG, or one's file the folder of another's.
+
+    Names that differ in case or in their Unicode form only are one name on some file systems.
+
+    Parameters
+    ----------
+    images
+        Their names; one that is named again stands for the same image.
+    table
+        Where the names come from, for the message.
+    """
+    files: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for image in dict.fromkeys(images):
+        key = _folded(png_name(image))
+        parts = key.split("/")
+        above = ["/".join(parts[:n]) for n in range(1, len(parts))]
+        other = files.get(key) or folders.get(key) or next((files[part] for part in above if part in files), None)
+        if other is not None:
+            name = shown(png_name(image))
+            raise ImageError(
+                f"{table}: '{shown(other)}' and '{shown(image)}' would fall together as images/{name}",
+                remedy="Rename one of the two files, or store an array: --format npy.",
+            )
+        files[key] = image
+        for part in above:
+            folders.setdefault(part, image)
+
+
+def _folded(name: str) -> str:
+    """Return what names have in common that some file system takes for one."""
+    path = posixpath.normpath(name.replace("\\", "/"))
+    path = "/".join(part.rstrip(" .") or part for part in path.split("/"))
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

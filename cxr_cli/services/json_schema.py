@@ -24,7 +24,7 @@ RESULTS: dict[str, str] = {
     "explore": "cxr_cli.services.explore.result.ExploreResult",
     "check-leakage": "cxr_cli.services.check_leakage.result.LeakageReport",
     "split": "cxr_cli.services.split.result.SplitResult",
-    "preprocess": "cxr_cli.services.preprocess.preprocess.PreprocessResult",
+    "preprocess": "cxr_cli.services.preprocess.result.PreprocessResult",
     "weights": "cxr_cli.services.weights.result.WeightsResult",
     "build-model": "cxr_cli.services.build_model.build_model.BuildModelResult",
     "evaluate": "cxr_cli.services.evaluate.result.EvaluateResult",

@@ -102,7 +102,7 @@ def test_pngs_are_grey_levels_without_being_asked(cxr, labels, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--image-size", "big"], "HEIGHTxWIDTH"),
+        (["--image-size", "big"], "Give pixels, such as 320"),
         (["--image-size", "0"], "--image-size 0x0; expected at least 1 pixel"),
         (["--standardize", "featurewise"], "fit them with --statistics fit"),
         (["--format", "png", "--dtype", "float32"], "--dtype uint8"),

@@ -6,7 +6,8 @@ import pytest
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import UsageError
 from cxr_cli.models.datasets import StoreDataset, tf_dataset
-from cxr_cli.services.preprocess.preprocess import Options, preprocess
+from cxr_cli.services.preprocess.options import Options
+from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.store.reader import open_store
 from cxr_cli.services.store.recipe import Recipe
 

@@ -34,9 +34,9 @@ def digest(folder):
 
 #: Small tasks and frequent checkpoints, so that there is always something half done.
 PROGRAM = """
-import cxr_cli.data.journal as journal, cxr_cli.services.preprocess.preprocess as service
+import cxr_cli.data.journal as journal, cxr_cli.services.preprocess.schedule as schedule
 journal.CHECKPOINT_SECONDS = 0.02
-service._TASK_IMAGES = 3
+schedule.TASK_IMAGES = 3
 if __name__ == "__main__":
     from cxr_cli.cli.app import main
     main()

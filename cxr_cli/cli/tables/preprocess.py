@@ -11,8 +11,7 @@ from rich.text import Text
 from cxr_cli.cli import console
 
 if TYPE_CHECKING:
-    from cxr_cli.services.preprocess.index import Pixels
-    from cxr_cli.services.preprocess.preprocess import PreprocessResult
+    from cxr_cli.services.preprocess.result import Pixels, PreprocessResult
 
 
 def tables_of(result: PreprocessResult) -> Iterator[RenderableType]:
@@ -42,7 +41,7 @@ def tables_of(result: PreprocessResult) -> Iterator[RenderableType]:
             caption="before: grey levels, 255 is white; saturated: share of pixels at black or white",
         )
     if result.image_issues:
-        yield console.table("Assumed on reading DICOM images", ["issue", "images"], list(result.image_issues.items()))
+        yield console.table("Assumed or lost on reading images", ["issue", "images"], list(result.image_issues.items()))
     if result.n_failed:
         yield _failures(result)
 

@@ -87,7 +87,10 @@ def prepare_image(path: str, recipe: Recipe) -> tuple[NDArray[np.uint8] | NDArra
     before = sum_pixels(source.pixels, source.full_scale, moments=moments)
     levels = _to_levels(made, source.full_scale, recipe)
     resized = sum_pixels(levels, 255)
-    record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized, source.issues)
+    issues = source.issues
+    if source.scale_source == "range":  # nothing in the file says so, and another image of the set may fill more bits
+        issues = (*issues, f"white taken for {source.full_scale}: the least depth that holds the image's values")
+    record = ImageRecord(source.height, source.width, source.mode, source.full_scale, before, resized, issues)
     if recipe.dtype == "uint8":
         return levels, record
     return standardize(

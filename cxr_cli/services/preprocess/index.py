@@ -8,7 +8,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,125 +17,9 @@ from cxr_cli.data.files import atomic_path, unwritable
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import png_name
 from cxr_cli.services.images.prepare import ImageRecord
+from cxr_cli.services.preprocess.result import ComparedImage, Comparison, Failure, Pixels, SourceSizes
 from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.store.standardization import PixelValues, values_after
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An image that is not in the store.
-
-    Attributes
-    ----------
-    image
-        Its name in the table.
-    reason
-        Why not.
-    """
-
-    image: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Pixels of one image or of many together.
-
-    Attributes
-    ----------
-    minimum
-        Smallest value.
-    maximum
-        Largest value.
-    mean
-        Over all pixels.
-    std
-        Population standard deviation over all pixels.
-    saturated
-        Share of pixels at black or white; after preprocessing, of those that were so before they were standardized.
-    """
-
-    minimum: float
-    maximum: float
-    mean: float
-    std: float
-    saturated: float
-
-
-@dataclass(frozen=True)
-class ComparedImage:
-    """One image before and after.
-
-    Attributes
-    ----------
-    image
-        Its name in the table.
-    height
-        Of the source, in pixels.
-    width
-        Of the source, in pixels.
-    mode
-        Of the source, as Pillow names it.
-    before
-        The source's pixels, in grey levels from 0 to 255.
-    after
-        The standardized values.
-    """
-
-    image: str
-    height: int
-    width: int
-    mode: str
-    before: Pixels
-    after: Pixels
-
-
-@dataclass(frozen=True)
-class SourceSizes:
-    """Range of the sizes of the sources.
-
-    Attributes
-    ----------
-    min_height
-        In pixels.
-    max_height
-        In pixels.
-    min_width
-        In pixels.
-    max_width
-        In pixels.
-    """
-
-    min_height: int
-    max_height: int
-    min_width: int
-    max_width: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Images before (grey levels, 255 is white, 16-bit sources scaled) and after preprocessing.
-
-    Attributes
-    ----------
-    n_images
-        How many.
-    sizes
-        Of the sources; None without images.
-    before
-        All pixels of all sources, in grey levels from 0 to 255; None without images.
-    after
-        All standardized values of all images; None without images.
-    sample
-        Some images one by one, in the order of the table.
-    """
-
-    n_images: int
-    sizes: SourceSizes | None
-    before: Pixels | None
-    after: Pixels | None
-    sample: tuple[ComparedImage, ...]
-
 
 #: The columns of the index behind image, patient and labels.
 VALUE_COLUMNS = (
@@ -156,6 +39,15 @@ VALUE_COLUMNS = (
     "after_std",
     "after_saturated",
 )
+
+
+#: An image of more than 8 bits that keeps fewer than so many levels of 256 has lost what its bits were for.
+_FEW_LEVELS = 64
+FEW_LEVELS_LEFT = f"fewer than {_FEW_LEVELS} grey levels are left in uint8"
+
+
+def _n_levels(record: ImageRecord) -> float:
+    return record.resized.maximum - record.resized.minimum + 1
 
 
 def pixels_before(record: ImageRecord) -> Pixels:
@@ -223,6 +115,8 @@ class IndexWriter:
             return
         self.n_done += 1
         self.issues.update(record.issues)
+        if self._recipe.dtype == "uint8" and record.white > 255 and _n_levels(record) < _FEW_LEVELS:
+            self.issues[FEW_LEVELS_LEFT] += 1
         before, after = pixels_before(record), pixels_after(record, self._recipe)
         self._comparer.add(position, record, before, after)
         image = self._table.images[position]
@@ -264,6 +158,10 @@ class IndexWriter:
             for position in sorted(failed):
                 rows.writerow([table.images[position], _text(self._patients[position]), failed[position]])
         return failures
+
+    def comparison(self) -> Comparison:
+        """Return the images before and after, as far as they are known."""
+        return self._comparer.comparison()
 
     def close(self) -> None:
         """Let go of the index; unless it is finished it is of no use."""

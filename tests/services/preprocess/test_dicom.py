@@ -133,7 +133,7 @@ def test_the_command(cxr, films, tmp_path):
     table, folder = films
     run = cxr("preprocess", table.path, "--image-size", "16", "--window", "full", "--no-plots", "--output", "out")
     assert run.exit_code == 1
-    assert "Assumed on reading DICOM images" in run.stdout and "no rescale" in run.stdout
+    assert "Assumed or lost on reading images" in run.stdout and "no rescale" in run.stdout
     run = cxr("preprocess", table.path, "--image-size", "16", "--window", "wide", "--no-plots")
     assert run.exit_code == 2 and "--window wide" in run.stderr and "2048,4096" in run.stderr
 

@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxr_cli.choices import PixelType, choices
+from cxr_cli.data.files import Outputs
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
+from cxr_cli.data.store import refuse_clashes
 from cxr_cli.errors import ImageError, InputError, OutputError, UsageError
 from cxr_cli.services.images import prepare as preparation
 from cxr_cli.services.images.prepare import prepare_image
 from cxr_cli.services.images.resize import nearest
 from cxr_cli.services.parallel import Workers
 from cxr_cli.services.preprocess import preprocess as module
+from cxr_cli.services.preprocess import schedule
 from cxr_cli.services.preprocess.finished import finished_store
 from cxr_cli.services.preprocess.options import Options, read_statistics
 from cxr_cli.services.preprocess.preprocess import preprocess
@@ -144,8 +147,8 @@ def test_comparison(films, tmp_path):
 @pytest.mark.parametrize("recipe", [SMALL, UINT8, replace(UINT8, format="png")], ids=["f", "u", "png"])
 def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
     alone = contents((run(films, tmp_path / "alone", recipe), tmp_path / "alone")[1])
-    monkeypatch.setattr(module, "_TASK_IMAGES", 2)
-    monkeypatch.setattr(module, "_CLUSTER_TASK_IMAGES", 2)
+    monkeypatch.setattr(schedule, "TASK_IMAGES", 2)
+    monkeypatch.setattr(schedule, "CLUSTER_TASK_IMAGES", 2)
     with ThreadPoolExecutor(3) as pool:
         run(films, tmp_path / "threads", recipe, executor=pool)
     with Workers(2) as workers:
@@ -158,7 +161,7 @@ def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
 
 @given(st.integers(0, 500), st.integers(1, 20), st.integers(0, 9))
 def test_tasks_are_all_the_items_and_end_small(n_items, largest, n_workers):
-    sizes = list(module._task_sizes(n_items, largest, n_workers))
+    sizes = list(schedule.task_sizes(n_items, largest, n_workers))
     assert sum(sizes) == n_items
     assert all(0 < size <= largest for size in sizes)
     if n_workers:
@@ -175,9 +178,9 @@ def test_tasks_read_and_bring_back_no_more_than_they_may(films, tmp_path, monkey
     assert first_told("all at once") == 14
     with ThreadPoolExecutor(2) as pool:
         assert first_told("cluster", pool) == 8
-    for number, limit in enumerate(("_TASK_SOURCE_BYTES", "_TASK_BYTES")):
+    for number, limit in enumerate(("TASK_SOURCE_BYTES", "TASK_BYTES")):
         with monkeypatch.context() as patch:
-            patch.setattr(module, limit, 1)
+            patch.setattr(schedule, limit, 1)
             assert first_told(str(number)) == 1
 
 
@@ -206,7 +209,7 @@ class Killed(BaseException):
 def test_a_run_interrupted_anywhere_continues_to_the_same_bytes(films, tmp_path, monkeypatch, recipe):
     run(films, tmp_path / "whole", recipe)
     whole = contents(tmp_path / "whole")
-    monkeypatch.setattr(module, "_TASK_IMAGES", 3)
+    monkeypatch.setattr(schedule, "TASK_IMAGES", 3)
     again = tmp_path / "again"
     for stop_at in (3, 9, 12):
 
@@ -227,8 +230,8 @@ def test_a_run_interrupted_anywhere_continues_to_the_same_bytes(films, tmp_path,
 def test_interrupted_among_the_last_steps(films, tmp_path, monkeypatch, recipe):
     run(films, tmp_path / "out", recipe)
     whole = contents(tmp_path / "out")
-    last = ("_finish_store", "_manifest", "_give_final_name")
-    for owner, step in ((module.IndexWriter, "finish"), *((module._Run, name) for name in last)):
+    last = ((module.OpenStore, "finish"), (module, "_manifest"), (module.OpenStore, "give_final_name"))
+    for owner, step in ((module.IndexWriter, "finish"), *last):
         with monkeypatch.context() as patch:
 
             def stop(*arguments, **options):
@@ -599,7 +602,7 @@ def test_no_sound_image_is_an_empty_store(films, tmp_path):
 
 
 def test_a_disk_too_small_is_refused(films, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(OutputError, match="0.0 GB are free"):
         run(films, tmp_path / "out")
 
@@ -634,7 +637,7 @@ def kill_on_the_fifth(task):
 
 @pytest.mark.slow
 def test_a_film_that_kills_its_process_is_a_failure_like_any_other(films, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_TASK_IMAGES", 3)
+    monkeypatch.setattr(schedule, "TASK_IMAGES", 3)
     monkeypatch.setattr(module, "prepare", kill_on_the_fifth)
     result = run(films, tmp_path / "out", workers=2)
     assert (result.n_done, result.n_failed) == (11, 4)
@@ -683,3 +686,73 @@ def test_a_name_of_several_files_ends_before_anything_is_written(tmp_path):
     with pytest.raises(ImageError, match=r"x\.png could be images/x\.png or masks/x\.png"):
         preprocess(read_labels(path), tmp_path / "covid", tmp_path / "out", Options())
     assert not (tmp_path / "out").exists()
+
+
+CLASHES = [
+    ("a.jpg", "a.jpg.png"),
+    ("a", "a.png"),
+    ("A.png", "a.png"),
+    ("STRASSE.png", "straße.png"),
+    ("é.png", "e\u0301.png"),
+    ("x.png", "x.png/y.png"),
+    ("x.png/y.png", "x.png"),
+    ("x/y.jpg", "X/y.JPG.png"),
+    ("d/x.png", "d./x.png"),
+]
+
+
+@pytest.mark.parametrize("names", CLASHES)
+@pytest.mark.parametrize("between", [(), ("m.png", "n/o.png")])
+def test_names_that_would_fall_together_are_refused(names, between):
+    for first, last in (names, names[::-1]):
+        with pytest.raises(ImageError, match="would fall together") as error:
+            refuse_clashes([first, *between, last], "labels.csv")
+        assert f"'{first}'" in str(error.value) and f"'{last}'" in str(error.value)
+        assert "labels.csv" in str(error.value)
+
+
+def test_names_that_do_not_fall_together():
+    refuse_clashes(["a.png", "b.png", "x/a.png", "x/b.png", "a.png", "a.png.png", "x.y/a.png", "a.jpg"], "labels.csv")
+
+
+def test_no_work_is_begun_where_two_images_would_become_one(tmp_path):
+    (tmp_path / "images").mkdir()
+    for number, name in enumerate(("a.jpg", "a.jpg.png", "b.png")):
+        Image.effect_noise((30, 30), 20 + number).save(tmp_path / "images" / name)
+    (tmp_path / "labels.csv").write_text("Image,Mass,PatientId\na.jpg,0,1\nb.png,1,2\na.jpg.png,1,3\n")
+    films = read_labels(tmp_path / "labels.csv"), tmp_path / "images"
+    with pytest.raises(ImageError, match=r"'a\.jpg' and 'a\.jpg\.png' would fall together"):
+        run(films, tmp_path / "out", PNG)
+    assert not (tmp_path / "out").exists()
+    assert run(films, tmp_path / "out", UINT8).n_done == 3
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_twelve_bits_in_sixteen_keep_their_grey_levels(tmp_path, dtype):
+    (tmp_path / "images").mkdir()
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 4096, (40, 40)).astype(np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "images" / "twelve.png")
+    Image.fromarray((random.integers(30_000, 34_000, (40, 40))).astype(np.uint16)).save(
+        tmp_path / "images" / "flat.png"
+    )
+    (tmp_path / "labels.csv").write_text("Image,Mass,PatientId\ntwelve.png,0,1\nflat.png,1,2\n")
+    films = read_labels(tmp_path / "labels.csv"), tmp_path / "images"
+    recipe = Recipe((40, 40), dtype=dtype, standardize="none", interpolation="nearest")
+    result = run(films, tmp_path / "out", recipe)
+    stored = np.load(result.store)
+    expected = pixels * (255 / 4095)
+    assert np.abs(stored[0] - expected).max() <= (0.5 if dtype == "uint8" else 1e-4)
+    assert len(np.unique(np.rint(stored[0]))) > 250
+    # It is said that the file itself does not tell its depth, and that little is left of the other.
+    assert result.image_issues.pop("white taken for 4095: the least depth that holds the image's values") == 1
+    assert result.image_issues == ({"fewer than 64 grey levels are left in uint8": 1} if dtype == "uint8" else {})
+
+
+def test_a_folder_is_enough_and_outputs_are_listed(films, tmp_path):
+    outputs = Outputs(tmp_path / "out")
+    run(films, outputs)
+    names = ["images.npy", "index.csv", "failures.csv", "preprocess.json", "distributions.png", "samples.png"]
+    assert [path.name for path in outputs.written][:6] == names
+    with pytest.raises(OutputError, match="is an input"):
+        outputs.refuse_input(films[0].path)
