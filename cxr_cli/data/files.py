@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_cli.data.drawing import save_figure
-from cxr_cli.errors import InputError, MachineError, MissingPackageError, OutputError, is_out_of_memory
+from cxr_cli.data.limits import refuse_larger_than_memory, refuse_special
+from cxr_cli.errors import InputError, MachineError, MissingPackageError, OutputError, is_out_of_memory, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,6 +75,7 @@ def describe_input(path: Path, content: bytes | None = None) -> InputFile:
     """
     if content is not None:
         return InputFile(str(path), len(content), hashlib.sha256(content).hexdigest())
+    refuse_special(path)
     try:
         with open(path, "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
@@ -95,10 +97,19 @@ def read_input(path: Path, *, remedy: str | None = None) -> bytes:
     address = remote_address(path)
     if address is not None:
         return _read_remote(address)
+    refuse_special(path)
     try:
+        refuse_larger_than_memory(path)
         return Path(path).read_bytes()
     except OSError as error:
         raise unreadable(path, error, remedy=remedy) from error
+
+
+#: Protocols of addresses: storage and web servers. fsspec knows more, which wrap others, run programs or start servers.
+PROTOCOLS = (
+    *("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "hf", "http", "https"),
+    *("ftp", "sftp", "ssh", "hdfs", "webhdfs", "smb", "file", "local", "memory"),
+)
 
 
 def remote_address(path: Path | str) -> str | None:
@@ -115,6 +126,13 @@ def remote_address(path: Path | str) -> str | None:
 
 
 def _read_remote(address: str) -> bytes:
+    protocol = address.partition(":")[0]
+    if protocol not in PROTOCOLS:
+        raise InputError(
+            f"{address}: tables are not read from {protocol}://",
+            expected=f"a path, or an address with {', '.join(PROTOCOLS)}",
+            remedy="Fetch the file, and give its path.",
+        )
     try:
         import fsspec
 
@@ -126,8 +144,11 @@ def _read_remote(address: str) -> bytes:
             f"{address}: needs a package that is not installed: {error}",
             remedy="Install fsspec and its package for the protocol (s3fs for s3://, gcsfs for gs://).",
         ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{address}: cannot be read: {error}", remedy="Check the address and your access.") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # each protocol's package raises its own
+        what = shown(str(error) or type(error).__name__, 200)
+        raise InputError(f"{address}: cannot be read: {what}", remedy="Check the address and your access.") from error
 
 
 def unreadable(path: Path, error: OSError, *, remedy: str | None = None) -> InputError:

@@ -23,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import DAMAGED_ARCHIVE, InputFile, describe_input, read_input
+from cxr_cli.data.limits import largest_table
 from cxr_cli.errors import LabelTableError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _BOM = b"\xef\xbb\xbf"
-#: A compressed table that unpacks to more than this is refused: it is a mistake or an attack.
+#: A compressed table that unpacks to more than this, or to more than fits into memory, is refused.
 MAX_UNPACKED = 4 * 1024**3
 #: A longer first line is no header: most likely the file has no line ends, or is no table.
 MAX_HEADER = 1024**2
@@ -316,14 +317,17 @@ def unpack(path: Path, packed: bytes) -> bytes:
     Raises
     ------
     LabelTableError
-        The archive is damaged, holds no table or several, or unpacks to more than `MAX_UNPACKED` bytes.
+        The archive is damaged, holds no table or several, or unpacks to more than `MAX_UNPACKED` bytes or than fit
+        into the free memory.
     """
+    free = largest_table()
+    most = MAX_UNPACKED if free is None else min(MAX_UNPACKED, free)
     try:
         if packed.startswith(b"\x1f\x8b"):
             with gzip.open(io.BytesIO(packed)) as stream:
-                content = stream.read(MAX_UNPACKED + 1)
+                content = stream.read(most + 1)
         elif packed.startswith(b"PK\x03\x04"):
-            content = _unzip(path, packed)
+            content = _unzip(path, packed, most)
         else:
             return packed
     except DAMAGED_ARCHIVE as error:
@@ -331,12 +335,13 @@ def unpack(path: Path, packed: bytes) -> bytes:
             f"{path}: damaged archive: {shown(str(error), 200)}",
             remedy="Download it again, or give the unpacked table.",
         ) from error
-    if len(content) > MAX_UNPACKED:
-        raise LabelTableError(f"{path}: unpacks to more than {MAX_UNPACKED:,} bytes", remedy="Check the file.")
+    if len(content) > most:
+        why = "" if most == MAX_UNPACKED else ", for which too little memory is free"
+        raise LabelTableError(f"{path}: unpacks to more than {most:,} bytes{why}", remedy="Check the file.")
     return content
 
 
-def _unzip(path: Path, packed: bytes) -> bytes:
+def _unzip(path: Path, packed: bytes, most: int) -> bytes:
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         names = archive.namelist()
         if "[Content_Types].xml" in names:
@@ -354,7 +359,7 @@ def _unzip(path: Path, packed: bytes) -> bytes:
             held = ", ".join(shown(name) for name in (tables or names)[:5]) or "nothing"
             raise LabelTableError(f"{path}: holds {held}", expected="one table", remedy="Give the table itself.")
         with archive.open(tables[0]) as stream:
-            return stream.read(MAX_UNPACKED + 1)
+            return stream.read(most + 1)
 
 
 def check_text(path: Path, content: bytes) -> None:

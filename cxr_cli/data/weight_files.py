@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import unreadable
+from cxr_cli.data.limits import refuse_special
 from cxr_cli.errors import CxrError, InputError, MachineError, WeightsFileError, shown
 
 #: Where to get a good file, and how to pass it.
@@ -200,20 +201,6 @@ def checked_weight(array: NDArray[Any], weight: str, where: str) -> NDArray[np.f
 # ---------------------------------------------------------------------------------------------- what kind of file
 
 
-def refuse_special_file(path: Path) -> None:
-    """Refuse a pipe or a device, from which reading may never come back.
-
-    Raises
-    ------
-    WeightsFileError
-        It is one.
-    """
-    with contextlib.suppress(OSError):
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise WeightsFileError(f"{path}: is a pipe or a device, not a file", remedy=REMEDY)
-
-
 def check_weight_file(path: Path) -> int:
     """Tell from its name, its kind and its first bytes whether a path can be a weight file; return the size in bytes.
 
@@ -222,9 +209,9 @@ def check_weight_file(path: Path) -> int:
     Raises
     ------
     InputError
-        The file is missing or cannot be read.
+        The file is missing, cannot be read, or is a pipe or a device.
     WeightsFileError
-        It is of another format, a folder, a pipe or a device. Names what it is and how to convert it.
+        It is of another format or a folder. Names what it is and how to convert it.
     """
     try:
         status = os.stat(path)
@@ -234,7 +221,7 @@ def check_weight_file(path: Path) -> int:
         raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise _folder(path)
-    refuse_special_file(path)
+    refuse_special(path)
     try:
         with open(path, "rb") as stream:
             start = stream.read(2048)

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 import os
@@ -5,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cxr_cli.data import limits
 from cxr_cli.data.files import Outputs, atomic_path, describe_input, json_text, read_input, remote_address
 from cxr_cli.data.labels import read_labels
-from cxr_cli.errors import InputError, MissingPackageError, OutputError
+from cxr_cli.data.tables import unpack
+from cxr_cli.errors import InputError, LabelTableError, MissingPackageError, OutputError
 
 
 def names(folder: Path) -> list[str]:
@@ -192,3 +195,68 @@ def test_where_the_document_of_a_command_belongs(tmp_path):
     assert outputs.result_path() == tmp_path / "w.csv.result.json"
     outputs.write_text("plots/a.csv", "")
     assert outputs.result_path() == out / "result.json"
+
+
+# -------------------------------------------------------------------------------------------- what is not read at all
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path / "pipe", "a pipe"), (Path("/dev/zero"), "a device")):
+        for read in (read_input, describe_input):
+            with pytest.raises(InputError, match=f"is {kind}, not a file"):
+                read(path)
+
+
+def test_files_larger_than_the_free_memory_are_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    with open(path, "wb") as stream:
+        stream.truncate(2**40)  # sparse: it takes no space
+    with pytest.raises(InputError, match="1,099,511,627,776 bytes"):
+        read_input(path)
+    monkeypatch.setattr(limits, "free_memory", lambda: 1000)
+    path.write_bytes(b"a" * 101)
+    with pytest.raises(InputError, match="at most 100 bytes"):
+        read_input(path)
+    path.write_bytes(b"a" * 100)
+    assert read_input(path) == b"a" * 100
+    with pytest.raises(LabelTableError, match="too little memory"):
+        unpack(path, gzip.compress(b"a" * 101))
+    monkeypatch.setattr(limits, "free_memory", lambda: None)
+    assert unpack(path, gzip.compress(b"a" * 101)) == b"a" * 101
+
+
+def test_free_memory_is_a_number_of_bytes():
+    free = limits.free_memory()
+    assert free is None or 2**20 < free < 2**50
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        "reference",
+        "dir",
+        "jupyter",
+        "generic",
+        "asyncwrapper",
+        "asynclocal",
+        "data",
+        "git",
+        "zip",
+        "filecache",
+    ],
+)
+def test_addresses_of_other_protocols_are_refused(protocol):
+    with pytest.raises(InputError, match=f"not read from {protocol}://"):
+        read_input(Path(f"{protocol}://x/train.csv"))
+
+
+def test_what_a_protocol_raises_is_an_error_of_ours(monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+
+    def fail(*arguments, **options):
+        raise TypeError("unexpected\nargument")
+
+    monkeypatch.setattr(fsspec, "open", fail)
+    with pytest.raises(InputError, match="cannot be read: unexpected"):
+        read_input(Path("s3://bucket/train.csv"))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.data.limits import refuse_special
 from cxr_cli.data.torch_checkpoint import Checkpoint, is_torch_file, read_checkpoint
 from cxr_cli.data.weight_files import (
     REMEDY,
@@ -23,7 +24,6 @@ from cxr_cli.data.weight_files import (
     checked_weight,
     open_weight_file,
     read_array,
-    refuse_special_file,
 )
 from cxr_cli.errors import UsageError, WeightsFileError
 from cxr_cli.services.build_model.consistency import find_exchanged
@@ -124,7 +124,7 @@ def read_pretrained(path: Path, *, n_units: int | None = None) -> Pretrained:
     UsageError
         `n_units` is given, and the file has no head, or another one.
     """
-    refuse_special_file(path)
+    refuse_special(path)
     if is_torch_file(path):
         return _from_torch(read_checkpoint(path), n_units)
     shapes = base_shapes()
