@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from cxr_cli.choices import RemovalLevel
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.errors import UsageError
+from cxr_cli.data.patient_map import PatientMap
+from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.check_leakage.header_patients import with_header_patients
 from cxr_cli.services.check_leakage.hide_ids import hide_ids as hidden
@@ -35,6 +36,8 @@ def check_and_remove(
     outputs: Outputs | None = None,
     plots: bool = False,
     hide_ids: bool = False,
+    same_patients: bool = False,
+    patient_map: PatientMap | None = None,
     cache: FingerprintCache | None = None,
     executor: Executor | Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -59,6 +62,10 @@ def check_and_remove(
         Write ``split-sizes.png`` and, if there are any, the pairs of near duplicates side by side.
     hide_ids
         Replace patient ids and image names by salted hashes, in the result and in plots.
+    same_patients
+        Equal patient ids are the same patient even if the tables do not show that they are numbered alike.
+    patient_map
+        Who is who across data sets.
     cache, executor, progress
         See `fingerprints.fingerprint_images`.
 
@@ -100,16 +107,53 @@ def check_and_remove(
             from cxr_cli.services.check_leakage.split_images import fingerprint_splits
 
             images = fingerprint_splits(tables, places, executor=executor, cache=cache, progress=progress)
-        return check_leakage(tables, images, thresholds), images
+        return check_leakage(tables, images, thresholds, same_patients=same_patients), images
 
+    uses: tuple[str, ...] = ()
+    if patient_map is not None:
+        splits, uses = _mapped(splits, patient_map)
     if places:
         splits = with_header_patients(splits, places, executor=executor)
     report, images = compare(splits)
+    report = replace(report, notes=(*uses, *report.notes))
     if remove_from and outputs is not None:
-        report = remove_leakage(splits, report, remove_from, outputs, lambda tables: compare(tables)[0], remove)
+        report = remove_leakage(
+            splits,
+            report,
+            remove_from,
+            outputs,
+            lambda tables: compare(tables)[0],
+            remove,
+            prepare=None if patient_map is None else lambda table: patient_map.apply(table)[0],
+        )
     if plots and outputs is not None:
         _write_plots(report, splits, images, outputs, hide_ids)
     return hidden(report, salt_of(splits)) if hide_ids else report
+
+
+def _mapped(splits: Mapping[str, LabelTable], patient_map: PatientMap) -> tuple[dict[str, LabelTable], tuple[str, ...]]:
+    """Return the splits with the patients of a map, and how it was used, in sentences.
+
+    Raises
+    ------
+    InputError
+        The map names nothing that is in any split.
+    """
+    tables, notes = {}, []
+    for name, table in splits.items():
+        tables[name], use = patient_map.apply(table)
+        if use is not None:
+            notes.append(
+                f"{name}: the patients of {use.n_mapped:,} of {table.n_images:,} rows come from "
+                f"{patient_map.path.name} ({use.by} in column {use.column}, patients from column {use.target})"
+            )
+    if not notes:
+        raise InputError(
+            f"{patient_map.path}: names no image and no patient of {', '.join(splits)}",
+            expected=f"some of them in a column ({', '.join(patient_map.columns)})",
+            remedy="Check that it is the map of these data sets.",
+        )
+    return tables, tuple(notes)
 
 
 def _write_plots(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import UsageError
+from cxr_cli.services.check_leakage.comparable import is_unclear, relation, why_not_comparable
 from cxr_cli.services.check_leakage.header_patients import FROM_HEADERS
 from cxr_cli.services.check_leakage.result import (
     AffectedRows,
@@ -38,6 +39,8 @@ def check_leakage(
     splits: Mapping[str, LabelTable],
     images: SplitImages | None = None,
     thresholds: Thresholds | None = None,
+    *,
+    same_patients: bool = False,
 ) -> LeakageReport:
     """Look for patients and images that two splits share.
 
@@ -49,6 +52,9 @@ def check_leakage(
         Fingerprints of their images (`fingerprint_splits`); None compares tables only.
     thresholds
         From when on films count as near duplicates. Default: `Thresholds()`.
+
+    same_patients
+        Equal patient ids are the same patient even if the tables do not show that they are numbered alike.
 
     Returns
     -------
@@ -72,9 +78,11 @@ def check_leakage(
         raise UsageError(f"{len(splits)} split given", expected="two or more")
     limits = (thresholds or Thresholds()) if images is not None else None
     sides = {name: _Side(name, table, images) for name, table in splits.items()}
-    pairs = tuple(_pair(sides[first], sides[second], limits) for first, second in combinations(splits, 2))
+    pairs = tuple(
+        _pair(sides[first], sides[second], limits, same_patients) for first, second in combinations(splits, 2)
+    )
     reports = tuple(_split_report(side) for side in sides.values())
-    unchecked = tuple(_unchecked(reports))
+    unchecked = (*_unchecked(reports), *_unchecked_pairs(sides, pairs))
     leakage = any(pair.leakage for pair in pairs)
     return LeakageReport(
         verdict="leakage" if leakage else "unchecked" if unchecked else "clean",
@@ -82,7 +90,7 @@ def check_leakage(
         splits=reports,
         pairs=pairs,
         unchecked=unchecked,
-        notes=tuple(_notes(sides.values(), pairs)),
+        notes=tuple(_notes(pairs)),
         thresholds=limits,
     )
 
@@ -119,13 +127,25 @@ class _Side:
     def rows_of_names(self, names: set[str]) -> NDArray[np.int64]:
         return np.array([row for row, name in enumerate(self.table.images) if name in names], dtype=np.int64)
 
+    def pixels_of_names(self, names: set[str]) -> dict[str, set[bytes]]:
+        """Return the digests of the pixels of each name's files, where they could be read."""
+        found: dict[str, set[bytes]] = {}
+        if self.positions is None or self.images is None:
+            return found
+        records = self.images.fingerprints.records
+        for name, position in zip(self.table.images, self.positions.tolist(), strict=True):
+            if name in names and position >= 0:
+                found.setdefault(name, set()).add(records["pixels"][position].tobytes())
+        return found
+
     def patient(self, row: int) -> str | None:
         code = int(self.table.patient_codes[row])
         return self.table.patient_ids[code] if code >= 0 else None
 
 
-def _pair(first: _Side, second: _Side, limits: Thresholds | None) -> PairReport:
-    patients = _shared_patients(first, second)
+def _pair(first: _Side, second: _Side, limits: Thresholds | None, same_patients: bool) -> PairReport:
+    reason = None if same_patients else why_not_comparable(first.name, first.table, second.name, second.table)
+    patients = None if reason is not None else _shared_patients(first, second)
     names = _shared_names(first, second)
     exact: ExactDuplicates | None = None
     near: NearDuplicates | None = None
@@ -144,12 +164,23 @@ def _pair(first: _Side, second: _Side, limits: Thresholds | None) -> PairReport:
         exact is not None and exact.n_duplicates,
         near is not None and near.n_pairs,
     )
-    return PairReport(first.name, second.name, any(found), patients, names, exact, near, look)
+    return PairReport(
+        first=first.name,
+        second=second.name,
+        leakage=any(found),
+        patients=patients,
+        patients_not_compared=reason,
+        related=None if patients is not None else relation(first.table, second.table),
+        names=names,
+        exact_duplicates=exact,
+        near_duplicates=near,
+        candidates=look,
+    )
 
 
 def _shared_patients(first: _Side, second: _Side) -> PatientOverlap | None:
     one, other = first.table, second.table
-    if not one.has_patients or not other.has_patients or not _comparable_ids(one, other):
+    if not one.has_patients or not other.has_patients:
         return None
     shared = sorted(set(one.patient_ids).intersection(other.patient_ids), key=_id_order)
     rows, others = _rows_of_patients(one, shared), _rows_of_patients(other, shared)
@@ -162,11 +193,6 @@ def _shared_patients(first: _Side, second: _Side) -> PatientOverlap | None:
         first=first.affected(_ascending(rows)),
         second=second.affected(_ascending(others)),
     )
-
-
-def _comparable_ids(one: LabelTable, other: LabelTable) -> bool:
-    """Whether equal ids mean equal patients: in the numbering of one data set, or in two tables of one's own."""
-    return one.patient_namespace == other.patient_namespace
 
 
 def _id_order(patient: str) -> tuple[bool, int, str]:
@@ -190,9 +216,30 @@ def _ascending(groups: Iterable[Iterable[int]]) -> NDArray[np.int64]:
 
 
 def _shared_names(first: _Side, second: _Side) -> SharedNames:
-    shared = set(first.table.images).intersection(second.table.images)
+    both = (
+        set(first.table.images).intersection(second.table.images)
+        if first.table.names_images and second.table.names_images
+        else set()
+    )
+    different = _names_of_different_images(first, second, both)
+    shared = both - different
     rows, others = (side.rows_of_names(shared) if shared else np.empty(0, np.int64) for side in (first, second))
-    return SharedNames(len(shared), tuple(sorted(shared)), first.affected(rows), second.affected(others))
+    return SharedNames(
+        n_images=len(shared),
+        images=tuple(sorted(shared)),
+        first=first.affected(rows),
+        second=second.affected(others),
+        n_different_images=len(different),
+        different_images=tuple(sorted(different)),
+    )
+
+
+def _names_of_different_images(first: _Side, second: _Side, names: set[str]) -> set[str]:
+    """Return those of the names in both splits whose files were read and have no pixels in common."""
+    if first.images is None or not names:
+        return set()
+    one, other = (side.pixels_of_names(names) for side in (first, second))
+    return {name for name in names if one.get(name) and other.get(name) and not one[name] & other[name]}
 
 
 class _Images:
@@ -339,7 +386,9 @@ def _split_report(side: _Side) -> SplitReport:
         name=side.name,
         path=str(table.path),
         schema=table.schema,
-        n_images=table.n_images,
+        patients_from=table.account.patients,
+        patient_namespace=table.patient_namespace,
+        n_images=table.n_images if table.names_images else 0,
         n_patients=len(table.patient_ids),
         n_without_patient=int((table.patient_codes < 0).sum()),
         uncertain=table.uncertain,
@@ -348,7 +397,17 @@ def _split_report(side: _Side) -> SplitReport:
         repeated_images=tuple(dict.fromkeys(repeated)),
         duplicates=None if side.images is None else _inside_duplicates(side.pictures),
         image_check=side.check,
+        notes=tuple(_table_notes(table)),
     )
+
+
+def _table_notes(table: LabelTable) -> Iterable[str]:
+    yield from table.warnings()
+    if table.account.patients == "image names":
+        yield "patients come from the image names"
+    yield from (issue.message for issue in table.issues if issue.kind == FROM_HEADERS)
+    if not table.names_images:
+        yield "names patients, not images: only patients were compared"
 
 
 def _inside_duplicates(pictures: _Images) -> tuple[tuple[str, ...], ...]:
@@ -377,20 +436,28 @@ def _unchecked(reports: Iterable[SplitReport]) -> Iterable[Unchecked]:
                 yield Unchecked(report.name, what, len(names))
 
 
-def _notes(sides: Iterable[_Side], pairs: Iterable[PairReport]) -> Iterable[str]:
-    tables: dict[str, Any] = {side.name: side.table for side in sides}
-    for name, table in tables.items():
-        for issue in table.issues:
-            if issue.kind == FROM_HEADERS:
-                yield f"{name}: {issue.message}"
+def _unchecked_pairs(sides: Mapping[str, _Side], pairs: Iterable[PairReport]) -> Iterable[Unchecked]:
     for pair in pairs:
-        if pair.patients is None and tables[pair.first].has_patients and tables[pair.second].has_patients:
+        unclear = is_unclear(sides[pair.first].table, sides[pair.second].table)
+        if pair.patients_not_compared is not None and unclear:
+            yield Unchecked(f"{pair.first}, {pair.second}", "patients, which are not numbered alike", 1)
+
+
+def _notes(pairs: Iterable[PairReport]) -> Iterable[str]:
+    for pair in pairs:
+        both = f"{pair.first} and {pair.second}"
+        if pair.patients_not_compared is not None:
+            yield f"{both}: patient ids were not compared: {pair.patients_not_compared}"
+        if pair.related is not None:
+            decides = "" if pair.exact_duplicates is not None else ", or --images, which compares the images"
+            yield f"{both}: {pair.related}; a list of who is who decides (--patient-map FILE){decides}"
+        if pair.names.n_different_images:
             yield (
-                f"{pair.first} and {pair.second} are of different data sets, which number their patients "
-                "independently: patient ids were not compared"
+                f"{both}: {pair.names.n_different_images:,} image names are in both and name different images, such as "
+                f"{pair.names.different_images[0]}: not leakage"
             )
         if pair.candidates is not None and pair.candidates.n_pairs:
             yield (
-                f"{pair.first} and {pair.second}: {pair.candidates.n_pairs:,} pairs to be looked at; among many "
-                "films some of them are different films that look alike"
+                f"{both}: {pair.candidates.n_pairs:,} candidates for review; among many images some of them are "
+                "different images that look alike"
             )

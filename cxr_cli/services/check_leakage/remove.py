@@ -103,6 +103,8 @@ def remove_leakage(
     outputs: Outputs,
     check: Callable[[Mapping[str, LabelTable]], LeakageReport],
     level: RemovalLevel = "exact-duplicates",
+    *,
+    prepare: Callable[[LabelTable], LabelTable] | None = None,
 ) -> LeakageReport:
     """Write cleaned copies of split tables, read them back, and check them again from scratch.
 
@@ -112,9 +114,12 @@ def remove_leakage(
         See `rows_to_remove`.
     outputs
         Where the copies go, each under the file name of its original. Every remaining line is kept byte for byte.
+        Splits that are parts of one table are written as one table, with the lines of the other splits as they are.
     check
         Checks the tables that were read back; called once with all splits, the cleaned ones in place of their
         originals.
+    prepare
+        What is done to a table that was read back before it is checked, as was done to the tables given.
 
     Returns
     -------
@@ -135,14 +140,10 @@ def remove_leakage(
                 f"{splits[name].path}: nothing would be left of {name}",
                 remedy="Remove from another split, or make the splits anew with 'cxr split'.",
             )
-    written = {name: _write(name, splits[name], gone[name], outputs) for name in order}
-    # The parts of one table are not files that could be read again.
-    again = {
-        name: table
-        if table.part is not None and name not in written
-        else read_again(table, written.get(name, table.path))
-        for name, table in splits.items()
-    }
+    written = _write(splits, gone, outputs)
+    again = _read_back(splits, written)
+    if prepare is not None:
+        again = {name: prepare(table) for name, table in again.items()}
     removal = Removal(
         removed_from=tuple(order),
         kinds=_LEVELS[: _LEVELS.index(level) + 1],
@@ -152,11 +153,57 @@ def remove_leakage(
     return replace(report, removal=removal)
 
 
-def _write(name: str, table: LabelTable, gone: NDArray[np.bool_], outputs: Outputs) -> Path:
-    content = table.select(np.flatnonzero(~gone).tolist())
-    if table.path.name.lower().endswith(".gz"):
-        content = gzip.compress(content, mtime=0)
-    return outputs.write_bytes(Path(name).parent / table.file_name, content)
+def _write(
+    splits: Mapping[str, LabelTable], gone: Mapping[str, NDArray[np.bool_]], outputs: Outputs
+) -> dict[Path, Path]:
+    """Write each table from which rows go; return where each original's copy is."""
+    targets: dict[Path, Path] = {}
+    for name in gone:
+        table = splits[name]
+        if table.path in targets:
+            continue
+        if table.part is None:
+            content = table.select(np.flatnonzero(~gone[name]).tolist())
+            target = Path(name).parent / table.file_name
+        else:
+            parts = [other for other, part in splits.items() if part.path == table.path]
+            content = table.raw.select(_kept_records(splits, parts, gone))
+            target = Path(replace(table, part=None).file_name)
+        if target in targets.values():  # the tables inside two folders have one name
+            target = Path(name + "".join(Path(table.file_name).suffixes))
+        targets[table.path] = target
+        outputs.write_bytes(target, gzip.compress(content, mtime=0) if target.suffix.lower() == ".gz" else content)
+    return {path: outputs.folder / target for path, target in targets.items()}
+
+
+def _kept_records(
+    splits: Mapping[str, LabelTable], parts: Sequence[str], gone: Mapping[str, NDArray[np.bool_]]
+) -> list[int]:
+    """Return the records of a table of which rows of some parts go: those that no part or any remaining row needs."""
+    needed = np.ones(splits[parts[0]].raw.n_rows, dtype=bool)
+    for wanted in (False, True):  # what goes first, then what stays, so that a record of both stays
+        for name in parts:
+            links = splits[name].links
+            stays = ~gone.get(name, np.zeros(splits[name].n_images, dtype=bool))
+            if links is not None:
+                needed[links.records[stays[links.rows] == wanted]] = wanted
+    kept: list[int] = np.flatnonzero(needed).tolist()
+    return kept
+
+
+def _read_back(splits: Mapping[str, LabelTable], written: Mapping[Path, Path]) -> dict[str, LabelTable]:
+    """Read the copies, and the tables that have none, from scratch."""
+    parts: dict[Path, Mapping[str, LabelTable]] = {}
+    again: dict[str, LabelTable] = {}
+    for name, table in splits.items():
+        path = written.get(table.path, table.path)
+        if table.part is None:
+            again[name] = read_again(table, path)
+            continue
+        if table.path not in parts:
+            parts[table.path] = read_again(table, path).parts()
+        again[name] = parts[table.path][table.part]
+    return again
 
 
 def _cleaned(name: str, before: LabelTable, after: LabelTable, gone: NDArray[np.bool_]) -> CleanedSplit:

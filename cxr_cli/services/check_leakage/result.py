@@ -191,12 +191,18 @@ class SharedNames(Result):
         Their rows in the first split.
     second
         Their rows in the second split.
+    n_different_images
+        Further names in both splits whose files were read and show different images: not leakage.
+    different_images
+        Each of these, sorted.
     """
 
     n_images: int
     images: tuple[str, ...] = field(metadata=IMAGE)
     first: AffectedRows
     second: AffectedRows
+    n_different_images: int
+    different_images: tuple[str, ...] = field(metadata=IMAGE)
 
 
 @dataclass(frozen=True)
@@ -319,7 +325,11 @@ class PairReport(Result):
     leakage
         Whether anything below but `candidates` was found.
     patients
-        Patients in both; None where one of the splits knows no patients, or their ids belong to different data sets.
+        Patients in both; None where they were not compared, or one of the splits knows no patients.
+    patients_not_compared
+        Why not, in words; None where they were compared or one of the splits knows no patients.
+    related
+        What is known of images that the two data sets have in common, where patients were not compared, in words.
     names
         Image names in both.
     exact_duplicates
@@ -334,6 +344,8 @@ class PairReport(Result):
     second: str
     leakage: bool
     patients: PatientOverlap | None
+    patients_not_compared: str | None
+    related: str | None
     names: SharedNames
     exact_duplicates: ExactDuplicates | None
     near_duplicates: NearDuplicates | None
@@ -352,8 +364,12 @@ class SplitReport(Result):
         The table as given.
     schema
         The schema as which it was read.
+    patients_from
+        Where patient ids come from: "column NAME", "image names", a map, or "unknown".
+    patient_namespace
+        Numbering within which they can be compared; None for a table of one's own.
     n_images
-        Rows of the table.
+        Rows of the table; 0 for a list of patients.
     n_patients
         Distinct patients.
     n_without_patient
@@ -371,11 +387,15 @@ class SplitReport(Result):
         Groups of image names in this split whose pixels are equal; None where images were not compared.
     image_check
         Which images could be compared; None where images were not compared.
+    notes
+        What to know about the reading of the table, in sentences.
     """
 
     name: str
     path: str
     schema: str
+    patients_from: str
+    patient_namespace: str | None
     n_images: int
     n_patients: int
     n_without_patient: int
@@ -385,6 +405,7 @@ class SplitReport(Result):
     repeated_images: tuple[str, ...] = field(metadata=IMAGE)
     duplicates: tuple[tuple[str, ...], ...] | None = field(metadata=IMAGE)
     image_check: ImageCheck | None
+    notes: tuple[str, ...] = field(default=(), metadata=TEXT)
 
 
 @dataclass(frozen=True)
@@ -394,7 +415,7 @@ class Unchecked(Result):
     Attributes
     ----------
     split
-        Name of the split.
+        Name of the split, or names of two of them.
     what
         For instance "rows without patient".
     count

@@ -64,7 +64,9 @@ def fingerprint_splits(
         A folder cannot be read, or it is not certain which file an image name means.
     """
     places: dict[Path, int] = {}
-    located = {name: locate_images(folders[name], table.images) for name, table in splits.items()}
+    located = {
+        name: locate_images(folders[name], table.images if table.names_images else ()) for name, table in splits.items()
+    }
     for where in located.values():
         where.refuse_uncertain()
     _refuse_two_beginnings(located)
@@ -72,6 +74,8 @@ def fingerprint_splits(
         name: np.array(
             [-1 if path is None else places.setdefault(path, len(places)) for path in where.paths], dtype=np.int64
         )
+        if splits[name].names_images
+        else np.full(splits[name].n_images, -1, dtype=np.int64)
         for name, where in located.items()
     }
     found = fingerprint_images(list(places), executor=executor, cache=cache, progress=progress)
@@ -110,7 +114,7 @@ def _check(
     readable = found.records["readable"][positions[there]]
     broken = {table.images[row]: found.unreadable[int(positions[row])] for row in there[~readable]}
     blank = _names(table, there[readable & found.records["blank"][positions[there]]].tolist())
-    n_images = len(set(table.images))
+    n_images = len(set(table.images)) if table.names_images else 0
     return ImageCheck(
         folder=str(located.folder),
         n_images=n_images,

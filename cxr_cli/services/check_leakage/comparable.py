@@ -1,0 +1,52 @@
+"""Whether equal patient ids in two tables mean the same patient."""
+
+from __future__ import annotations
+
+from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.schemas import SCHEMAS, related
+
+
+def why_not_comparable(name: str, table: LabelTable, other_name: str, other: LabelTable) -> str | None:
+    """Return why patient ids of two tables cannot be compared, in words; None if they can, or one has none.
+
+    They can where both are numbered in one namespace: the same data set, or two tables of one's own, which are given
+    as splits of one set.
+    """
+    one, two = table.patient_namespace, other.patient_namespace
+    if one == two or not table.has_patients or not other.has_patients:
+        return None
+    if one is not None and two is not None:
+        return f"{name} has the numbers of {_title(one)}, {other_name} those of {_title(two)}, different data sets"
+    known, own, namespace = (name, other_name, one) if two is None else (other_name, name, two)
+    return (
+        f"{known} has the patient numbers of {_title(str(namespace))}, and nothing shows that {own} has them too; "
+        "--same-patients says so"
+    )
+
+
+def is_unclear(table: LabelTable, other: LabelTable) -> bool:
+    """Whether two tables whose ids cannot be compared may still have patients in common.
+
+    Two known data sets that are not related do not: they number patients of different hospitals.
+    """
+    one, two = table.patient_namespace, other.patient_namespace
+    return one != two and (one is None or two is None or relation(table, other) is not None)
+
+
+def relation(table: LabelTable, other: LabelTable) -> str | None:
+    """Return what is known of images that two data sets have in common, in words; None where nothing is."""
+    names = {table.schema, table.patient_namespace} - {None}
+    others = {other.schema, other.patient_namespace} - {None}
+    for one in sorted(str(name) for name in names):
+        for two in sorted(str(name) for name in others):
+            if related(one, two):
+                return f"{_title(one)} and {_title(two)} have images in common"
+    return None
+
+
+def _title(name: str) -> str:
+    """Return a short name for people of a data set or namespace."""
+    for schema in SCHEMAS:
+        if schema.name == name or (schema.patient_namespace == name and schema.name.startswith(name)):
+            return schema.title.partition(" (")[0].partition(",")[0]
+    return "the map of patients" if name == "map" else name
