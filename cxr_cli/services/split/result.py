@@ -238,6 +238,8 @@ class SplitResult(Result):
         The published lists, if any.
     schema
         The schema as which the table was read.
+    patients_from
+        Where patient ids come from: "column NAME", "image names", a map, or "unknown".
     uncertain
         What uncertain labels became: "ignore" (not known), "positive" or "negative".
     n_uncertain
@@ -286,6 +288,7 @@ class SplitResult(Result):
     table: InputFile
     official_lists: tuple[InputFile, ...]
     schema: str
+    patients_from: str
     uncertain: UncertainPolicy
     n_uncertain: int
     n_images: int

@@ -14,6 +14,7 @@ import pandas as pd
 
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelCounts, LabelTable, read_again
+from cxr_cli.data.patient_map import PatientMap
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.envelope import head
@@ -123,8 +124,9 @@ def divide(
         nothing on top of their share where fewer patients than splits have it.
         Prevalence in the other splits is bent by this, and the result says how far.
     official
-        Published lists (images to train and validate with, images to test with), as ChestX-ray14 has them. The second
-        becomes the split ``test`` as it is; the other shares are taken in proportion inside the first.
+        Published lists (what to train and validate with, what to test with), as ChestX-ray14 has them: image names, or
+        patients. The second becomes the split ``test`` as it is; the other shares are taken in proportion inside the
+        first.
     seed
         Decides between equally good divisions; 0 or more.
     allow_image_split
@@ -183,6 +185,7 @@ def split(
     official: tuple[LabelTable, LabelTable] | None = None,
     seed: int = 0,
     allow_image_split: bool = False,
+    patient_map: PatientMap | None = None,
     outputs: Outputs,
 ) -> SplitResult:
     """Divide a label table and write the parts: ``NAME.csv`` per split, and ``split.json`` with this result.
@@ -193,14 +196,26 @@ def split(
 
     Parameters
     ----------
+    patient_map
+        Who is who across data sets: patients are those that it tells.
     outputs
         The folder to write into.
 
     Raises
     ------
+    InputError
+        The map names nothing that is in the table.
     OutputError
         The folder cannot be written to, or a part would replace an input.
     """
+    if patient_map is not None:
+        table, use = patient_map.apply(table)
+        if use is None and table.patient_namespace != patient_map.namespace:
+            raise InputError(
+                f"{patient_map.path}: names no image and no patient of {table.path}",
+                expected=f"some of them in a column ({', '.join(patient_map.columns)})",
+                remedy="Check that it is the map of this data set.",
+            )
     result = divide(
         table,
         shares,
@@ -211,7 +226,7 @@ def split(
     )
     left_over = tables_left_over(outputs.folder, [_file_name(summary) for summary in result.splits], table.source)
     result = _written(result, table, outputs)
-    result = replace(result, leakage=_check(result, table), left_over=left_over)
+    result = replace(result, leakage=_check(result, table, patient_map), left_over=left_over)
     outputs.write_json(MANIFEST, {**head("split"), **result.to_dict()})
     return result
 
@@ -232,11 +247,13 @@ def _written(result: SplitResult, table: LabelTable, outputs: Outputs) -> SplitR
     return replace(result, splits=tuple(summaries))
 
 
-def _check(result: SplitResult, table: LabelTable) -> LeakageCheck:
+def _check(result: SplitResult, table: LabelTable, patient_map: PatientMap | None) -> LeakageCheck:
     """Read the written tables back and have them checked from scratch."""
-    report = check_leakage(
-        {summary.name: read_again(table, summary.path) for summary in result.splits if summary.path is not None}
-    )
+    written = {summary.name: read_again(table, summary.path) for summary in result.splits if summary.path is not None}
+    if patient_map is not None:
+        written = {name: patient_map.apply(part)[0] for name, part in written.items()}
+    # The parts of one table number patients alike, whatever the names of the few images in a small part look like.
+    report = check_leakage(written, same_patients=True)
     return LeakageCheck(
         verdict=str(report.verdict),
         shared=tuple(
@@ -312,8 +329,7 @@ def _joined(units: Ints, images: Ints) -> Ints:
 
 def _official_rows(table: LabelTable, official: tuple[LabelTable, LabelTable]) -> npt.NDArray[np.bool_]:
     """Tell for each row whether it is in the test list; every image must be in exactly one list."""
-    images = table.frame["image"]
-    in_train, in_test = (images.isin(listed.images).to_numpy() for listed in official)
+    in_train, in_test = (_rows_in_list(table, listed) for listed in official)
     for bad, where in ((in_train & in_test, "both"), (~in_train & ~in_test, "neither")):
         if bad.any():
             row = int(bad.argmax())
@@ -327,6 +343,16 @@ def _official_rows(table: LabelTable, official: tuple[LabelTable, LabelTable]) -
         one = official[0 if in_test.all() else 1]
         raise InputError(f"{one.path}: names no image of {table.path}", remedy="Check the order: train_val, test.")
     return in_test
+
+
+def _rows_in_list(table: LabelTable, listed: LabelTable) -> npt.NDArray[np.bool_]:
+    """Tell for each row whether a list names its image, or its patient where the list is one of patients."""
+    if listed.names_images:
+        rows: npt.NDArray[np.bool_] = table.frame["image"].isin(listed.images).to_numpy()
+        return rows
+    ids = set(listed.patient_ids)
+    in_list = np.array([*(patient in ids for patient in table.patient_ids), False], dtype=bool)
+    return in_list[table.patient_codes]
 
 
 def _training(names: Sequence[str]) -> str | None:
@@ -410,6 +436,7 @@ def _result(
         table=table.source,
         official_lists=() if official is None else (official[0].source, official[1].source),
         schema=table.schema,
+        patients_from=table.account.patients,
         uncertain=table.uncertain,
         n_uncertain=table.n_uncertain,
         n_images=table.n_images,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 import tempfile
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from cxr_cli.data.files import OutputFile, Outputs, describe_input
 from cxr_cli.data.labels import read_labels
+from cxr_cli.data.patient_map import PatientMap
 from cxr_cli.errors import InputError, OutputError, UsageError
 from cxr_cli.services.envelope import head
 from cxr_cli.services.split.split import divide, fold_fractions, parse_fractions, split
@@ -327,9 +329,48 @@ class TestOfficial:
         with pytest.raises(InputError, match=r"line 2: 00000000_000.png is in both"):
             divide(table, official=lists(table.images[:40], [table.images[0], *table.images[40:]]))
 
+    def test_lists_of_patients_are_official_too(self, table, lists):
+        by_images = divide(table, official=lists(table.images[:40], table.images[40:]))
+        by_patients = divide(table, official=lists(range(40), range(40, 50)))
+        mixed = divide(table, official=lists(table.images[:40], range(40, 50)))
+        assert rows_by_split(by_patients) == rows_by_split(by_images) == rows_by_split(mixed)
+        with pytest.raises(InputError, match=r"00000039_000.png is in neither"):
+            divide(table, official=lists(range(39), range(40, 50)))
+
     def test_a_list_of_other_images(self, table, lists):
         with pytest.raises(InputError, match=r"test_list.txt: names no image of"):
             divide(table, official=lists(table.images, ["99999999_000.png"]))
+
+
+def test_patients_of_a_map_stay_whole(tmp_path):
+    # 60 images under ids of their own; the map says that three of them are one patient each.
+    rsna = tmp_path / "stage_2_train_labels.csv"
+    lines = "".join(f"id-{number},,,,,{number % 2}\n" for number in range(60))
+    rsna.write_text("patientId,x,y,width,height,Target\n" + lines)
+    path = tmp_path / "mapping.json"
+    origin = [{"img_id": f"{n // 3 + 1:08}_{n % 3:03}.png", "subset_img_id": f"id-{n}"} for n in range(60)]
+    path.write_text(json.dumps(origin))
+    found = PatientMap.read(path)
+    result = split(read_labels(rsna), patient_map=found, outputs=Outputs(tmp_path / "out"))
+    assert result.patients_from == "the map mapping.json" and result.n_patients == 20
+    assert result.leakage.verdict == "clean"
+    owner = {row: row // 3 for row in range(60)}
+    patients = [{owner[row] for row in rows} for rows in result.rows]
+    assert not set.intersection(*patients) and sum(map(len, patients)) == 20
+    own = table_of(tmp_path, [f"{n}.png,1,{n},0" for n in range(20)])
+    with pytest.raises(InputError, match="names no image and no patient"):
+        split(own, patient_map=found, outputs=Outputs(tmp_path / "other"))
+
+
+def test_lines_of_one_image_go_together(tmp_path):
+    path = tmp_path / "boxes.csv"
+    lines = [f"id-{n},{box},0,5,5,1" for n in range(30) for box in range(1 + n % 3)]
+    path.write_text("\n".join(["patientId,x,y,width,height,Target", *lines]) + "\n")
+    result = split(read_labels(path), allow_image_split=True, outputs=Outputs(tmp_path / "out"))
+    written = [(tmp_path / "out" / f"{name}.csv").read_text().splitlines()[1:] for name in ("train", "valid", "test")]
+    assert sorted(itertools.chain(*written)) == sorted(lines)
+    images = [{line.partition(",")[0] for line in part} for part in written]
+    assert sum(map(len, images)) == 30 == result.n_images
 
 
 class TestPatientsUnknown:
