@@ -243,7 +243,7 @@ def find_image_folder(
     Raises
     ------
     ImageError
-        The given folder does not exist or is no folder.
+        The given folder does not exist or is not a folder.
     """
     if images is not None:
         if not images.exists():

@@ -199,7 +199,7 @@ def test_the_number_of_workers_changes_nothing(cxr, sample, sample_data):
             "--review-correlation 0.9; expected 0 < review",
         ),
         (["train.csv", "valid.csv", "--schema", "other"], "no such schema"),
-        (["train.csv", "valid.csv", "--images", ".", "--cache", "train.csv"], "no cache of fingerprints"),
+        (["train.csv", "valid.csv", "--images", ".", "--cache", "train.csv"], "not a cache of fingerprints"),
         (["train.csv", "valid.csv", "--cache", "cache.npz"], "--cache has no effect without --images"),
         (["train.csv", "valid.csv", "--cluster", "tcp://127.0.0.1:1"], "--cluster has no effect without --images"),
         (["train.csv", "valid.csv", "--remove", "patients"], "--remove has no effect without --remove-from"),

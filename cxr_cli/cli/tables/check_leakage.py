@@ -32,7 +32,7 @@ def tables_of(report: LeakageReport) -> Iterator[RenderableType]:
     if report.n_copies_under_different_patient:
         n = report.n_copies_under_different_patient
         yield Text(
-            f"{n:,} {'copy' if n == 1 else 'copies'} under another patient id: the same picture in two splits, which "
+            f"{n:,} {'copy' if n == 1 else 'copies'} under another patient id: the same image in two splits, which "
             "no comparison of patient ids finds. Look at the duplicates below.",
             style="bold red",
         )
@@ -66,7 +66,7 @@ def _render_report(report: LeakageReport) -> Iterator[RenderableType]:
     for split in report.splits:
         if split.duplicates:
             yield _listed(
-                f"Equal pictures inside {split.name}", ("images",), [(", ".join(group),) for group in split.duplicates]
+                f"Equal images inside {split.name}", ("images",), [(", ".join(group),) for group in split.duplicates]
             )
         if split.image_check is not None and split.image_check.broken:
             broken = split.image_check.broken
@@ -86,7 +86,7 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
     for label, found in (
         ("exact duplicates", pair.exact_duplicates),
         ("near duplicates", pair.near_duplicates),
-        ("to be looked at", pair.candidates),
+        ("candidates for review", pair.candidates),
     ):
         if found is not None:
             findings.append((label, _number(found), found.first, found.second))
@@ -119,7 +119,7 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
         return
     for title, graded, rule in (
         ("Near duplicates", pair.near_duplicates, (limits.near_distance, limits.near_correlation)),
-        ("To be looked at", pair.candidates, (limits.review_distance, limits.review_correlation)),
+        ("Candidates for review", pair.candidates, (limits.review_distance, limits.review_correlation)),
     ):
         if graded is not None and graded.n_pairs:
             yield _listed(

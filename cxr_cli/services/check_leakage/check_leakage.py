@@ -51,7 +51,7 @@ def check_leakage(
     images
         Fingerprints of their images (`fingerprint_splits`); None compares tables only.
     thresholds
-        From when on films count as near duplicates. Default: `Thresholds()`.
+        From when on images count as near duplicates. Default: `Thresholds()`.
 
     same_patients
         Equal patient ids are the same patient even if the tables do not show that they are numbered alike.
@@ -106,7 +106,7 @@ class _Side:
         self.images = images
 
     @cached_property
-    def pictures(self) -> _Images:
+    def distinct(self) -> _Images:
         return _Images(self)
 
     def affected(self, rows: NDArray[np.int64]) -> AffectedRows:
@@ -154,7 +154,7 @@ def _pair(first: _Side, second: _Side, limits: Thresholds | None, same_patients:
         # Here, so that comparing tables alone does not load what decodes and compares images.
         from cxr_cli.services.check_leakage.near_duplicates import find_near_duplicates
 
-        images_first, images_second = first.pictures, second.pictures
+        images_first, images_second = first.distinct, second.distinct
         exact = _exact_duplicates(images_first, images_second)
         graded = find_near_duplicates(images_first.comparable(), images_second.comparable(), limits)
         near, look = (_near_duplicates(images_first, images_second, grade) for grade in graded)
@@ -243,7 +243,7 @@ def _names_of_different_images(first: _Side, second: _Side, names: set[str]) -> 
 
 
 class _Images:
-    """The distinct pictures of a split: rows grouped by equal pixels."""
+    """The distinct images of a split: rows grouped by equal pixels."""
 
     def __init__(self, side: _Side) -> None:
         assert side.images is not None and side.positions is not None
@@ -254,24 +254,24 @@ class _Images:
         self.rows = np.flatnonzero(side.positions >= 0)
         records = self.all_records[side.positions[self.rows]]
         digests = np.ascontiguousarray(records["pixels"]).view("V32").ravel()
-        # `firsts` are the first rows of each picture, `picture` the picture of each row.
-        _, firsts, picture = np.unique(digests, return_index=True, return_inverse=True)
-        self.picture = picture.ravel()
+        # `firsts` are the first rows of each distinct image, `group` the distinct image of each row.
+        _, firsts, group = np.unique(digests, return_index=True, return_inverse=True)
+        self.group = group.ravel()
         self.firsts = firsts
         self.digests = [digest.tobytes() for digest in digests[firsts]]
         self.records = records[firsts]
         self.showing = np.flatnonzero(~self.records["blank"])
 
     def comparable(self) -> NDArray[np.void]:
-        """Return one record of each distinct picture that is not blank."""
+        """Return one record of each distinct image that is not blank."""
         return self.records[self.showing]
 
     def rows_of(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the rows of some pictures, given as a mask over them."""
-        return self.rows[chosen[self.picture]]
+        """Return the rows of some distinct images, given as a mask over them."""
+        return self.rows[chosen[self.group]]
 
     def first_row(self, shown: int) -> int:
-        """Return the first row of a picture, given by its place in `comparable`."""
+        """Return the first row of a distinct image, given by its place in `comparable`."""
         return int(self.rows[self.firsts[self.showing[shown]]])
 
 
@@ -296,17 +296,17 @@ def _exact_duplicates(first: _Images, second: _Images) -> ExactDuplicates:
     )
 
 
-def _grouped_rows(pictures: _Images, chosen: list[int]) -> list[list[int]]:
-    order = np.argsort(pictures.picture, kind="stable")
-    ordered = pictures.picture[order]
+def _grouped_rows(images: _Images, chosen: list[int]) -> list[list[int]]:
+    order = np.argsort(images.group, kind="stable")
+    ordered = images.group[order]
     starts = np.searchsorted(ordered, chosen).tolist()
     ends = np.searchsorted(ordered, chosen, side="right").tolist()
-    rows: list[int] = pictures.rows[order].tolist()
+    rows: list[int] = images.rows[order].tolist()
     return [sorted(rows[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
 def _exact_duplicate(first: _Images, second: _Images, rows: list[int], others: list[int]) -> ExactDuplicate | None:
-    """Describe a picture in both splits; None if it is one file under one name, which comparing names has found."""
+    """Describe an image in both splits; None if it is one file under one name, which comparing names has found."""
     names = tuple(dict.fromkeys(first.side.table.images[row] for row in rows))
     other_names = tuple(dict.fromkeys(second.side.table.images[row] for row in others))
     files = {first.paths[first.positions[row]] for row in rows}
@@ -324,8 +324,8 @@ def _exact_duplicate(first: _Images, second: _Images, rows: list[int], others: l
     return ExactDuplicate(kind, names, other_names, different_patient)
 
 
-def _file_key(pictures: _Images, row: int) -> tuple[int, int]:
-    record = pictures.all_records[pictures.positions[row]]
+def _file_key(images: _Images, row: int) -> tuple[int, int]:
+    record = images.all_records[images.positions[row]]
     return int(record["size"]), int(record["crc"])
 
 
@@ -343,9 +343,9 @@ def _near_duplicates(first: _Images, second: _Images, graded: GradedPairs) -> Ne
         )
     )
     masks = []
-    for pictures, shown in ((first, graded.first), (second, graded.second)):
-        mask = np.zeros(len(pictures.records), dtype=bool)
-        mask[pictures.showing[shown]] = True
+    for images, shown in ((first, graded.first), (second, graded.second)):
+        mask = np.zeros(len(images.records), dtype=bool)
+        mask[images.showing[shown]] = True
         masks.append(mask)
     return NearDuplicates(
         n_pairs=graded.n_pairs,
@@ -395,7 +395,7 @@ def _split_report(side: _Side) -> SplitReport:
         n_uncertain=table.n_uncertain,
         n_repeated_rows=len(repeated),
         repeated_images=tuple(dict.fromkeys(repeated)),
-        duplicates=None if side.images is None else _inside_duplicates(side.pictures),
+        duplicates=None if side.images is None else _inside_duplicates(side.distinct),
         image_check=side.check,
         notes=tuple(_table_notes(table)),
     )
@@ -410,11 +410,11 @@ def _table_notes(table: LabelTable) -> Iterable[str]:
         yield "names patients, not images: only patients were compared"
 
 
-def _inside_duplicates(pictures: _Images) -> tuple[tuple[str, ...], ...]:
-    n_rows = np.bincount(pictures.picture, minlength=len(pictures.firsts))
+def _inside_duplicates(images: _Images) -> tuple[tuple[str, ...], ...]:
+    n_rows = np.bincount(images.group, minlength=len(images.firsts))
     groups = (
-        tuple(dict.fromkeys(pictures.side.table.images[row] for row in rows))
-        for rows in _grouped_rows(pictures, np.flatnonzero(n_rows > 1).tolist())
+        tuple(dict.fromkeys(images.side.table.images[row] for row in rows))
+        for rows in _grouped_rows(images, np.flatnonzero(n_rows > 1).tolist())
     )
     return tuple(sorted(group for group in groups if len(group) > 1))
 

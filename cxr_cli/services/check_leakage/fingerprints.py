@@ -35,7 +35,7 @@ from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
 
 #: Raised when the same file would give another fingerprint; caches of another version are made anew.
 CACHE_VERSION = 2
-#: A long run saves its cache whenever so many files more are done, so that a kill costs minutes, not hours.
+#: A long run saves its cache after this number of files, so that a kill costs minutes, not hours.
 SAVE_EVERY = 10_000
 _CACHE_KIND = "cxr image fingerprints"
 
@@ -68,7 +68,7 @@ class Fingerprint(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """Why an image file has no fingerprint."""
+    """Reason why an image file could not be read."""
 
     reason: str
 
@@ -102,7 +102,7 @@ class Fingerprints:
     records
         One `RECORD` per file; its other fields count only where ``readable`` is true.
     unreadable
-        Position of each file without fingerprint, and the reason.
+        Position of each file that could not be read, and the reason.
     n_decoded, n_cached
         How many files were read now, and how many came from the cache.
     """
@@ -115,7 +115,7 @@ class Fingerprints:
 
 
 def fingerprint_image(path: Path) -> Fingerprint | Unreadable:
-    """Read one image file and take its fingerprint; a file that is no sound image gives the reason instead."""
+    """Read one image file and take its fingerprint; a damaged file gives the reason instead."""
     try:
         content = read_content(path)
         image = decode_gray(content, path)
@@ -243,6 +243,11 @@ class FingerprintCache:
             The file is something else, or damaged; it will not be overwritten.
         """
         cache = cls(path)
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise InputError(
+                f"{path}: is not a cache of fingerprints, or is damaged",
+                remedy="Name another file with --cache.",
+            )
         try:
             with np.load(path, allow_pickle=False) as stored:
                 about = json.loads(stored["about"].tobytes())
@@ -257,7 +262,7 @@ class FingerprintCache:
             return cache
         except (*DAMAGED_ARCHIVE, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path}: is no cache of fingerprints, or a damaged one",
+                f"{path}: is not a cache of fingerprints, or is damaged",
                 remedy="Delete it or name another file with --cache.",
             ) from error
         cache._places = {name: place for place, name in enumerate(names)}

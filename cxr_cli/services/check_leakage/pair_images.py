@@ -1,4 +1,4 @@
-"""The films of near duplicate pairs as small pictures, to be put side by side."""
+"""The images of near duplicate pairs at a small size, to be put side by side."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cxr_cli.services.images.resize import area
 
 @dataclass(frozen=True, eq=False)
 class PairImages:
-    """Two films to be shown side by side.
+    """Two images to be shown side by side.
 
     Attributes
     ----------
     pair
-        The films and how alike they are.
+        The images and how alike they are.
     grade
-        ``near duplicate`` or ``to be looked at``.
+        ``near duplicate`` or ``candidate for review``.
     first_split, second_split
         Where they are.
     first, second
@@ -48,7 +48,7 @@ def pair_images(
     n_pairs: int = 8,
     side: int = 320,
 ) -> list[PairImages]:
-    """Read the films of the most telling pairs: copies under another patient id first, then by correlation.
+    """Read the images of the most telling pairs: copies under another patient id first, then by correlation.
 
     Parameters
     ----------
@@ -57,30 +57,32 @@ def pair_images(
     splits, images
         What it was made from.
     n_pairs
-        At most so many pairs.
+        Largest number of pairs.
     side
-        Longer side of the pictures, in pixels.
+        Longer side of the small images, in pixels.
 
     Raises
     ------
     ImageError
-        A film cannot be read any more.
+        An image can no longer be read.
     """
     found = [
         (grade, between, pair)
         for between in report.pairs
         for grade, graded in (
             ("near duplicate", between.near_duplicates),
-            ("to be looked at", between.candidates),
+            ("candidate for review", between.candidates),
         )
         if graded is not None
         for pair in graded.pairs
     ]
-    found.sort(key=lambda item: (item[0], item[2].different_patient is not True, -item[2].correlation))
-    return [_pictures(grade, between, pair, splits, images, side) for grade, between, pair in found[:n_pairs]]
+    found.sort(
+        key=lambda item: (item[0] != "near duplicate", item[2].different_patient is not True, -item[2].correlation)
+    )
+    return [_side_by_side(grade, between, pair, splits, images, side) for grade, between, pair in found[:n_pairs]]
 
 
-def _pictures(
+def _side_by_side(
     grade: str,
     between: PairReport,
     pair: NearDuplicate,

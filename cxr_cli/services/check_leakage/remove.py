@@ -45,7 +45,7 @@ def rows_to_remove(
         first loses it. What two splits share that are both not named stays.
     level
         ``patients``: rows of shared patients. ``exact-duplicates``: also shared image names and exactly equal
-        pictures. ``near-duplicates``: also near duplicates. A patient is removed whole, for a copy under another id
+        images. ``near-duplicates``: also near duplicates. A patient is removed whole, because a copy under another id
         may well mean that both ids are one person.
 
     Returns

@@ -16,7 +16,7 @@ TEXT = {"holds": "text"}
 
 @dataclass(frozen=True)
 class Thresholds(Result):
-    """From when on two films count as near duplicates, or as a pair to be looked at.
+    """From when on two images count as near duplicates, or as candidates for review.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class Thresholds(Result):
     near_correlation
         Near duplicates: smallest correlation of the normalised thumbnails, 0 to 1.
     review_distance
-        To be looked at: largest distance of the hashes, in bits of 256.
+        Candidates for review: largest distance of the hashes, in bits of 256.
     review_correlation
-        To be looked at: smallest correlation of the normalised thumbnails, 0 to 1.
+        Candidates for review: smallest correlation of the normalised thumbnails, 0 to 1.
 
     Notes
     -----
@@ -207,7 +207,7 @@ class SharedNames(Result):
 
 @dataclass(frozen=True)
 class ExactDuplicate(Result):
-    """One picture that both splits have, under different names or in different files.
+    """One image that both splits have, under different names or in different files.
 
     Attributes
     ----------
@@ -229,12 +229,12 @@ class ExactDuplicate(Result):
 
 @dataclass(frozen=True)
 class ExactDuplicates(Result):
-    """Pictures of exactly equal pixels in both splits of a pair (other than by the same name for the same file).
+    """Images of exactly equal pixels in both splits of a pair (other than by the same name for the same file).
 
     Attributes
     ----------
     n_duplicates
-        Distinct pictures.
+        Distinct images.
     n_different_patient
         Those of them that go under more than one patient id.
     duplicates
@@ -254,18 +254,18 @@ class ExactDuplicates(Result):
 
 @dataclass(frozen=True)
 class NearDuplicate(Result):
-    """Two films that look like copies of each other.
+    """Two images that look like copies of each other.
 
     Attributes
     ----------
     first_image
-        Name of the film in the first split.
+        Name of the image in the first split.
     second_image
-        Name of the film in the second split.
+        Name of the image in the second split.
     first_patient
-        Patient of the first film; None where not known.
+        Patient of the first image; None where not known.
     second_patient
-        Patient of the second film; None where not known.
+        Patient of the second image; None where not known.
     different_patient
         Whether they go under different patient ids; None where that is not known.
     distance
@@ -289,16 +289,16 @@ class NearDuplicate(Result):
 
 @dataclass(frozen=True)
 class NearDuplicates(Result):
-    """Pairs of one grade: near duplicates, or pairs to be looked at.
+    """Pairs of one grade: near duplicates, or candidates for review.
 
     Attributes
     ----------
     n_pairs
         All of them.
     n_different_patient
-        Those of them whose films go under different patient ids.
+        Those of them whose images go under different patient ids.
     pairs
-        The best by correlation, at most 10,000 near duplicates and 200 to be looked at.
+        The best by correlation, at most 10,000 near duplicates and 200 candidates.
     first
         The rows of the first split that are in any pair.
     second
@@ -333,11 +333,11 @@ class PairReport(Result):
     names
         Image names in both.
     exact_duplicates
-        Pictures of equal pixels; None where images were not compared.
+        Images of equal pixels; None where images were not compared.
     near_duplicates
-        Films that are copies of each other by both thresholds; None where images were not compared.
+        Images that are copies of each other by both thresholds; None where images were not compared.
     candidates
-        Films that may be, which is no leakage yet; None where images were not compared.
+        Images that may be copies, which is not leakage yet; None where images were not compared.
     """
 
     first: str
@@ -469,7 +469,7 @@ class CleanedSplit(Result):
     n_patients_removed
         Patients that are no longer in the split.
     pathologies
-        What each pathology lost.
+        Positive images of each pathology before and after.
     lost_pathologies
         Pathologies that had positive images and have none now.
     """
@@ -515,8 +515,8 @@ class LeakageReport(Result):
     Attributes
     ----------
     verdict
-        ``leakage``: found; ``clean``: nothing found, everything looked at; ``unchecked``: nothing found, but not
-        everything could be looked at.
+        ``leakage``: found; ``clean``: nothing found, and everything checked; ``unchecked``: nothing found, but
+        not everything could be checked.
     n_copies_under_different_patient
         Exact and near duplicates between splits that go under different patient ids: leakage that no comparison
         of ids finds.
@@ -529,7 +529,7 @@ class LeakageReport(Result):
     notes
         What else one should know, in sentences.
     thresholds
-        From when on films counted as near duplicates; None where images were not compared.
+        From when on images counted as near duplicates; None where images were not compared.
     removal
         None where nothing was to be removed.
     """

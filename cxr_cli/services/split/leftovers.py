@@ -1,4 +1,4 @@
-"""What an earlier division left in the folder of a new one: its tables are no part of the new one and may leak."""
+"""Tables that an earlier split left in the folder of a new one: they may share patients with the new tables."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def _unchanged(path: Path, digest: str) -> OutputFile | None:
         return None
     try:
         file = describe_input(path)
-    except InputError:  # not readable: then it is no table for training either
+    except InputError:  # not readable, so it cannot be used for training either
         return None
     return OutputFile(file.path, file.size, file.sha256) if file.sha256 == digest else None

@@ -109,7 +109,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class RareLabel:
-    """A pathology that some split has no positive of: too few patients have it, or too unlucky ones.
+    """A pathology without positive images in some split, because too few patients have it.
 
     Attributes
     ----------
@@ -268,7 +268,7 @@ class SplitResult(Result):
         Largest difference between positives and target over the same, in images (below 1: whole images allow no
         better); None where none has one.
     too_rare
-        Pathologies of which some split has no positive.
+        Pathologies without positive images in some split.
     below_minimum
         Splits other than the training split with fewer than `min_positives` of a pathology.
     official
@@ -277,7 +277,7 @@ class SplitResult(Result):
         What check-leakage says of the written tables; None if none were written.
     left_over
         Tables of an earlier division that are still in the folder as it wrote them, and that this one did not replace.
-        They are no part of it, and have images in common with it if both divide the same images.
+        They do not belong to it, and share images with it if both divide the same images.
     rows
         For each split the rows of the table in it, counted from 0 below the header; not in the JSON.
     """

@@ -51,7 +51,7 @@ def parse_fractions(text: str) -> dict[str, float]:
     Raises
     ------
     UsageError
-        A share is no number, or more shares than names.
+        A fraction is not a number, or there are more fractions than names.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def parse_fractions(text: str) -> dict[str, float]:
             shares[name] = float(number)
         except ValueError:
             raise UsageError(
-                f"--fractions {text}: {number or name!r} is no number", expected="shares such as 0.7,0.1,0.2"
+                f"--fractions {text}: {number or name!r} is not a number", expected="fractions such as 0.7,0.1,0.2"
             ) from None
     return shares
 
@@ -130,7 +130,7 @@ def divide(
     seed
         Decides between equally good divisions; 0 or more.
     allow_image_split
-        Let an image whose patient is not known stand for itself. Films of one patient may then fall into several
+        Let an image whose patient is not known stand for itself. Images of one patient may then fall into several
         splits without anyone being able to tell.
 
     Returns
@@ -276,7 +276,7 @@ def _checked_fractions(shares: Mapping[str, float], official: bool) -> dict[str,
     for name, share in shares.items():
         if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
             raise UsageError(
-                f"--fractions {written}: {name!r} is no name for a split", expected="letters, digits, - and _"
+                f"--fractions {written}: {name!r} cannot name a split", expected="letters, digits, - and _"
             )
         if not 0 < share <= 1:
             raise UsageError(f"--fractions {written}: share {share:g}", expected="more than 0 and at most 1")

@@ -118,7 +118,7 @@ def assign_units(counts: Counts, fractions: Floats, *, minimum: Counts | None = 
 def _rarest_first(counts: Counts, totals: Counts, rng: np.random.Generator) -> Counts:
     """Order units by the total of their rarest measure, then by how much of it they hold, then by size, then by lot.
 
-    How much is taken to within a factor of two: sorted to the image, the few patients with most films would come
+    How much is taken to within a factor of two: sorted to the image, the few patients with most images would come
     first and fall to the same split whatever the seed, which resampling must not do.
     """
     lot = rng.permutation(len(counts))

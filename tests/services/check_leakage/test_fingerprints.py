@@ -153,7 +153,7 @@ def test_a_file_that_is_no_cache_is_refused(films, tmp_path, kind):
     else:
         fingerprint_images(films, cache=FingerprintCache.load(path))
         path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(InputError, match="no cache of fingerprints"):
+    with pytest.raises(InputError, match="not a cache of fingerprints"):
         FingerprintCache.load(path)
 
 
@@ -170,3 +170,9 @@ def test_a_film_that_kills_its_process_is_unreadable(films, monkeypatch):
         found = fingerprint_images(films, executor=workers)
     assert found.unreadable == {3: KILLED_WORKER}
     assert found.records["readable"].sum() == 4
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "cache")
+    with pytest.raises(InputError, match="is not a cache"):
+        FingerprintCache.load(tmp_path / "cache")

@@ -420,8 +420,8 @@ class TestShares:
         [
             ("1", "1 shares without names"),
             ("0.4,0.3,0.2,0.1", "4 shares without names"),
-            ("0.7,x,0.1", "'x' is no number"),
-            ("a=0.5,0.5", "'0.5' is no number"),
+            ("0.7,x,0.1", "'x' is not a number"),
+            ("a=0.5,0.5", "'0.5' is not a number"),
             ("a=0.5,a=0.5", "the name a stands there twice"),
         ],
     )
