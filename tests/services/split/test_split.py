@@ -436,7 +436,7 @@ class TestShares:
             ({"train": 1.2, "test": -0.2}, "share 1.2"),
             ({"train": 1.0}, "one split"),
             ({"train": float("nan"), "test": 0.5}, "share nan"),
-            ({"../train": 0.5, "test": 0.5}, "no name for a split"),
+            ({"../train": 0.5, "test": 0.5}, "cannot name a split"),
         ],
     )
     def test_unfit_shares(self, tmp_path, shares, complaint):
