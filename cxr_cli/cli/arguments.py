@@ -10,6 +10,8 @@ from cxr_cli.errors import InputError, UsageError
 
 #: Endings of split tables, longest first where one ends in another.
 ENDINGS = (".csv.gz", ".csv.zip", ".csv", ".txt.gz", ".txt", ".gz", ".zip")
+#: What folders of splits are called, in lower case.
+SPLIT_FOLDERS = ("train", "training", "val", "valid", "validation", "test", "testing")
 _PLAIN = (".csv", ".csv.gz", ".csv.zip")
 
 
@@ -48,6 +50,18 @@ def find_split(argument: Path | str) -> Path:
         f"{path}: no {path.name}.csv and no {path.name}-*.csv; tables in {path.parent}: {held}",
         remedy="Name the file itself.",
     )
+
+
+def split_folders(folder: Path) -> list[Path]:
+    """Return the folders inside a folder that are called like splits, in the order of `SPLIT_FOLDERS`; none or several.
+
+    A folder that is itself a split has classes inside.
+    """
+    if not folder.is_dir():
+        return []
+    inside = {item.name.casefold(): item for item in _files(folder) if item.is_dir()}
+    found = [inside[name] for name in SPLIT_FOLDERS if name in inside]
+    return found if len(found) > 1 else []
 
 
 def split_names(arguments: Sequence[Path | str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from cxr_cli.cli.options import (
     MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientMapOption,
     PatientPatternOption,
     ReadersOption,
     SchemaOption,
@@ -53,8 +54,8 @@ def check_leakage(
         list[Path],
         typer.Argument(
             metavar="SPLIT",
-            help="Two or more split tables in any format, or lists of image names (.txt). 'train' stands for "
-            "train.csv, or for the only train-*.csv.",
+            help="Two or more splits: label tables, folders of images, lists of image names or patients (.txt); or one "
+            "table with a column of splits. 'train' means train.csv, or the only train-*.csv, or the folder train/.",
             show_default=False,
         ),
     ],
@@ -84,6 +85,15 @@ def check_leakage(
             default="a column named split, set or fold",
         ),
     ] = None,
+    same_patients: Annotated[
+        bool,
+        option(
+            "--same-patients",
+            "Equal patient ids are the same patient, even if nothing shows that the tables number them alike.",
+            panel=COMPUTE,
+        ),
+    ] = False,
+    patient_map: PatientMapOption = None,
     map_pathologies: MapOption = None,
     near_distance: Annotated[
         int,
@@ -167,23 +177,25 @@ def check_leakage(
 
     Patients are compared by id and images by name. With --images, pixels are compared too. A pair of images is
     reported as an exact duplicate if all pixels are equal, and as a near duplicate if both the hashes and the
-    thumbnails are alike; mirrored and inverted copies are found as well.
+    thumbnails are alike; copies that are mirrored, turned, inverted or framed are found as well.
 
     Exit codes: 0 no leakage (after --remove-from: none in the copies), 1 leakage, 2 failed or something was not
     checked.
 
     Example: `cxr check-leakage train.csv valid.csv --images images-small --remove-from train`
     """
+    from cxr_cli.data.patient_map import PatientMap
     from cxr_cli.services.check_leakage.check_and_remove import check_and_remove
     from cxr_cli.services.check_leakage.result import Thresholds
 
-    if not images:
-        refuse_useless("without --images", cache=cache, cluster=cluster)
     if remove_from is None:
         refuse_useless("without --remove-from", remove=remove)
     limits = Thresholds(near_distance, near_correlation, review_distance, review_correlation)
+    arguments = _arguments(splits)
+    if len(arguments) > 1:
+        refuse_useless("with several splits", split_column=split_column)
     tables = read_splits(
-        splits,
+        arguments,
         split_column,
         schema=schema,
         uncertain=uncertain,
@@ -192,10 +204,15 @@ def check_leakage(
         join=join,
         map_pathologies=map_pathologies,
         patient_pattern=patient_pattern,
+        quiet=True,
     )
-    folders = _folders(tables, images)
+    known_patients = None if patient_map is None else PatientMap.read(patient_map)
+    folders = _folders(tables, images or _own_folders(tables, arguments))
+    if not folders:
+        refuse_useless("without --images", cache=cache, cluster=cluster)
     order = _order(remove_from, list(tables))
     inputs = list(dict.fromkeys(source for table in tables.values() for source in table.sources))
+    inputs += [] if known_patients is None else [known_patients.source]
     outputs = open_outputs(output, "check-leakage", inputs, no_plots=no_plots)
     outputs.protect(*folders.values())
     known = _cache(cache) if folders else None
@@ -209,6 +226,8 @@ def check_leakage(
             outputs=outputs,
             plots=not no_plots,
             hide_ids=hide_ids,
+            same_patients=same_patients,
+            patient_map=known_patients,
             cache=known,
             executor=executor,
             progress=progress,
@@ -242,6 +261,24 @@ def _reading(
         console.progress_bar("Reading images") as progress,
     ):
         yield executor, progress
+
+
+def _arguments(arguments: Sequence[Path]) -> list[Path]:
+    """Return the splits given, or those that lie in the only folder given: ``train/``, ``test/`` and so on."""
+    from cxr_cli.cli.arguments import split_folders
+
+    if len(arguments) == 1 and (found := split_folders(arguments[0])):
+        console.note(f"the splits of {arguments[0]} are its folders {', '.join(path.name for path in found)}")
+        return found
+    return list(arguments)
+
+
+def _own_folders(tables: Mapping[str, LabelTable], arguments: Sequence[Path]) -> list[Path] | None:
+    """Return the image folder of each split if all of them are folders: their images are compared unasked."""
+    from cxr_cli.cli.arguments import find_split
+
+    folders = [find_split(argument) for argument in arguments]
+    return folders if len(folders) == len(tables) and all(folder.is_dir() for folder in folders) else None
 
 
 def _folders(tables: Mapping[str, LabelTable], images: Sequence[Path] | None) -> dict[str, Path]:
@@ -283,7 +320,7 @@ def _say(report: LeakageReport) -> None:
     for split in report.splits:
         if split.n_uncertain:
             console.note(f"{split.name}: {split.n_uncertain:,} uncertain labels, {console.taken_as(split.uncertain)}")
-        for note in () if split.image_check is None else split.image_check.notes:
+        for note in (*split.notes, *(() if split.image_check is None else split.image_check.notes)):
             console.note(f"{split.name}: {note}")
     if report.thresholds is None:
         console.note("images were not compared; --images DIR finds copies under other names and patient ids")

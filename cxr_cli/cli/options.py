@@ -123,6 +123,15 @@ PatientPatternOption = Annotated[
         panel=INPUT,
     ),
 ]
+PatientMapOption = Annotated[
+    Path | None,
+    option(
+        "--patient-map",
+        "Who is who across data sets: CSV with two columns, or JSON as RSNA publishes it; ids or image names.",
+        metavar="FILE",
+        panel=INPUT,
+    ),
+]
 MapOption = Annotated[
     str | None,
     option(

@@ -18,6 +18,7 @@ from cxr_cli.cli.options import (
     MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientMapOption,
     PatientPatternOption,
     ReadersOption,
     SchemaOption,
@@ -55,6 +56,7 @@ def split(
     join: JoinOption = None,
     readers: ReadersOption = "any",
     patient_pattern: PatientPatternOption = None,
+    patient_map: PatientMapOption = None,
     map_pathologies: MapOption = None,
     fractions: Annotated[
         str | None,
@@ -102,6 +104,7 @@ def split(
     Example: `cxr split labels.csv --fractions 0.7,0.1,0.2 --min-positives 5`
     """
     from cxr_cli.data.labels import read_labels
+    from cxr_cli.data.patient_map import PatientMap
     from cxr_cli.services.split import split as service
 
     if fractions is not None and folds is not None:
@@ -122,7 +125,9 @@ def split(
     if official is not None:
         train_valid, test = _two_paths(official)
         lists = (read_labels(train_valid, allow_image_list=True), read_labels(test, allow_image_list=True))
+    known_patients = None if patient_map is None else PatientMap.read(patient_map)
     inputs = [*table.sources, *(item.source for item in lists or ())]
+    inputs += [] if known_patients is None else [known_patients.source]
     outputs = open_outputs(output, "split", inputs, no_plots=no_plots)
     result = service.split(
         table,
@@ -131,6 +136,7 @@ def split(
         official=lists,
         seed=seed,
         allow_image_split=allow_image_split,
+        patient_map=known_patients,
         outputs=outputs,
     )
     if not no_plots:

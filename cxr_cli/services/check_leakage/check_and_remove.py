@@ -100,20 +100,21 @@ def check_and_remove(
 
         cache = FingerprintCache()  # what is compared again is not read again
 
+    def with_patients(tables: Mapping[str, LabelTable]) -> Mapping[str, LabelTable]:
+        if patient_map is not None:
+            tables = {name: patient_map.apply(table)[0] for name, table in tables.items()}
+        return with_header_patients(tables, places, executor=executor) if places else tables
+
     def compare(tables: Mapping[str, LabelTable]) -> tuple[LeakageReport, SplitImages | None]:
         images = None
         if places:
-            tables = with_header_patients(tables, places, executor=executor)
             from cxr_cli.services.check_leakage.split_images import fingerprint_splits
 
             images = fingerprint_splits(tables, places, executor=executor, cache=cache, progress=progress)
         return check_leakage(tables, images, thresholds, same_patients=same_patients), images
 
-    uses: tuple[str, ...] = ()
-    if patient_map is not None:
-        splits, uses = _mapped(splits, patient_map)
-    if places:
-        splits = with_header_patients(splits, places, executor=executor)
+    uses = () if patient_map is None else _uses(splits, patient_map)
+    splits = with_patients(splits)
     report, images = compare(splits)
     report = replace(report, notes=(*uses, *report.notes))
     if remove_from and outputs is not None:
@@ -124,24 +125,24 @@ def check_and_remove(
             outputs,
             lambda tables: compare(tables)[0],
             remove,
-            prepare=None if patient_map is None else lambda table: patient_map.apply(table)[0],
+            prepare=with_patients,
         )
     if plots and outputs is not None:
         _write_plots(report, splits, images, outputs, hide_ids)
     return hidden(report, salt_of(splits)) if hide_ids else report
 
 
-def _mapped(splits: Mapping[str, LabelTable], patient_map: PatientMap) -> tuple[dict[str, LabelTable], tuple[str, ...]]:
-    """Return the splits with the patients of a map, and how it was used, in sentences.
+def _uses(splits: Mapping[str, LabelTable], patient_map: PatientMap) -> tuple[str, ...]:
+    """Say how a map of patients is used for each split, in sentences.
 
     Raises
     ------
     InputError
         The map names nothing that is in any split.
     """
-    tables, notes = {}, []
+    notes = []
     for name, table in splits.items():
-        tables[name], use = patient_map.apply(table)
+        _, use = patient_map.apply(table)
         if use is not None:
             notes.append(
                 f"{name}: the patients of {use.n_mapped:,} of {table.n_images:,} rows come from "
@@ -153,7 +154,7 @@ def _mapped(splits: Mapping[str, LabelTable], patient_map: PatientMap) -> tuple[
             expected=f"some of them in a column ({', '.join(patient_map.columns)})",
             remedy="Check that it is the map of these data sets.",
         )
-    return tables, tuple(notes)
+    return tuple(notes)
 
 
 def _write_plots(

@@ -402,6 +402,8 @@ def _split_report(side: _Side) -> SplitReport:
 
 
 def _table_notes(table: LabelTable) -> Iterable[str]:
+    if table.account.aggregation is not None:
+        yield table.account.aggregation
     yield from table.warnings()
     if table.account.patients == "image names":
         yield "patients come from the image names"

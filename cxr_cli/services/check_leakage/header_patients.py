@@ -16,6 +16,7 @@ from cxr_cli.data.folders import locate_images
 from cxr_cli.data.image_types import may_be_dicom
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.patient_ids import normal_patient_id
+from cxr_cli.data.schemas import schema_named
 
 if TYPE_CHECKING:
     from cxr_cli.services.parallel import Workers
@@ -49,9 +50,15 @@ def with_header_patients(
         A folder cannot be read.
     """
     return {
-        name: _filled(table, folders[name], executor) if name in folders and not table.has_patients else table
+        name: _filled(table, folders[name], executor) if name in folders and _may_have_patients(table) else table
         for name, table in tables.items()
     }
+
+
+def _may_have_patients(table: LabelTable) -> bool:
+    """Whether headers may tell what the table does not; in some data sets they repeat the name of the image."""
+    unknown = schema_named(table.schema).patients_unknown
+    return table.names_images and not table.has_patients and unknown is None
 
 
 def _filled(table: LabelTable, folder: Path, executor: Executor | Workers | None) -> LabelTable:
@@ -84,4 +91,12 @@ def _filled(table: LabelTable, folder: Path, executor: Executor | Workers | None
         patient_codes=codes,
         patient_ids=ids,
         issues=(*table.issues, said),
+        account=replace(
+            table.account,
+            patients="DICOM headers",
+            n_rows_without_patient=table.n_images - n_known,
+            why_without_patient={"no patient in the DICOM header": table.n_images - n_known}
+            if n_known < table.n_images
+            else {},
+        ),
     )

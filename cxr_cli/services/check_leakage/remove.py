@@ -104,7 +104,7 @@ def remove_leakage(
     check: Callable[[Mapping[str, LabelTable]], LeakageReport],
     level: RemovalLevel = "exact-duplicates",
     *,
-    prepare: Callable[[LabelTable], LabelTable] | None = None,
+    prepare: Callable[[Mapping[str, LabelTable]], Mapping[str, LabelTable]] | None = None,
 ) -> LeakageReport:
     """Write cleaned copies of split tables, read them back, and check them again from scratch.
 
@@ -119,7 +119,8 @@ def remove_leakage(
         Checks the tables that were read back; called once with all splits, the cleaned ones in place of their
         originals.
     prepare
-        What is done to a table that was read back before it is checked, as was done to the tables given.
+        Brings the tables that were read back to the form of those given, before they are checked: their patients may
+        come from elsewhere.
 
     Returns
     -------
@@ -141,9 +142,9 @@ def remove_leakage(
                 remedy="Remove from another split, or make the splits anew with 'cxr split'.",
             )
     written = _write(splits, gone, outputs)
-    again = _read_back(splits, written)
+    again: Mapping[str, LabelTable] = _read_back(splits, written)
     if prepare is not None:
-        again = {name: prepare(table) for name, table in again.items()}
+        again = prepare(again)
     removal = Removal(
         removed_from=tuple(order),
         kinds=_LEVELS[: _LEVELS.index(level) + 1],

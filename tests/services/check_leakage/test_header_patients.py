@@ -58,7 +58,8 @@ def test_leakage_is_found_and_the_source_of_patients_is_said(lists):
     assert report.verdict == "leakage"
     patients = report.pairs[0].patients
     assert patients is not None and [shared.patient_id for shared in patients.patients] == ["2"]
-    assert any("train" in note and "DICOM headers" in note for note in report.notes)
+    assert any("DICOM headers" in note for note in report.splits[0].notes)
+    assert report.splits[0].patients_from == "DICOM headers"
     assert [(item.split, item.what, item.count) for item in report.unchecked] == [("valid", "rows without patient", 1)]
     assert check_and_remove(read(lists)).pairs[0].patients is None
 
