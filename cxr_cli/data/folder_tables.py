@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from cxr_cli.data.account import Issue
 from cxr_cli.data.columns import is_image_name
 from cxr_cli.data.files import InputFile
+from cxr_cli.data.folders import walk_files
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.schemas import FOLDER, recognise
 from cxr_cli.data.tables import parse_table, read_table
@@ -68,7 +68,7 @@ def _described(table: LabelTable) -> str:
 def _listing(folder: Path) -> bytes:
     """Return a table of the images in a folder, in the order of their names: image, and class where there are any."""
     try:
-        files = sorted(_files(folder))
+        files = sorted(place for place, _, _ in walk_files(str(folder)) if is_image_name(place))
         with os.scandir(folder) as entries:
             classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
@@ -111,17 +111,3 @@ def _listing(folder: Path) -> bytes:
         writer.writerow(["image"])
         writer.writerows((file,) for file in files)
     return stream.getvalue().encode("utf-8", "surrogateescape")
-
-
-def _files(folder: Path) -> Iterator[str]:
-    waiting = [(str(folder), "")]
-    while waiting:
-        here, prefix = waiting.pop()
-        with os.scandir(here) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
-                elif is_image_name(entry.name) and entry.is_file():
-                    yield f"{prefix}{entry.name}"

@@ -309,7 +309,7 @@ class _Files:
     def of(cls, folder: Path) -> _Files:
         # Absolute, so that a worker in another folder or on another machine opens the same file.
         files = cls(os.path.abspath(folder), os.path.realpath(folder))
-        for place, path, is_link in _walk(files.root, files.linked_folders):
+        for place, path, is_link in walk_files(files.root, files.linked_folders):
             real = os.path.realpath(path) if is_link else path
             if is_link and not files.is_inside(real):
                 files.outside.add(place)
@@ -539,7 +539,7 @@ def _one_ends_in_the_other(place: str, wanted: str) -> bool:
     return one.endswith(f"/{other}") or other.endswith(f"/{one}")
 
 
-def _walk(folder: str, linked_folders: list[str]) -> Iterator[tuple[str, str, bool]]:
+def walk_files(folder: str, linked_folders: list[str] | None = None) -> Iterator[tuple[str, str, bool]]:
     """Yield (relative place, path, whether a link) of every file; links to folders are listed and not followed.
 
     Pipes and devices are passed over: opening one may wait for ever.
@@ -556,7 +556,7 @@ def _walk(folder: str, linked_folders: list[str]) -> Iterator[tuple[str, str, bo
                     waiting.append((entry.path, f"{place}/"))
                 elif _is_file(entry):
                     yield place, entry.path, entry.is_symlink()
-                elif entry.is_symlink() and os.path.isdir(entry.path):
+                elif linked_folders is not None and entry.is_symlink() and os.path.isdir(entry.path):
                     linked_folders.append(place)
 
 
