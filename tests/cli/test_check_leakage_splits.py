@@ -84,7 +84,7 @@ def test_the_values_of_a_column_are_splits(cxr, here):
     done = cxr("check-leakage", "mine.csv", "--no-plots")
     assert done.exit_code == 2 and "--split-column" in done.stderr
     done = cxr("check-leakage", "mine.csv", "all.csv", "--split-column", "where", "--no-plots")
-    assert done.exit_code == 2 and "--split-column is of no use with several splits" in done.stderr
+    assert done.exit_code == 2 and "--split-column has no effect with several splits" in done.stderr
 
 
 def test_lists_of_images_and_of_patients(cxr, here):
