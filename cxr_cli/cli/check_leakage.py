@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,7 +33,7 @@ from cxr_cli.cli.options import (
     option,
     refuse_useless,
 )
-from cxr_cli.cli.reading import read_splits
+from cxr_cli.cli.reading import folders_of, read_splits, splits_of
 from cxr_cli.cli.tables.check_leakage import tables_of
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def check_leakage(
     if remove_from is None:
         refuse_useless("without --remove-from", remove=remove)
     limits = Thresholds(near_distance, near_correlation, review_distance, review_correlation)
-    arguments = _arguments(splits)
+    arguments = splits_of(splits)
     if len(arguments) > 1:
         refuse_useless("with several splits", split_column=split_column)
     tables = read_splits(
@@ -207,7 +207,7 @@ def check_leakage(
         quiet=True,
     )
     known_patients = None if patient_map is None else PatientMap.read(patient_map)
-    folders = _folders(tables, images or _own_folders(tables, arguments))
+    folders = folders_of(tables, arguments, images)
     if not folders:
         refuse_useless("without --images", cache=cache, cluster=cluster)
     order = _order(remove_from, list(tables))
@@ -261,40 +261,6 @@ def _reading(
         console.progress_bar("Reading images") as progress,
     ):
         yield executor, progress
-
-
-def _arguments(arguments: Sequence[Path]) -> list[Path]:
-    """Return the splits given, or those that lie in the only folder given: ``train/``, ``test/`` and so on."""
-    from cxr_cli.cli.arguments import split_folders
-
-    if len(arguments) == 1 and (found := split_folders(arguments[0])):
-        console.note(f"the splits of {arguments[0]} are its folders {', '.join(path.name for path in found)}")
-        return found
-    return list(arguments)
-
-
-def _own_folders(tables: Mapping[str, LabelTable], arguments: Sequence[Path]) -> list[Path] | None:
-    """Return the image folder of each split if all of them are folders: their images are compared unasked."""
-    from cxr_cli.cli.arguments import find_split
-
-    folders = [find_split(argument) for argument in arguments]
-    return folders if len(folders) == len(tables) and all(folder.is_dir() for folder in folders) else None
-
-
-def _folders(tables: Mapping[str, LabelTable], images: Sequence[Path] | None) -> dict[str, Path]:
-    from cxr_cli.data.folders import find_image_folder
-    from cxr_cli.errors import UsageError
-
-    if not images:
-        return {}
-    if len(images) not in (1, len(tables)):
-        raise UsageError(
-            f"--images given {len(images)} times", expected=f"once, or {len(tables)} times, once per split"
-        )
-    folders = list(images) * len(tables) if len(images) == 1 else images
-    for table, folder in zip(tables.values(), folders, strict=True):
-        find_image_folder(table.path, folder)  # says what is wrong with it
-    return dict(zip(tables, folders, strict=True))
 
 
 def _cache(path: Path | None) -> FingerprintCache:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,3 +105,49 @@ def read_splits(arguments: Sequence[Path], split_column: str | None, **how: Any)
     column = table.account.named("split")[0]
     console.note(f"the splits of {table.path} are the values of its column {column}: {', '.join(parts)}")
     return parts
+
+
+def splits_of(arguments: Sequence[Path]) -> list[Path]:
+    """Return the splits given, or those that lie in the only folder given: ``train/``, ``test/`` and so on."""
+    from cxr_cli.cli.arguments import split_folders
+
+    if len(arguments) == 1 and (found := split_folders(arguments[0])):
+        console.note(f"the splits of {arguments[0]} are its folders {', '.join(path.name for path in found)}")
+        return found
+    return list(arguments)
+
+
+def folders_of(
+    tables: Mapping[str, LabelTable], arguments: Sequence[Path], images: Sequence[Path] | None
+) -> dict[str, Path]:
+    """Return the image folder of each split; none where images are not to be compared.
+
+    Parameters
+    ----------
+    tables, arguments
+        The splits and what they were read from. Where all of these are folders, their images are compared unasked.
+    images
+        What ``--images`` names: one folder, or one per split.
+
+    Raises
+    ------
+    UsageError
+        Neither one folder nor as many as there are splits.
+    ImageError
+        A folder does not exist.
+    """
+    from cxr_cli.cli.arguments import find_split
+    from cxr_cli.data.folders import find_image_folder
+
+    if not images:
+        own = [find_split(argument) for argument in arguments]
+        folders = own if len(own) == len(tables) else own * len(tables)  # the parts of one table
+        return dict(zip(tables, folders, strict=True)) if all(folder.is_dir() for folder in own) else {}
+    if len(images) not in (1, len(tables)):
+        raise UsageError(
+            f"--images given {len(images)} times", expected=f"once, or {len(tables)} times, once per split"
+        )
+    folders = list(images) * len(tables) if len(images) == 1 else list(images)
+    for table, folder in zip(tables.values(), folders, strict=True):
+        find_image_folder(table.path, folder)  # says what is wrong with it
+    return dict(zip(tables, folders, strict=True))
