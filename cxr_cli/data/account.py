@@ -107,7 +107,7 @@ class TableAccount:
     written_as
         What is unusual in how the file is written: encoding, separators, decimal commas, empty columns.
     joined
-        Further files that were joined.
+        Further files that were joined, each with the columns it brought.
     mapped
         Pathologies that were renamed on demand.
     """
@@ -129,6 +129,6 @@ class TableAccount:
     joined: tuple[str, ...]
     mapped: Mapping[str, str]
 
-    def named(self, use: Use) -> tuple[str, ...]:
+    def named(self, use: str) -> tuple[str, ...]:
         """Return the columns of one use."""
         return tuple(column.name for column in self.columns if column.use == use)

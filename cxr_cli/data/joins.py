@@ -34,6 +34,8 @@ class Joined:
         Records that describe no row, by reason.
     issues
         Kind, message and count of what is worth saying.
+    columns
+        The columns that each further file brought.
     """
 
     cells: pd.DataFrame
@@ -41,6 +43,13 @@ class Joined:
     sources: tuple[InputFile, ...]
     not_used: dict[str, int]
     issues: tuple[tuple[str, str, int], ...]
+    columns: tuple[tuple[str, ...], ...]
+
+    def described(self) -> tuple[str, ...]:
+        """Return each further file with the columns that it brought."""
+        return tuple(
+            f"{source.path}: {', '.join(columns)}" for source, columns in zip(self.sources, self.columns, strict=True)
+        )
 
 
 def join_sources(raw: RawTable, cells: pd.DataFrame, schema: Schema, paths: Sequence[Path]) -> Joined:
@@ -87,7 +96,14 @@ def join_sources(raw: RawTable, cells: pd.DataFrame, schema: Schema, paths: Sequ
             cells, records = _add_images(cells, table, source, not_used, issues)
         else:
             cells = _add_columns(cells, table, source, issues)
-    return Joined(cells, records, tuple(table.source for _, table in found), not_used, tuple(issues))
+    return Joined(
+        cells,
+        records,
+        tuple(table.source for _, table in found),
+        not_used,
+        tuple(issues),
+        tuple(source.columns for source, _ in found),
+    )
 
 
 def _fits(table: RawTable, source: Source, taken: Sequence[tuple[Source, RawTable]]) -> bool:

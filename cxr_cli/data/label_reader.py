@@ -93,7 +93,8 @@ class _Reader:
         self.issues: list[Issue] = []
         self.kept: NDArray[np.bool_] | None = None
         self.label_form = "none"
-        self.why_without_patient: dict[str, int] = {}
+        self.without_patient: dict[str, NDArray[np.intp]] = {}
+        self.first: NDArray[np.int64] | None = None
         self.roles: Roles = assign(raw.path, raw.names, schema, reading.said, self._distinct)
 
     def read(self) -> LabelTable:
@@ -634,11 +635,12 @@ class _Reader:
                 self._issue(kind, f"{message} ({_some(written, these)})", rows)
                 if kind != "patient-id-marks":
                     reason = "digits lost" if kind == "patient-id-digits-lost" else "placeholder"
-                    self.why_without_patient[reason] = len(rows)
+                    self.without_patient[reason] = rows
         unknown = np.flatnonzero(patient_codes < 0)
-        blank = len(unknown) - sum(self.why_without_patient.values())
-        if blank:
-            self.why_without_patient["blank cell"] = blank
+        explained = [rows for rows in self.without_patient.values()]
+        blank = np.setdiff1d(unknown, np.concatenate(explained)) if explained else unknown
+        if len(blank):
+            self.without_patient["blank cell"] = blank
         self._issue("no-patient", "no patient id", unknown)
         namespace = self.schema.patient_namespace or namespace_of(names, patient_codes >= 0, numbers_)
         return patient_codes, tuple(position), namespace
@@ -661,12 +663,12 @@ class _Reader:
         schema = self.schema
         if schema.patients_unknown is not None:
             self.issues.append(Issue("no-patient-column", f"patients are unknown: {schema.patients_unknown}", 1))
-            self.why_without_patient[schema.patients_unknown] = len(names)
+            self.without_patient[schema.patients_unknown] = np.arange(len(names))
             return np.full(len(names), -1, dtype=np.int64), (), None
         found = patients_in_names(names)
         if found is None:
             self.issues.append(Issue("no-patient-column", "the table has no patient column", 1))
-            self.why_without_patient["no patient column"] = len(names)
+            self.without_patient["no patient column"] = np.arange(len(names))
             return np.full(len(names), -1, dtype=np.int64), (), schema.patient_namespace
         namespace, ids = found
         if schema.patient_in_name is None:
@@ -683,7 +685,7 @@ class _Reader:
         codes, distinct = pd.factorize(np.array(ids, dtype=object))
         unknown = np.flatnonzero(codes < 0)
         if len(unknown):
-            self.why_without_patient[why] = len(unknown)
+            self.without_patient[why] = unknown
         self._issue("no-patient", "no patient id", unknown)
         return codes.astype(np.int64), tuple(str(item) for item in distinct), namespace
 
@@ -814,6 +816,7 @@ class _Reader:
         n_images = len(distinct)
         first = np.full(n_images, len(codes), dtype=np.int64)
         np.minimum.at(first, codes, np.arange(len(codes)))
+        self.first = first
         together = frame.iloc[first].reset_index(drop=True)
         reader = self.roles.reader
         votes: NDArray[np.int64] | None = None
@@ -934,9 +937,12 @@ class _Reader:
             patients=patients,
             patient_namespace=namespace if (patient_codes >= 0).any() else None,
             n_rows_without_patient=int((patient_codes < 0).sum()),
-            why_without_patient=self.why_without_patient,
+            why_without_patient={
+                reason: int(len(rows) if self.first is None else np.isin(rows, self.first).sum())
+                for reason, rows in self.without_patient.items()
+            },
             written_as=tuple(self._unusual().values()),
-            joined=tuple(source.path for source in joined.sources),
+            joined=joined.described(),
             mapped=dict(self.reading.mapped),
         )
 

@@ -278,8 +278,6 @@ LOUD = (
     "label-columns-without-names",
     "studies-without-images",
     "blank-rows",
-    "columns-by-words",
-    "rows-brought-together",
     "mapped-pathologies",
 )
 

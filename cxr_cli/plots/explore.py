@@ -77,7 +77,7 @@ def label_distribution(result: ExploreResult) -> Figure:
     fractions = [item.prevalence for item in ordered]
     names.append("No finding")
     counts.append(result.labels.n_without_finding)
-    fractions.append(result.labels.n_without_finding / result.table.n_rows)
+    fractions.append(result.labels.n_without_finding / result.labels.n_counted)
     figure = Figure(figsize=(8, 1.2 + 0.3 * len(names)), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(names, counts, color=[*[style.POSITIVE] * len(ordered), style.NEUTRAL], height=0.72)
@@ -91,7 +91,7 @@ def label_distribution(result: ExploreResult) -> Figure:
     axes.xaxis.set_major_formatter(style.THOUSANDS)
     axes.set_xlabel("Images")
     unknown = " among known labels" if any(item.n_unknown for item in ordered) else ""
-    axes.set_title(f"Findings in {result.table.n_rows:,} images (prevalence{unknown})", fontsize=style.TITLE)
+    axes.set_title(f"Findings in {result.labels.n_counted:,} images (prevalence{unknown})", fontsize=style.TITLE)
     axes.margins(y=0.02)
     style.tidy(axes, "x")
     return figure
@@ -256,7 +256,8 @@ def _draw_prevalences(axes: Axes, name: str, part: Breakdown, pathologies: Seque
     axes.set_ylim(-0.6, len(pathologies) - 0.4)
     axes.set_title(f"Prevalence by {name}", fontsize=10)
     # The commonest pathologies are on top: the upper left is empty.
-    axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
+    if groups:
+        axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
     style.tidy(axes, "both")
 
 

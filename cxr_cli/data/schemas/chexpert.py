@@ -81,9 +81,9 @@ BRAX = Schema(
 
 def _mimic_path(cells: Any) -> list[str]:
     """Return ``files/p10/p10000032/s50414267/DICOM_ID.jpg`` for each image."""
+    columns = (cells[name].astype("str").tolist() for name in ("subject_id", "study_id", "dicom_id"))
     return [
-        f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg"
-        for subject, study, dicom in zip(cells["subject_id"], cells["study_id"], cells["dicom_id"], strict=True)
+        f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg" for subject, study, dicom in zip(*columns, strict=True)
     ]
 
 

@@ -128,7 +128,7 @@ def _table_facts(table: LabelTable, data: CodedLabels) -> TableFacts:
     return TableFacts(
         path=str(table.path),
         schema=table.schema,
-        n_rows=table.n_images,
+        n_rows=table.account.n_rows,
         n_columns=len(table.columns),
         n_null_cells=table.n_null_cells,
         columns=tuple(map(ColumnFacts, table.columns, table.column_types, table.null_cells)),

@@ -73,7 +73,7 @@ class TableFacts:
     n_uncertain
         Cells that hold an uncertain label.
     n_images
-        Distinct image names.
+        Distinct image names; 0 in a list of patients.
     n_duplicates
         Rows that repeat an image name.
     first_rows
@@ -213,6 +213,11 @@ class LabelFacts:
     n_combinations: int
     n_combinations_written: int | None
     combinations: tuple[Combination, ...]
+
+    @property
+    def n_counted(self) -> int:
+        """Images whose labels are counted: rows of the table, brought together where several describe one image."""
+        return sum(self.per_image.values())
 
 
 @dataclass(frozen=True)
