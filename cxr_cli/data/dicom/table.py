@@ -12,7 +12,7 @@ from cxr_cli.data.image_types import SUFFIXES, may_be_dicom
 from cxr_cli.errors import ImageError
 
 #: The columns that headers give, under names that tables of one's own are recognised by.
-COLUMNS = ("patient_id", "age", "sex", "view_position", "study_id", "sop_instance_uid")
+COLUMNS = ("patient_id", "age", "sex", "view_position", "study_id", "sop_instance")
 
 
 #: Cells of a column that holds labels, not names.
@@ -81,6 +81,26 @@ def header_columns(folder: Path, files: Sequence[str]) -> HeaderColumns | None:
 
 def _cells(header: DicomHeader) -> tuple[str, ...]:
     return (header.patient_id, header.age, header.sex, header.view, header.study, header.sop_instance)
+
+
+def are_classes(files: Sequence[str], headers: HeaderColumns) -> bool:
+    """Whether the sub-folders of DICOM files are classes, not patients or studies.
+
+    Archives put each patient or study into a folder of its own, mostly with folders in it; classes hold several
+    patients, and files.
+    """
+    if any(file.count("/") != 1 for file in files):
+        return False
+    folders: dict[str, set[str]] = {}
+    for file, (patient, *_, study, _) in zip(files, headers.cells, strict=True):
+        name = file.partition("/")[0]
+        if name in (patient, study):
+            return False
+        folders.setdefault(name, set()).add(patient)
+    one_each = all(len(patients) == 1 for patients in folders.values())
+    return not (one_each and len(set().union(*folders.values())) == len(folders)) or all(
+        "" in patients for patients in folders.values()
+    )
 
 
 @dataclass(frozen=True)

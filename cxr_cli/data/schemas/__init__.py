@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxr_cli.data.schemas import chexpert, covidx, names, nih, openi, own, padchest, vindr
-from cxr_cli.data.schemas.names import FOLDER, IMAGE_LIST, PATIENT_LIST
+from cxr_cli.data.schemas.names import DICOM_FOLDER, FOLDER, IMAGE_LIST, PATIENT_LIST
 from cxr_cli.data.schemas.own import COURSE, OWN
 from cxr_cli.data.schemas.schema import Schema, Source
 from cxr_cli.data.schemas.vocabulary import CHEXPERT_PATHOLOGIES, NIH_PATHOLOGIES, NO_FINDING, fold
@@ -19,6 +19,7 @@ from cxr_cli.errors import LabelTableError, UsageError, shown
 __all__ = [
     "CHEXPERT_PATHOLOGIES",
     "COURSE",
+    "DICOM_FOLDER",
     "FOLDER",
     "IMAGE_LIST",
     "LISTS",

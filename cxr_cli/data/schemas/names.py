@@ -67,5 +67,20 @@ FOLDER = Schema(
     separators="",
 )
 
+#: The columns are those of `cxr_cli.data.dicom.table.COLUMNS`.
+DICOM_FOLDER = Schema(
+    name="dicom-folder",
+    title="a folder of DICOM files, described by their headers",
+    image=("image",),
+    required=None,
+    patient=("patient_id",),
+    findings="class",
+    separators="",
+    age=("age",),
+    sex=("sex",),
+    view=("view_position",),
+    other=("study_id", "sop_instance"),
+)
+
 SCHEMAS = (KERMANY, MONTGOMERY, SHENZHEN, TBX11K, CHESTX_DET)
-FORMS = (IMAGE_LIST, PATIENT_LIST, FOLDER)
+FORMS = (IMAGE_LIST, PATIENT_LIST, FOLDER, DICOM_FOLDER)

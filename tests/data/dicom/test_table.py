@@ -41,7 +41,7 @@ def test_headers_become_columns(folder):
         "sex": "F",
         "view_position": "PA",
         "study_id": f"{UID}.9",
-        "sop_instance_uid": f"{UID}.0",
+        "sop_instance": f"{UID}.0",
     }
     assert found.cells[1][0] == "p1" and found.cells[2] == found.cells[3] == ("",) * 6
     assert list(found.unreadable) == ["broken.dcm"] and "truncated" in found.unreadable["broken.dcm"]
