@@ -65,7 +65,7 @@ def explore(
 ) -> None:
     """Show what is in a label table and its images: issues, possible shortcuts, counts, patients, pathologies.
 
-    Exit code 1: some of the opened images are broken. Missing images are counted only.
+    Exit code 1: some opened images are broken, or a name could mean several. Missing images are counted only.
 
     Example: `cxr explore train-small.csv --images images-small --check-images`
     """
@@ -112,7 +112,7 @@ def explore(
         )
     console.show("explore", result, tables_of, as_json=as_json, inputs=table.sources, outputs=outputs)
     _say(result, check_images, window)
-    if result.images is not None and result.images.check.n_broken:
+    if result.images is not None and (result.images.check.n_broken or result.images.n_ambiguous):
         raise typer.Exit(1)
 
 
@@ -127,7 +127,8 @@ def _say(result: ExploreResult, check_images: bool, window: str | None) -> None:
     for note in survey.notes:
         console.note(note)
     if survey.n_ambiguous:
-        console.warn(f"{survey.n_ambiguous:,} image names could mean several files; none of them was opened")
+        names = "1 image name does" if survey.n_ambiguous == 1 else f"{survey.n_ambiguous:,} image names do"
+        console.warn(f"{names} not say which file is meant: not opened")
     if survey.check.n_broken:
         console.warn(f"{survey.check.n_broken:,} of the images opened are broken")
     if survey.dicom is not None:

@@ -179,12 +179,14 @@ def _warn_of_minimum(result: SplitResult) -> None:
 
 
 def _warn(result: SplitResult) -> None:
+    if result.patients_from not in ("unknown",) and not result.patients_from.startswith("column"):
+        console.note(f"patients come from {'the ' * (result.patients_from == 'image names')}{result.patients_from}")
     if result.leakage is not None and result.leakage.n_without_patient:
-        console.warn("images without patient were divided one by one: films of one patient may be in several splits")
+        console.warn("images without patient were split one by one: images of one patient may be in several splits")
     if result.left_over:
         console.warn(
-            f"left from an earlier division, no part of this one: {', '.join(file.path for file in result.left_over)}; "
-            "delete them, for the new tables may have the same patients"
+            f"left over from an earlier split into this folder: {', '.join(file.path for file in result.left_over)}; "
+            "delete them, because they may share patients with the new tables"
         )
     _warn_of_rare(result)
     _warn_of_minimum(result)
@@ -198,13 +200,13 @@ def _warn(result: SplitResult) -> None:
     if official is not None and official.worst is not None:
         ratio = official.ratios[official.worst]
         assert ratio is not None
-        films = ""
+        per_patient = ""
         if official.images_per_patient_test is not None and official.images_per_patient_rest is not None:
-            films = (
+            per_patient = (
                 f", and {official.images_per_patient_test:.1f} images per patient where the others have "
                 f"{official.images_per_patient_rest:.1f}"
             )
         console.warn(
-            f"the official test list differs from the other images: {official.worst} is {ratio:.1f} times as "
-            f"frequent{films}; results on it are no forecast for data like the training set"
+            f"the official test set is not representative: {official.worst} is {ratio:.1f} times as frequent as in the "
+            f"other images{per_patient}. Expect other results on data like the training set"
         )

@@ -132,3 +132,28 @@ def test_split_by_a_map_and_by_lists_of_patients(cxr, here):
     done = cxr("split", "own.csv", "--official", "first.txt,test.txt", "--output", "own", "--no-plots")
     assert done.exit_code in (0, 1), done.stderr
     assert len((here / "own" / "test.csv").read_text().splitlines()) == 11
+
+
+def test_names_of_images_are_accounted_for(cxr, here):
+    for place, seed in (("cov/images/x.png", 1), ("cov/Masks/x.png", 2), ("cov/a.PNG", 3)):
+        save(here / place, film_pixels(seed))
+    (here / "t.csv").write_text("Image,PatientId,Mass\nx.png,1,1\na.png,2,0\nb.png,3,0\n")
+    done = cxr("explore", "t.csv", "--images", "cov", "--no-plots", "--json")
+    survey = result_of(done)["images"]
+    assert done.exit_code == 1
+    assert (survey["n_named"], survey["n_found"], survey["n_missing"], survey["n_ambiguous"]) == (3, 1, 1, 1)
+    assert survey["ambiguous"] == ["x.png"]
+    assert "note: x.png could be Masks/x.png or images/x.png: not opened" in done.stderr
+    assert "a.png was read from a.PNG" in done.stderr
+    done = cxr("preprocess", "t.csv", "--images", "cov", "--output", "out", "--no-plots")
+    assert done.exit_code == 2 and "Give the folder that is meant (cov/Masks or cov/images)" in done.stderr
+    assert not (here / "out").exists()
+
+
+def test_class_folders_are_not_confused(cxr, here):
+    folders(here)
+    (here / "t.csv").write_text("Image,PatientId,Mass\ntrain/NORMAL/1.png,1,1\ntest/NORMAL/1.png,2,0\n")
+    done = cxr("preprocess", "t.csv", "--images", "chest_xray/train", "--output", "out", "--no-plots")
+    assert done.exit_code == 2
+    assert "train/NORMAL/1.png is missing; there is NORMAL/1.png (and 1 more like it)" in done.stderr
+    assert cxr("preprocess", "t.csv", "--images", "chest_xray", "--output", "out", "--no-plots").exit_code == 0

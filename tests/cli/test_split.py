@@ -57,8 +57,7 @@ def test_tables_of_an_earlier_division_carry_a_warning(cxr, labels, tmp_path):
     done = cxr("split", labels, "--folds", 3, "--output", "folds", "--no-plots", "--json")
     assert done.exit_code == 0
     assert (
-        "warning: left from an earlier division, no part of this one: folds/fold-4.csv, folds/fold-5.csv;"
-        in done.stderr
+        "warning: left over from an earlier split into this folder: folds/fold-4.csv, folds/fold-5.csv;" in done.stderr
     )
     left_over = json.loads(done.stdout)["result"]["left_over"]
     assert [file["path"] for file in left_over] == ["folds/fold-4.csv", "folds/fold-5.csv"]
@@ -123,7 +122,7 @@ def test_images_divided_one_by_one_carry_a_warning(cxr, tmp_path):
     refused = cxr("split", path)
     assert refused.exit_code == 2 and "names no patients" in refused.stderr and not refused.stdout
     done = cxr("split", path, "--allow-image-split")
-    assert done.exit_code == 0 and "films of one patient may be in several splits" in done.stderr
+    assert done.exit_code == 0 and "images of one patient may be in several splits" in done.stderr
 
 
 @pytest.mark.parametrize(

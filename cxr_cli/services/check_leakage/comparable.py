@@ -46,7 +46,7 @@ def relation(table: LabelTable, other: LabelTable) -> str | None:
 
 def _title(name: str) -> str:
     """Return a short name for people of a data set or namespace."""
-    for schema in SCHEMAS:
-        if schema.name == name or (schema.patient_namespace == name and schema.name.startswith(name)):
-            return schema.title.partition(" (")[0].partition(",")[0]
+    named = [schema for schema in SCHEMAS if schema.name == name]
+    for schema in (*named, *(schema for schema in SCHEMAS if schema.patient_namespace == name)):
+        return schema.title.partition(" (")[0].partition(",")[0]
     return "the map of patients" if name == "map" else name

@@ -98,7 +98,7 @@ def preprocess(
     if located.n_found == 0:
         raise ImageError(
             f"{folder}: has none of the {table.n_images:,} images of {table.path}",
-            remedy="Give the image folder with --images.",
+            remedy="; ".join([*located.notes(), "give the image folder with --images"]) + ".",
         )
     outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs, plots=False)
     source = options.statistics_from
