@@ -29,6 +29,7 @@ from cxr_cli.services.explore.result import (
     TableFacts,
 )
 from cxr_cli.services.explore.subgroups import CodedLabels, break_down, count_distinct, far_commoner, share
+from cxr_cli.services.metrics.prevalence import prevalence_interval
 from cxr_cli.services.parallel import Workers
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def _tally(values: NDArray[np.integer[Any]]) -> dict[int, int]:
 def _pathology_facts(table: LabelTable, data: CodedLabels) -> tuple[PathologyFacts, ...]:
     counts = table.counts
     odds = share(counts.n_negative, counts.n_positive)
+    low, high = prevalence_interval(table.labels, _clusters(table.patient_codes))
     return tuple(
         PathologyFacts(
             pathology=pathology,
@@ -178,11 +180,21 @@ def _pathology_facts(table: LabelTable, data: CodedLabels) -> tuple[PathologyFac
             n_negative=int(counts.n_negative[column]),
             n_unknown=int(counts.n_unknown[column]),
             prevalence=float(counts.prevalence[column]),
+            prevalence_low=float(low[column]),
+            prevalence_high=float(high[column]),
             n_patients=count_distinct(data.patients[data.positive[:, column][data.codes]]),
             negatives_per_positive=float(odds[column]),
         )
         for column, pathology in enumerate(data.pathologies)
     )
+
+
+def _clusters(patient_codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return the patient of each image, an image without one being a patient of its own."""
+    codes = np.array(patient_codes, np.int64)
+    unknown = np.flatnonzero(codes < 0)
+    codes[unknown] = codes.max(initial=-1) + 1 + np.arange(len(unknown))
+    return codes
 
 
 def _label_facts(table: LabelTable, data: CodedLabels) -> LabelFacts:

@@ -139,7 +139,12 @@ class PathologyFacts:
     n_unknown
         Images where it is not known.
     prevalence
-        Positives as a share of the known, 0 to 1; NaN where nothing is known.
+        Positives as a fraction of the known labels, 0 to 1; NaN where nothing is known.
+    prevalence_low
+        Lower end of its 95 % interval, which counts patients
+        (`cxr_cli.services.metrics.prevalence.prevalence_interval`); NaN where nothing is known.
+    prevalence_high
+        Upper end; NaN where nothing is known.
     n_patients
         Distinct patients with at least one positive image.
     negatives_per_positive
@@ -151,6 +156,8 @@ class PathologyFacts:
     n_negative: int
     n_unknown: int
     prevalence: float
+    prevalence_low: float
+    prevalence_high: float
     n_patients: int
     negatives_per_positive: float
 

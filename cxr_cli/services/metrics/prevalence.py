@@ -45,31 +45,34 @@ def prevalence_interval(
     >>> round(float(low[0]), 3), round(float(high[0]), 3)
     (0.046, 0.699)
     """
-    values = np.asarray(labels, np.float64)
+    values = np.asarray(labels)
     codes = np.asarray(clusters, np.int64)
     quantile = NormalDist().inv_cdf(0.5 + confidence / 2)
-    ends = [_interval(values[:, column], codes, quantile) for column in range(values.shape[1])]
+    unknown = np.isnan(values)
+    everything = np.bincount(codes)
+    ends = []
+    for column in range(values.shape[1]):
+        left_out = codes[unknown[:, column]]
+        sizes = everything - np.bincount(left_out, minlength=len(everything)) if len(left_out) else everything
+        positives = np.bincount(codes[values[:, column] == 1], minlength=len(everything))
+        ends.append(_interval(positives, sizes, quantile))
     low, high = np.array(ends, float).reshape(-1, 2).T
     return low, high
 
 
-def _interval(labels: NDArray[np.float64], clusters: NDArray[np.int64], quantile: float) -> tuple[float, float]:
-    known = ~np.isnan(labels)
-    total = int(known.sum())
+def _interval(positives: NDArray[np.int64], sizes: NDArray[np.int64], quantile: float) -> tuple[float, float]:
+    total, n_clusters = int(sizes.sum()), int(np.count_nonzero(sizes))
     if not total:
         return math.nan, math.nan
-    sizes = np.bincount(clusters[known])
-    positives = np.bincount(clusters[known], weights=labels[known])[sizes > 0]
-    sizes = sizes[sizes > 0]
     p = positives.sum() / total
     effective = float(total)
-    if len(sizes) > 1 and 0 < p < 1:
+    if n_clusters > 1 and 0 < p < 1:
         variance = ((positives - p * sizes) ** 2).sum() / total**2
         if variance > 0:
             effective = min(effective, p * (1 - p) / variance)
-    elif len(sizes) < total:
+    elif n_clusters < total:
         # All positive or all negative: nothing shows how alike the images of a patient are; patients count.
-        effective = float(len(sizes))
+        effective = float(n_clusters)
     spread = quantile**2 / effective
     centre = (p + spread / 2) / (1 + spread)
     half = quantile * math.sqrt(p * (1 - p) / effective + spread / (4 * effective)) / (1 + spread)
