@@ -109,7 +109,7 @@ def split(
 
     if fractions is not None and folds is not None:
         raise UsageError("--fractions and --folds exclude each other", remedy="Drop one of them.")
-    shares = service.fold_fractions(folds) if folds is not None else service.parse_fractions(fractions or "0.7,0.1,0.2")
+    wanted = service.fold_fractions(folds) if folds is not None else service.parse_fractions(fractions or "0.7,0.1,0.2")
     table = read_table(
         labels,
         schema=schema,
@@ -131,7 +131,7 @@ def split(
     outputs = open_outputs(output, "split", inputs, no_plots=no_plots)
     result = service.split(
         table,
-        shares,
+        wanted,
         min_positives=min_positives,
         official=lists,
         seed=seed,

@@ -11,7 +11,7 @@ from pathlib import Path
 from cxr_cli.data.account import ColumnUse, Use
 from cxr_cli.data.schemas import Schema
 from cxr_cli.data.schemas.vocabulary import BOXES, KNOWN_PATHOLOGIES, NOT_LABELS, ROLES, fold, is_no_finding
-from cxr_cli.errors import LabelTableError, UsageError, shown
+from cxr_cli.errors import LabelTableError, UsageError, argument, shown
 
 #: What ``--columns`` can name; ``labels`` and ``negative`` take several, joined by +.
 COLUMN_KEYS = ("image", "patient", "labels", "age", "sex", "view", "split", "reader", "negative")
@@ -40,19 +40,19 @@ def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
         key = key.strip().casefold()
         if not sign or not names.strip():
             raise UsageError(
-                f"--columns {shown(text)}: '{shown(entry)}' is not KEY=NAME",
+                f"{argument('columns')} {shown(text)}: '{shown(entry)}' is not KEY=NAME",
                 expected="such as image=filename,patient=subject,labels=Mass+Nodule",
             )
         if key not in COLUMN_KEYS:
             close = difflib.get_close_matches(key, COLUMN_KEYS, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise UsageError(
-                f"--columns {shown(text)}: '{shown(key)}' is not one of the keys{hint}",
+                f"{argument('columns')} {shown(text)}: '{shown(key)}' is not one of the keys{hint}",
                 expected=", ".join(COLUMN_KEYS),
             )
         if key in found:
             raise UsageError(
-                f"--columns {shown(text)}: {key} stands twice", expected="each key once, names joined by +"
+                f"{argument('columns')} {shown(text)}: {key} stands twice", expected="each key once, names joined by +"
             )
         found[key] = tuple(name.strip() for name in names.split("+"))
     return found
@@ -299,12 +299,12 @@ def _image(path: Path, names: Sequence[str], candidates: Sequence[str], values: 
         raise LabelTableError(
             f"{path}: line 1: {len(candidates)} columns could name the image: {listed_}",
             expected="one",
-            remedy=f"Say which with --columns image={candidates[0]}.",
+            remedy=f"Say which with {argument('columns')} image={candidates[0]}.",
         )
     raise LabelTableError(
         f"{path}: line 1: no column names the image: {listed}",
         expected="a column such as Image, filename or path, or one whose cells are names of image files",
-        remedy="Say which with --columns image=NAME.",
+        remedy=f"Say which with {argument('columns')} image=NAME.",
     )
 
 
@@ -343,7 +343,7 @@ def _patient(path: Path, candidates: Sequence[str], values: Values) -> str | Non
     raise LabelTableError(
         f"{path}: line 1: columns {shown(candidates[0])} and {shown(other)} could both name the patient",
         expected="one",
-        remedy=f"Say which with --columns patient={candidates[0]}, or leave one out.",
+        remedy=f"Say which with {argument('columns')} patient={candidates[0]}, or leave one out.",
     )
 
 
@@ -364,7 +364,9 @@ def _as_said(
         close = difflib.get_close_matches(fold(name), list(folded)[:500], n=1, cutoff=0.6)
         hint = f"; did you mean {shown(folded[close[0]])}?" if close else ""
         listed = ", ".join(shown(item) for item in names[:20]) + (", …" if len(names) > 20 else "")
-        raise UsageError(f"--columns {key}={shown(name)}: {path} has no such column{hint}", expected=f"one of {listed}")
+        raise UsageError(
+            f"{argument('columns')} {key}={shown(name)}: {path} has no such column{hint}", expected=f"one of {listed}"
+        )
 
     used: dict[str, str] = {}
     for key, given in said.items():
@@ -372,11 +374,13 @@ def _as_said(
             roles.negative = given
             continue
         if key != "labels" and len(given) > 1:
-            raise UsageError(f"--columns {key}={'+'.join(given)}: {len(given)} columns", expected="one")
+            raise UsageError(f"{argument('columns')} {key}={'+'.join(given)}: {len(given)} columns", expected="one")
         columns = [column(key, name) for name in given]
         for name in columns:
             if name in used:
-                raise UsageError(f"--columns: {shown(name)} stands for {used[name]} and for {key}", expected="one use")
+                raise UsageError(
+                    f"{argument('columns')}: {shown(name)} stands for {used[name]} and for {key}", expected="one use"
+                )
             used[name] = key
             _release(roles, name)
         if key == "labels":

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxr_cli.data.drawing import save_figure
 from cxr_cli.data.limits import refuse_larger_than_memory, refuse_special
-from cxr_cli.errors import InputError, MachineError, MissingPackageError, OutputError, is_out_of_memory, shown
+from cxr_cli.errors import InputError, MachineError, MissingPackageError, OutputError, argument, is_out_of_memory, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -196,7 +196,7 @@ def raise_if_machine_failed(error: BaseException, path: Path | str) -> None:
     if reason is not None:
         raise MachineError(
             f"{path}: cannot be read now: {reason}",
-            remedy="Free some memory and use fewer --workers, then repeat the command."
+            remedy=f"Free some memory and use fewer {argument('workers')}, then repeat the command."
             if reason == "out of memory"
             else "Check the disk or the network, then repeat the command.",
         ) from error
@@ -235,9 +235,9 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     """Say why an output could not be written."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "Free some space or choose another folder with --output."
+        remedy = f"Free some space, or choose another {argument('output')}."
     else:
-        remedy = "Choose a folder you can write to with --output."
+        remedy = f"Choose an {argument('output')} that you can write to."
     return OutputError(f"{path}: cannot write: {reason}", remedy=remedy)
 
 
@@ -359,7 +359,7 @@ class Outputs:
                     continue
                 raise OutputError(
                     f"{target}: already exists and was not written by cxr; it will not be replaced",
-                    remedy="Choose another --output, or move it away.",
+                    remedy=f"Choose another {argument('output')}, or move it away.",
                 )
 
     def write_bytes(self, name: str | Path, content: bytes, **where: Any) -> Path:

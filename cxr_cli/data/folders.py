@@ -24,7 +24,7 @@ from pathlib import Path
 from cxr_cli.data.image_types import IMAGE_SUFFIXES
 from cxr_cli.data.names import is_unsafe_name, unsafe_names
 from cxr_cli.data.schemas.own import IMAGE_FOLDERS
-from cxr_cli.errors import ImageError, shown
+from cxr_cli.errors import ImageError, argument, shown
 
 #: Endings that a name may have in place of its file's: the same image saved as another type.
 _ENDINGS = tuple({*IMAGE_SUFFIXES, ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm", ".dicom"})
@@ -202,7 +202,7 @@ class LocatedImages:
         if self.linked_folders and (self.missing or self.refused):
             yield (
                 f"not searched, because they are links to folders elsewhere: {_listed(self.linked_folders, ', ')}; "
-                "give such a folder itself with --images"
+                f"give such a folder itself: {argument('images')}"
             )
 
 
@@ -247,9 +247,9 @@ def find_image_folder(
     """
     if images is not None:
         if not images.exists():
-            raise ImageError(f"{images}: no such image folder", remedy="Check the path given with --images.")
+            raise ImageError(f"{images}: no such image folder", remedy="Check the path of the image folder.")
         if not images.is_dir():
-            raise ImageError(f"{images}: is a file, not an image folder", remedy="Give the folder with --images.")
+            raise ImageError(f"{images}: is a file, not an image folder", remedy="Give the folder.")
         return images
     if Path(table).is_dir():
         return Path(table)

@@ -15,7 +15,7 @@ from cxr_cli.data.files import InputFile
 from cxr_cli.data.schemas import Schema, Source
 from cxr_cli.data.schemas.vocabulary import fold
 from cxr_cli.data.tables import RawTable, read_table
-from cxr_cli.errors import LabelTableError, UsageError, shown
+from cxr_cli.errors import LabelTableError, UsageError, argument, shown
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def join_sources(raw: RawTable, cells: pd.DataFrame, schema: Schema, paths: Sequ
         raise LabelTableError(
             f"{raw.path}: {schema.title.partition(' (')[0]} is read together with {' and '.join(missing)}",
             expected=f"{len(missing)} more file{'s' if len(missing) > 1 else ''}",
-            remedy=" ".join(["Give"] + [f"--join {title}" for title in missing]) + ".",
+            remedy=" ".join(["Give"] + [f"{argument('join')} {title}" for title in missing]) + ".",
         )
     if left:
         titles = " and ".join(source.title for source in schema.sources)
@@ -85,7 +85,7 @@ def join_sources(raw: RawTable, cells: pd.DataFrame, schema: Schema, paths: Sequ
             f"{schema.title.partition(' (')[0]} is joined with {titles}" if titles else "it is not joined with others"
         )
         raise UsageError(
-            f"--join {left[0][0]}: does not belong to {raw.path}, which was read as {schema.name}",
+            f"{argument('join')} {left[0][0]}: does not belong to {raw.path}, which was read as {schema.name}",
             expected=what,
         )
     records: NDArray[np.int64] | None = None

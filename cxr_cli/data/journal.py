@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from cxr_cli.data.files import unwritable
-from cxr_cli.errors import OutputError, shown
+from cxr_cli.errors import OutputError, argument, shown
 
 #: Seconds of work that a kill or a power failure may cost.
 CHECKPOINT_SECONDS = 2.0
@@ -86,7 +86,8 @@ class Journal:
             before = dict(json.loads(header))
         except (ValueError, TypeError, RecursionError):
             return OutputError(
-                f"{self.path.parent}: the unfinished run in this folder is damaged", remedy="Add --start-over."
+                f"{self.path.parent}: the unfinished run in this folder is damaged",
+                remedy=f"Add {argument('start_over', True)}.",
             )
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         differences = ", ".join(
@@ -94,7 +95,8 @@ class Journal:
         )
         return OutputError(
             f"{self.path.parent}: holds an unfinished run that differs from this one: {differences}",
-            remedy="Repeat the command of that run to finish it, choose another --output, or add --start-over.",
+            remedy=f"Repeat the command of that run to finish it, choose another {argument('output')}, or add "
+            f"{argument('start_over', True)}.",
         )
 
     def add(self, entries: Sequence[Any]) -> None:
@@ -171,7 +173,8 @@ def _lock(handle: int, path: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise OutputError(
-            f"{path.parent}: another run is writing here", remedy="Wait for it, or choose another --output."
+            f"{path.parent}: another run is writing here",
+            remedy=f"Wait for it, or choose another {argument('output')}.",
         ) from None
     except OSError:
         return  # some network file systems know no locks

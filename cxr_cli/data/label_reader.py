@@ -41,7 +41,7 @@ from cxr_cli.data.patient_ids import clean_patient_ids, namespace_of, nih_number
 from cxr_cli.data.schemas import NO_FINDING, Schema
 from cxr_cli.data.schemas.vocabulary import fold
 from cxr_cli.data.tables import DELIMITERS, RawTable
-from cxr_cli.errors import LabelTableError, UsageError, shown
+from cxr_cli.errors import LabelTableError, UsageError, argument, shown
 
 Labels = NDArray[np.float32]
 #: A class longer than this is free text, which is not a label.
@@ -273,7 +273,7 @@ class _Reader:
                 raise LabelTableError(
                     f"{self.raw.path}: line 1: column {shown(lists[0])} names findings, and other columns are labels",
                     expected="one column of findings, or columns of labels",
-                    remedy="Name one or the others with --columns labels=….",
+                    remedy=f"Name one or the others with {argument('columns')} labels=….",
                 )
             if lists:
                 roles.findings = lists[0]
@@ -379,14 +379,14 @@ class _Reader:
             raise LabelTableError(
                 f"{self.raw.path}: line 1: column {shown(name)} names {len(found.labels):,} findings",
                 expected=f"at most {MAX_PATHOLOGIES:,}",
-                remedy="Name the columns of labels with --columns labels=NAME+NAME.",
+                remedy=f"Name the columns of labels with {argument('columns')} labels=NAME+NAME.",
             )
         long = next((item for item in found.labels if len(item) > 4 * LONGEST_CLASS or not item.isprintable()), None)
         if long is not None:
             raise LabelTableError(
                 f"{self.raw.path}: line 1: column {shown(name)} holds text that is not the name of a finding: "
                 f"'{shown(long)}'",
-                remedy="Name the columns of labels with --columns labels=NAME+NAME.",
+                remedy=f"Name the columns of labels with {argument('columns')} labels=NAME+NAME.",
             )
         for item in found.labels:
             if item in RESERVED:
@@ -416,7 +416,7 @@ class _Reader:
             if pathology in labels:
                 raise LabelTableError(
                     f"{self.raw.path}: line 1: two columns are {shown(pathology)}",
-                    remedy="Remove one of them, or name the columns with --columns labels=….",
+                    remedy=f"Remove one of them, or name the columns with {argument('columns')} labels=….",
                 )
             labels[pathology] = values
         if empty:
@@ -447,7 +447,7 @@ class _Reader:
                 raise LabelTableError(
                     f"{self.raw.path}: line 1: columns {shown(other)} and {shown(name)} are one pathology",
                     expected="one column for each",
-                    remedy="Remove one of them, or name the columns with --columns labels=….",
+                    remedy=f"Remove one of them, or name the columns with {argument('columns')} labels=….",
                 )
 
     def _refuse_probabilities(self, values: Mapping[str, NDArray[np.float64]]) -> None:
@@ -488,8 +488,8 @@ class _Reader:
             raise LabelTableError(
                 f"{self.raw.path}: line {self._line(first)}: column {shown(name)}: label "
                 f"{_shown(texts.iloc[first])}{count}",
-                expected="0, 1, blank, or -1 for uncertain (see --uncertain)",
-                remedy="Correct the cell, or name the columns of labels with --columns labels=NAME+NAME.",
+                expected=f"0, 1, blank, or -1 for uncertain (see {argument('uncertain')})",
+                remedy=f"Correct the cell, or name the columns of labels with {argument('columns')} labels=NAME+NAME.",
             )
         self.n_uncertain += int(uncertain.sum())
         stand_in = {"ignore": np.nan, "positive": 1.0, "negative": 0.0}[self.reading.uncertain]
@@ -554,7 +554,7 @@ class _Reader:
         for old, new in mapped.items():
             if fold(old) not in by_fold:
                 raise UsageError(
-                    f"--map-pathologies {old}={new}: {self.raw.path} has no pathology {shown(old)}",
+                    f"{argument('map_pathologies')} {old}={new}: {self.raw.path} has no pathology {shown(old)}",
                     expected=f"some of {', '.join(shown(name) for name in list(labels)[:20])}",
                 )
             wanted[by_fold[fold(old)]] = new
@@ -652,8 +652,8 @@ class _Reader:
         ids = ids_by_pattern(names, self.reading.pattern)
         if not any(ids):
             raise UsageError(
-                f"--patient-pattern {self.reading.pattern.pattern}: fits none of the {len(names):,} image names of "
-                f"{self.raw.path}, such as '{shown(names[0])}'",
+                f"{argument('patient_pattern')} {self.reading.pattern.pattern}: fits none of {len(names):,} images of "
+                f" {self.raw.path}, such as '{shown(names[0])}'",
                 expected="a regular expression whose first group is the patient id",
             )
         return self._coded(ids, "image name that the pattern does not fit", self.schema.patient_namespace)

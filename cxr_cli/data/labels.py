@@ -20,7 +20,7 @@ from cxr_cli.data.files import InputFile
 from cxr_cli.data.schemas import LISTS, recognise, schema_named
 from cxr_cli.data.schemas.own import IMAGE_FOLDERS
 from cxr_cli.data.tables import RawTable, read_table
-from cxr_cli.errors import LabelTableError, UsageError, shown
+from cxr_cli.errors import LabelTableError, UsageError, argument, shown
 
 #: More columns of labels than this are not pathologies (the largest vocabulary in the field has some 200).
 MAX_PATHOLOGIES = 1000
@@ -370,7 +370,7 @@ def read_labels(
         raise LabelTableError(
             f"{path}: has no labels",
             expected="a column for each pathology, or one that names the findings",
-            remedy="Name the columns with --columns labels=NAME+NAME, or join the table that has them.",
+            remedy=f"Name the columns with {argument('columns')} labels=NAME+NAME, or join the table that has them.",
         )
     return replace(
         table,
@@ -411,7 +411,7 @@ def parse_mapping(text: str) -> dict[str, str]:
         if not sign or not old or not new or old in found:
             what = "is mapped twice" if old in found else "is not A=B"
             raise UsageError(
-                f"--map-pathologies {shown(text)}: '{shown(entry)}' {what}",
+                f"{argument('map_pathologies')} {shown(text)}: '{shown(entry)}' {what}",
                 expected="such as Effusion=Pleural Effusion,Pleural_Thickening=Pleural thickening",
             )
         found[old] = new

@@ -181,7 +181,7 @@ def _images(lines: _Lines, reading: Reading, allow_without_labels: bool) -> Labe
         raise LabelTableError(
             f"{path}: is a list of images without labels",
             expected="a label table",
-            remedy="Give the table that has the labels; lists are read by check-leakage and by split --official.",
+            remedy="Give the table that has the labels; check-leakage reads lists, and split as official lists.",
         )
     found = patients_in_names(names) if reading.pattern is None else (None, ids_by_pattern(names, reading.pattern))
     namespace, patients = found if found is not None else (None, [None] * len(names))

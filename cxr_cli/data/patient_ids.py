@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.schemas import SCHEMAS
 from cxr_cli.data.schemas.vocabulary import is_placeholder
-from cxr_cli.errors import UsageError, shown
+from cxr_cli.errors import UsageError, argument, shown
 
 #: What a spreadsheet makes of a long id: most of its digits are gone.
 _EXPONENT = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE]\+\d{2,3}")
@@ -104,12 +104,12 @@ def compiled_pattern(pattern: str | None) -> re.Pattern[str] | None:
         found = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(
-            f"--patient-pattern {shown(pattern)}: is not a regular expression: {error}",
+            f"{argument('patient_pattern')} {shown(pattern)}: is not a regular expression: {error}",
             expected=r"such as (person\d+)_",
         ) from error
     if found.groups < 1:
         raise UsageError(
-            f"--patient-pattern {shown(pattern)}: has no group",
+            f"{argument('patient_pattern')} {shown(pattern)}: has no group",
             expected=r"a group around the patient id, such as (person\d+)_",
         )
     return found

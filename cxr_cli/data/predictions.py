@@ -17,7 +17,7 @@ from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.patient_ids import normal_patient_id
 from cxr_cli.data.schemas import CHEXPERT_PATHOLOGIES, NIH_PATHOLOGIES, NO_FINDING
 from cxr_cli.data.tables import RawTable, read_table
-from cxr_cli.errors import InputError, shown
+from cxr_cli.errors import InputError, argument, shown
 
 Floats = NDArray[np.float64]
 
@@ -315,7 +315,7 @@ def _labels(raw: RawTable, column: str, cells: object) -> Floats:
             f"{raw.path}: line {raw.line(int(bad[0]))}: column {column}: label {shown(str(texts[int(bad[0])]))} "
             f"({len(bad):,} such cells)",
             expected="1, 0 or blank, because another column holds the predictions for this pathology",
-            remedy="Correct the column, or give the labels with --labels.",
+            remedy=f"Correct the column, or give the {argument('labels')}.",
         )
     return values
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from cxr_cli.errors import InputError
+from cxr_cli.errors import InputError, argument
 
 #: Weights without top, as published with Keras, and their MD5 there.
 URL = (
@@ -42,7 +42,7 @@ def imagenet_file() -> Path:
         reason = str(error).rpartition(" -- ")[2] or type(error).__name__
         raise InputError(
             f"imagenet: the weights are not in Keras' cache and cannot be downloaded ({reason})",
-            remedy=f"Get {URL} by other means and pass it: --pretrained {URL.rpartition('/')[2]}",
+            remedy=f"Get {URL} by other means and pass it: {argument('pretrained')} {URL.rpartition('/')[2]}",
         ) from error
     finally:
         socket.setdefaulttimeout(previous)

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 from cxr_cli import __version__
-from cxr_cli.errors import CxrError, MachineError, MissingPackageError, UsageError
+from cxr_cli.errors import CxrError, MachineError, MissingPackageError, UsageError, argument
 from cxr_cli.services.parallel import Workers, local_workers
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def open_executor(
         with local_workers(workers, n_items=n_items) as processes:
             yield processes
     elif workers is not None:
-        raise UsageError("--workers and --cluster exclude each other", remedy="Leave one of them out.")
+        raise UsageError(
+            f"{argument('workers')} and {argument('cluster')} exclude each other", remedy="Leave one of them out."
+        )
     else:
         with _cluster_executor(cluster) as executor:
             yield executor
@@ -68,7 +70,7 @@ def _cluster_executor(address: str) -> Iterator[Executor]:
         from distributed.comm import CommClosedError
     except ImportError as error:
         raise MissingPackageError(
-            "--cluster needs Dask distributed, which is not installed",
+            f"{argument('cluster')} needs Dask distributed, which is not installed",
             remedy="Install it with: pip install 'cxr-cli[cluster]'",
         ) from error
     _check_address(address)
@@ -84,7 +86,7 @@ def _cluster_executor(address: str) -> Iterator[Executor]:
     except (FutureCancelled, TaskCancelled, CommClosedError) as error:
         # Dask cancels what it waits for when the scheduler is gone.
         raise MachineError(
-            f"--cluster {address}: the connection to the scheduler was lost",
+            f"{argument('cluster')} {address}: the connection to the scheduler was lost",
             remedy="Start the scheduler again and repeat the command; preprocess continues where it stopped.",
         ) from error
     finally:
@@ -99,7 +101,7 @@ def _check_address(address: str) -> None:
     protocol, separator, host = address.rpartition("://")
     if not re.fullmatch(r"[^\s/]+:\d{1,5}/?", host) or (separator and protocol not in _PROTOCOLS):
         raise UsageError(
-            f"--cluster {address}: no Dask scheduler answers at such an address",
+            f"{argument('cluster')} {address}: no Dask scheduler answers at such an address",
             expected="an address such as tcp://host:8786 (or tls://host:8786)",
             remedy="Give the address that 'dask scheduler' prints.",
         )
@@ -108,7 +110,7 @@ def _check_address(address: str) -> None:
 
         if Security().get_connection_args("client").get("ssl_context") is None:
             raise UsageError(
-                f"--cluster {address}: no Dask scheduler answers without a certificate",
+                f"{argument('cluster')} {address}: no Dask scheduler answers without a certificate",
                 expected="a key, a certificate and its authority in Dask's configuration (distributed.comm.tls)",
                 remedy="Configure them here as at the scheduler, or give a tcp:// address.",
             )
@@ -133,7 +135,7 @@ def _within(seconds: float, connect: Callable[[], Client], address: str) -> Clie
         raise client
     if isinstance(client, BaseException):
         raise CxrError(
-            f"--cluster {address}: no Dask scheduler answers",
+            f"{argument('cluster')} {address}: no Dask scheduler answers",
             expected="an address such as tcp://host:8786",
             remedy="Start one with 'dask scheduler', and workers with 'dask worker ADDRESS'.",
         ) from client
@@ -171,7 +173,8 @@ def _check_workers(client: object, address: str) -> None:
 
 def _no_workers(address: str) -> CxrError:
     return CxrError(
-        f"--cluster {address}: the scheduler has no workers", remedy=f"Start some with 'dask worker {address}'."
+        f"{argument('cluster')} {address}: the scheduler has no workers",
+        remedy=f"Start some with 'dask worker {address}'.",
     )
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from cxr_cli.errors import CxrError, MachineError
+from cxr_cli.errors import CxrError, MachineError, argument
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -312,7 +312,8 @@ def _here(
 
 def _dying(how: str) -> MachineError:
     return MachineError(
-        f"worker processes {how}", remedy="Free some memory, use fewer with --workers, or look at the lines above."
+        f"worker processes {how}",
+        remedy=f"Free some memory, use fewer {argument('workers')}, or look at the lines above.",
     )
 
 

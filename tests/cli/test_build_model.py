@@ -140,7 +140,7 @@ def test_one_pathology_and_categorical_crossentropy(cxr, no_building):
         (["--pathologies", NAMES, "--pretrained", "missing.h5"], "missing.h5: no such file"),
         (["--pathologies", NAMES, "--standardize", "featurewise"], "standard deviation of the training images"),
         (["--pathologies", NAMES, "--loss", "weighted-bce"], "needs class weights"),
-        (["--pathologies", NAMES, "--keep-head"], "--keep-head is of no use with --pretrained none"),
+        (["--pathologies", NAMES, "--keep-head"], "--keep-head has no effect with --pretrained none"),
         (["--pathologies", NAMES, "--class-weights", "missing.json"], "missing.json: no such file"),
         (["--labels", "missing.csv"], "missing.csv: no such file"),
         (["--store", "."], "preprocess.json: no such file\nPass the preprocess.json that"),

@@ -129,10 +129,10 @@ def test_images_divided_one_by_one_carry_a_warning(cxr, tmp_path):
     ("options", "complaint"),
     [
         (["--folds", 3, "--fractions", "0.5,0.5"], "--fractions and --folds exclude each other"),
-        (["--fractions", "0.5,0.6"], "the shares add up to 1.1"),
+        (["--fractions", "0.5,0.6"], "the fractions add up to 1.1"),
         (["--official", "one.txt"], "--official one.txt; expected two files"),
         (["--folds", 1], "--folds 1; expected at least 2"),
-        (["--folds", 3, "--min-positives", 2], "--min-positives with --folds"),
+        (["--folds", 3, "--min-positives", 2], "--min-positives 2 needs a training split"),
     ],
 )
 def test_what_cannot_be_done(cxr, labels, options, complaint):

@@ -144,7 +144,7 @@ def test_uncertain_labels_are_said(cxr, tmp_path):
         (["good.csv", "--predictions", "bad.csv"], "bad.csv: line 3: column Mass: probability 1.5"),
         (["good.csv", "--predictions", "none.csv"], "none.csv: no such file"),
         (["good.csv", "--print-code", "keras", "--json"], "--print-code and --json"),
-        (["good.csv", "--beta", "0.9"], "--beta is of no use with --scheme frequency"),
+        (["good.csv", "--beta", "0.9"], "--beta has no effect with --scheme frequency"),
         (["good.csv", "--max-ratio", "0.5"], "--max-ratio 0.5; expected"),
         (["good.csv", "--epsilon", "-1"], "--epsilon -1; expected"),
         (["good.csv", "--scheme", "nope"], "nope"),

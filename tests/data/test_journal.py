@@ -101,14 +101,14 @@ def test_a_damaged_header_is_refused(tmp_path, header):
     (tmp_path / "j").write_bytes(header)
     with pytest.raises(OutputError, match="damaged|differs") as caught:
         opened(tmp_path / "j")
-    assert "--start-over" in caught.value.remedy
+    assert "start_over=True" in caught.value.remedy
 
 
 def test_another_run_is_refused_and_the_difference_named(tmp_path):
     opened(tmp_path / "j").close()
     with pytest.raises(OutputError, match=r"image_size was \[320, 320\] and is \[224, 224\]") as caught:
         opened(tmp_path / "j", {**RUN, "image_size": [224, 224]})
-    assert "--start-over" in caught.value.remedy
+    assert "start_over=True" in caught.value.remedy
     assert "labels" not in caught.value.what
 
 

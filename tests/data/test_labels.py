@@ -150,7 +150,7 @@ def test_image_list(read):
             "line 2: column Mass: label 2 (2 such rows, 3 in line 4)",
         ),
         ("Image,PatientId,Mass\na.png,1,maybe\n", "line 2: column Mass: label 'maybe'"),
-        ("Image,PatientId,Mass\na.png,1,-2\n", "label -2; expected 0, 1, blank, or -1 for uncertain (see --uncertain)"),
+        ("Image,PatientId,Mass\na.png,1,-2\n", "label -2; expected 0, 1, blank, or -1 for uncertain (see uncertain)"),
         ("Image,PatientId,Mass\n,1,1\n", "line 2: no image in column Image"),
         ("Image,PatientId,Mass\n../../etc/passwd,1,1\n", "line 2: image '../../etc/passwd' is absolute or leaves"),
         ("Image,PatientId,Mass\n/etc/passwd,1,1\na.png,1,1\n", "is absolute or leaves the image folder"),

@@ -86,7 +86,7 @@ def test_too_small_an_image_is_refused():
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
 def test_bad_learning_rate_is_refused(network, rate):
-    with pytest.raises(UsageError, match="--learning-rate"):
+    with pytest.raises(UsageError, match="learning_rate"):
         compile_densenet(network, "binary_crossentropy", learning_rate=rate)
 
 

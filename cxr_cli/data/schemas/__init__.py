@@ -14,7 +14,7 @@ from cxr_cli.data.schemas.names import DICOM_FOLDER, FOLDER, IMAGE_LIST, PATIENT
 from cxr_cli.data.schemas.own import COURSE, OWN
 from cxr_cli.data.schemas.schema import Schema, Source
 from cxr_cli.data.schemas.vocabulary import CHEXPERT_PATHOLOGIES, NIH_PATHOLOGIES, NO_FINDING, fold
-from cxr_cli.errors import LabelTableError, UsageError, shown
+from cxr_cli.errors import LabelTableError, UsageError, argument, shown
 
 __all__ = [
     "CHEXPERT_PATHOLOGIES",
@@ -69,7 +69,7 @@ def schema_named(name: str) -> Schema:
     known = SCHEMA_NAMES
     close = difflib.get_close_matches(name, known, n=1)
     raise UsageError(
-        f"--schema {shown(name)}: no such schema" + (f"; did you mean {close[0]}?" if close else ""),
+        f"{argument('schema', shown(name))}: no such schema" + (f"; did you mean {close[0]}?" if close else ""),
         expected=f"one of {', '.join(known)}",
     )
 
@@ -96,7 +96,7 @@ def recognise(path: Path, header: Sequence[str], name: str | None = None) -> Sch
         raise LabelTableError(
             f"{path}: line 1: the header does not fit schema {name}: {names_}",
             expected=f"the columns of {schema.title}; missing: {', '.join(missing)}",
-            remedy="Leave --schema out to have the columns recognised, or name them with --columns.",
+            remedy=f"Leave out {argument('schema')} to have the columns recognised, or name the {argument('columns')}.",
         )
     return schema
 

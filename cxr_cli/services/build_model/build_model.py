@@ -15,7 +15,7 @@ import numpy as np
 from cxr_cli import __version__
 from cxr_cli.data.files import OutputFile, Outputs, describe_input
 from cxr_cli.data.labels import LabelCounts, LabelTable
-from cxr_cli.errors import InputError, UsageError
+from cxr_cli.errors import InputError, UsageError, argument
 from cxr_cli.services.build_model.architecture import Architecture
 from cxr_cli.services.build_model.options import ModelOptions, choose_loss
 from cxr_cli.services.build_model.pretrained import Pretrained, read_pretrained
@@ -120,7 +120,7 @@ def build_model(
         The model cannot be written.
     """
     if save is not None and save.suffix != ".keras":
-        raise UsageError(f"--save {save}", expected="a file ending in .keras")
+        raise UsageError(argument("save", str(save)), expected="a file ending in .keras")
     outputs = Outputs(Path(), plots=False) if outputs is None else outputs
     if save is not None:
         outputs.refuse_input(save)
@@ -293,7 +293,7 @@ def _check_model_card_of(path: Path, pathologies: tuple[str, ...]) -> None:
         raise InputError(
             f"{path}: its head is for {', '.join(map(str, theirs))}, in this order",
             expected=", ".join(pathologies),
-            remedy="Build the model for these pathologies in this order, or drop --keep-head.",
+            remedy=f"Build the model for these pathologies in this order, or drop {argument('keep_head')}.",
         )
 
 

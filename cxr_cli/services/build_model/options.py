@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cxr_cli.choices import Loss, checked
 from cxr_cli.data.class_weights import ClassWeights
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, argument
 from cxr_cli.services.model_card import LossChoice
 from cxr_cli.services.result import Result
 from cxr_cli.services.store.manifest import Preprocessing, StoreManifest
@@ -82,7 +82,8 @@ class ModelOptions(Result):
         choose_loss(self)
         if self.keep_head and self.pretrained == "none":
             raise UsageError(
-                "--keep-head is of no use with --pretrained none", remedy="Drop it, or give --pretrained FILE."
+                f"{argument('keep_head', True)} has no effect with {argument('pretrained', 'none')}",
+                remedy=f"Drop it, or give a file: {argument('pretrained', option='--pretrained FILE')}.",
             )
 
 
@@ -103,13 +104,15 @@ def choose_pathologies(
     chosen = next((tuple(names) for names in sources if names), class_weights.pathologies if class_weights else ())
     if not chosen:
         raise UsageError(
-            "the pathologies are not known", remedy="Give a label table with --labels, or name them with --pathologies."
+            "the pathologies are unknown",
+            remedy=f"Give a label table ({argument('table', option='--labels')}), or name them "
+            f"({argument('pathologies')}).",
         )
     if manifest is not None and manifest.pathologies and manifest.pathologies != chosen:
         raise UsageError(
             f"the model's pathologies ({', '.join(chosen)}) are not those of the preprocessed images, in order",
             expected=", ".join(manifest.pathologies),
-            remedy="Preprocess with the same label table, or drop --labels and --pathologies.",
+            remedy="Preprocess with the same label table, or take the pathologies from the store.",
         )
     return chosen
 
@@ -129,12 +132,14 @@ def choose_loss(options: ModelOptions) -> LossChoice:
     checked(Loss, name, "loss")
     if name == "weighted-bce" and weights is None:
         raise UsageError(
-            "--loss weighted-bce needs class weights",
-            remedy="Run 'cxr weights LABELS --save weights.json' and pass --class-weights weights.json.",
+            f"{argument('loss', 'weighted-bce')} needs class weights",
+            remedy="Make some with 'cxr weights LABELS --save weights.json', and give "
+            f"{argument('class_weights', option='--class-weights weights.json')}.",
         )
     if name != "weighted-bce" and weights is not None:
         raise UsageError(
-            f"--class-weights is of no use with --loss {name}", remedy="Drop one of them, or use --loss weighted-bce."
+            f"{argument('class_weights')} has no effect with {argument('loss', name)}",
+            remedy=f"Drop one of them, or use {argument('loss', 'weighted-bce')}.",
         )
     return LossChoice(name, None if weights is None else weights.in_order(options.pathologies))
 
@@ -142,7 +147,7 @@ def choose_loss(options: ModelOptions) -> LossChoice:
 def check_pathologies(pathologies: Sequence[str]) -> None:
     """Raise UsageError unless there are names, each once and none empty."""
     if not pathologies:
-        raise UsageError("there are no pathologies", remedy="Give a label table, or name them with --pathologies.")
+        raise UsageError("no pathologies given", remedy=f"Give a label table, or name them: {argument('pathologies')}.")
     for name in pathologies:
         if not name.strip():
             raise UsageError("a pathology without a name")
@@ -154,7 +159,7 @@ def check_image_size(image_size: tuple[int, int]) -> None:
     """Raise UsageError if a side of an image is too small for DenseNet121."""
     if min(image_size) < SMALLEST_IMAGE:
         raise UsageError(
-            f"--image-size {image_size[0]}x{image_size[1]}",
+            argument("image_size", image_size, option=f"--image-size {image_size[0]}x{image_size[1]}"),
             expected=f"at least {SMALLEST_IMAGE} pixels each way, for DenseNet121",
         )
 
@@ -162,7 +167,7 @@ def check_image_size(image_size: tuple[int, int]) -> None:
 def check_learning_rate(learning_rate: float) -> None:
     """Raise UsageError unless a learning rate is a finite number above 0."""
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise UsageError(f"--learning-rate {learning_rate}", expected="a finite number above 0")
+        raise UsageError(argument("learning_rate", learning_rate), expected="a finite number above 0")
 
 
 def first_trainable_block(scheme: str) -> int:
@@ -187,5 +192,5 @@ def first_trainable_block(scheme: str) -> int:
         return 0 if scheme == "none" else N_DENSE_BLOCKS + 3
     match = re.fullmatch(r"all-but-last-([1-9])-blocks?", scheme)
     if match is None or int(match[1]) > N_DENSE_BLOCKS:
-        raise UsageError(f"--freeze {scheme}", expected="base, none, or all-but-last-N-blocks with N from 1 to 4")
+        raise UsageError(argument("freeze", scheme), expected="base, none, or all-but-last-N-blocks with N from 1 to 4")
     return N_DENSE_BLOCKS + 2 - int(match[1])

@@ -25,7 +25,7 @@ from cxr_cli.data.weight_files import (
     open_weight_file,
     read_array,
 )
-from cxr_cli.errors import UsageError, WeightsFileError
+from cxr_cli.errors import UsageError, WeightsFileError, argument
 from cxr_cli.services.build_model.consistency import find_exchanged
 from cxr_cli.services.build_model.densenet121 import N_FEATURES, STEM_LAYER, Shapes, base_shapes
 from cxr_cli.services.build_model.torch_densenet import arrange
@@ -164,7 +164,7 @@ def _from_torch(checkpoint: Checkpoint, n_units: int | None) -> Pretrained:
         raise UsageError(
             f"{checkpoint.path}: its head has {'no single dense layer' if units is None else f'{units} units'}, the "
             f"model {n_units} pathologies",
-            remedy="Leave out --keep-head: the base is loaded, and the model gets a new head.",
+            remedy=f"Leave out {argument('keep_head')}: the base is loaded, and the model gets a new head.",
         )
     return Pretrained(
         path=checkpoint.path,
@@ -358,9 +358,9 @@ def _head(file: WeightFile, dense: Sequence[StoredLayer], n_units: int) -> tuple
         raise UsageError(
             f"{file.path}: has no head to keep",
             expected=f"a dense layer from {N_FEATURES} to {n_units}",
-            remedy="Leave out --keep-head.",
+            remedy=f"Leave out {argument('keep_head')}.",
         )
-    remedy = "Leave out --keep-head: the base is loaded, and the model gets a new head."
+    remedy = f"Leave out {argument('keep_head')}: the base is loaded, and the model gets a new head."
     n_inputs, n_stored = dense[-1].arrays["kernel"].shape
     if n_stored != n_units or "bias" not in dense[-1].arrays:
         kind = "ImageNet's 1000 classes" if n_stored == 1000 else f"{n_stored} units"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.files import DAMAGED_ARCHIVE, atomic_path, raise_if_machine_failed
 from cxr_cli.data.images import GrayImage, decode_gray, read_content
-from cxr_cli.errors import ImageError, InputError
+from cxr_cli.errors import ImageError, InputError, argument
 from cxr_cli.services.check_leakage.descriptors import (
     CONFIRM_SIDE,
     THUMBNAIL_SIDE,
@@ -246,7 +246,7 @@ class FingerprintCache:
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise InputError(
                 f"{path}: is not a cache of fingerprints, or is damaged",
-                remedy="Name another file with --cache.",
+                remedy=f"Name another file with {argument('cache')}.",
             )
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -263,7 +263,7 @@ class FingerprintCache:
         except (*DAMAGED_ARCHIVE, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: is not a cache of fingerprints, or is damaged",
-                remedy="Delete it or name another file with --cache.",
+                remedy=f"Delete it or name another file with {argument('cache')}.",
             ) from error
         cache._places = {name: place for place, name in enumerate(names)}
         cache._records = records

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxr_cli.choices import RemovalLevel, checked, choices
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable, read_again
-from cxr_cli.errors import CxrError, UsageError
+from cxr_cli.errors import CxrError, UsageError, argument
 from cxr_cli.services.check_leakage.result import (
     AffectedRows,
     CleanedSplit,
@@ -60,7 +60,10 @@ def rows_to_remove(
     """
     checked(RemovalLevel, level, "level")
     if len(set(order)) != len(order) or not set(order) <= set(splits):
-        raise UsageError(f"--remove-from {','.join(order)}", expected=f"some of {', '.join(splits)}, each once")
+        raise UsageError(
+            argument("remove_from", list(order), option=f"--remove-from {','.join(order)}"),
+            expected=f"some of {', '.join(splits)}, each once",
+        )
     gone = {name: np.zeros(splits[name].n_images, dtype=bool) for name in order}
     for pair in report.pairs:
         loser = next((name for name in order if name in (pair.first, pair.second)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cxr_cli.choices import Verdict
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, argument
 from cxr_cli.services.result import Result
 
 #: Mark fields that hold patient ids and image names: what `hide_ids` replaces.
@@ -45,12 +45,13 @@ class Thresholds(Result):
     def __post_init__(self) -> None:
         if not 0 <= self.near_distance <= self.review_distance <= 126:
             raise UsageError(
-                f"--near-distance {self.near_distance}, --review-distance {self.review_distance}",
+                f"{argument('near_distance', self.near_distance)}, {argument('review_distance', self.review_distance)}",
                 expected="0 <= near distance <= review distance <= 126 bits",
             )
         if not 0 < self.review_correlation <= self.near_correlation <= 1:
             raise UsageError(
-                f"--near-correlation {self.near_correlation:g}, --review-correlation {self.review_correlation:g}",
+                f"{argument('near_correlation', self.near_correlation)}, "
+                f"{argument('review_correlation', self.review_correlation)}",
                 expected="0 < review correlation <= near correlation <= 1",
             )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.folders import LocatedImages, locate_images
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.errors import ImageError
+from cxr_cli.errors import ImageError, argument
 from cxr_cli.services.check_leakage.fingerprints import FingerprintCache, Fingerprints, fingerprint_images
 from cxr_cli.services.check_leakage.result import BrokenImage, ImageCheck
 from cxr_cli.services.parallel import Workers
@@ -99,7 +99,7 @@ def _refuse_two_beginnings(located: Mapping[str, LocatedImages]) -> None:
                 f"{where.folder}: the image names of {other} begin with {beginning}, those of {name} with "
                 f"{where.dropped}, and the folder has neither",
                 expected="one folder with both, or one folder for each split",
-                remedy="Give --images once per split, in the order of the splits.",
+                remedy=f"Give {argument('folders', option='--images')} once per split, in the order of the splits.",
             )
 
 

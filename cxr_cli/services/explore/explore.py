@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, argument
 from cxr_cli.services.explore.dicom import survey_headers
 from cxr_cli.services.explore.images import ImageCheck, ImageTask, survey_files
 from cxr_cli.services.explore.result import (
@@ -90,7 +90,7 @@ def explore(
         The image folder cannot be read. (A single image that cannot be opened is no error; it is counted.)
     """
     if n_images < 0 or seed < 0:
-        raise UsageError(f"--n-images {n_images}, --seed {seed}", expected="0 or more")
+        raise UsageError(f"{argument('n_images', n_images)}, {argument('seed', seed)}", expected="0 or more")
     columns = [table.frame[name].to_numpy() for name in table.pathologies]
     data = CodedLabels.of(table.pathologies, columns, table.patient_codes)
     groups = _groups(table)

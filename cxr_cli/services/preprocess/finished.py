@@ -10,7 +10,7 @@ from pathlib import Path
 from cxr_cli.data.files import STORE_MANIFEST
 from cxr_cli.data.folders import LocatedImages
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.errors import InputError, OutputError
+from cxr_cli.errors import InputError, OutputError, argument
 from cxr_cli.services.preprocess.options import Options
 from cxr_cli.services.store.manifest import StoreManifest
 
@@ -57,12 +57,12 @@ def refuse_to_replace(pictures: Path, located: LocatedImages, *, is_store: bool)
     if _any_inside(pictures, located):
         raise OutputError(
             f"{pictures}: holds images that are to be preprocessed; PNGs would take their place",
-            remedy="Choose another --output.",
+            remedy=f"Choose another {argument('output')}.",
         )
     if not is_store:
         raise OutputError(
-            f"{pictures}: is there and is no store's; PNGs would take its place",
-            remedy="Choose another --output, or remove it.",
+            f"{pictures}: already exists and was not written by cxr preprocess; it will not be replaced",
+            remedy=f"Choose another {argument('output')}, or remove it.",
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from cxr_cli.data.files import unwritable
 from cxr_cli.data.journal import Journal
 from cxr_cli.data.store import PngWriter, RowsWriter, png_name
-from cxr_cli.errors import OutputError
+from cxr_cli.errors import OutputError, argument
 from cxr_cli.services.images.prepare import ImageRecord, Prepared, Task
 from cxr_cli.services.preprocess.plan import JOURNAL, PNGS, ROWS, STATISTICS, Plan
 from cxr_cli.services.store.recipe import Recipe
@@ -73,7 +73,7 @@ class OpenStore:
         if needed > free:
             raise OutputError(
                 f"{plan.output}: {left:,} images need {needed / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free",
-                remedy="Free some space, choose another --output, or a smaller store with --dtype uint8.",
+                remedy=f"Free some space, choose another {argument('output')}, or a smaller store with --dtype uint8.",
             )
 
     def _open(self, n_rows: int) -> RowsWriter | PngWriter | None:
@@ -93,7 +93,8 @@ class OpenStore:
 
     def _damaged(self) -> OutputError:
         return OutputError(
-            f"{self.plan.partial}: the unfinished run in this folder is damaged", remedy="Add --start-over."
+            f"{self.plan.partial}: the unfinished run in this folder is damaged",
+            remedy=f"Add {argument('start_over')}.",
         )
 
     def _sync(self) -> None:

@@ -15,7 +15,7 @@ from cxr_cli.data.files import STORE_MANIFEST, Outputs, unwritable
 from cxr_cli.data.folders import locate_images
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.store import refuse_clashes
-from cxr_cli.errors import ImageError, OutputError, UsageError
+from cxr_cli.errors import ImageError, OutputError, UsageError, argument
 from cxr_cli.services.images.pixels import PixelSums
 from cxr_cli.services.images.prepare import ImageRecord, Prepared, Task, lost, measure, prepare, split
 from cxr_cli.services.keras_backend import require_tensorflow
@@ -98,7 +98,7 @@ def preprocess(
     if located.n_found == 0:
         raise ImageError(
             f"{folder}: has none of the {table.n_images:,} images of {table.path}",
-            remedy="; ".join([*located.notes(), "give the image folder with --images"]) + ".",
+            remedy="; ".join([*located.notes(), f"give the image folder with {argument('images')}"]) + ".",
         )
     outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs, plots=False)
     source = options.statistics_from
@@ -158,7 +158,7 @@ def _look_before(plan: Plan, outputs: Outputs) -> StoreManifest | None:
     if plan.partial.exists() and not is_unfinished_run(plan.partial):
         raise OutputError(
             f"{plan.partial}: already exists and was not made by cxr preprocess; it will not be replaced",
-            remedy="Choose another --output, or move it away.",
+            remedy=f"Choose another {argument('output')}, or move it away.",
         )
     # Between removing the old manifest and writing the new one, the journal is what vouches.
     if not (plan.partial / JOURNAL).exists():
@@ -283,7 +283,9 @@ class _Work:
             entries += measure(Task((path,), recipe)).entries
             record = record_of(entries[-1])
             if isinstance(record, ImageRecord) and "MONOCHROME" in record.mode:
-                raise UsageError(f"--engine keras: {path} is DICOM, which Keras does not read", remedy="Leave it out.")
+                raise UsageError(
+                    f"{argument('engine', 'keras')}: {path} is DICOM, which Keras does not read", remedy="Leave it out."
+                )
         readable = [path for path, entry in zip(self.plan.paths, entries, strict=True) if not isinstance(entry, str)]
         n_made = 0
         for pixels in standardized_by_keras(readable, recipe):

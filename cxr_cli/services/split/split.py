@@ -15,7 +15,7 @@ import pandas as pd
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelCounts, LabelTable, read_again
 from cxr_cli.data.patient_map import PatientMap
-from cxr_cli.errors import InputError, UsageError
+from cxr_cli.errors import InputError, UsageError, argument
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.envelope import head
 from cxr_cli.services.metrics.auroc_interval import auroc_half_width
@@ -35,18 +35,19 @@ from cxr_cli.services.split.stratify import assign_units, count_per_unit, plan_t
 
 Ints = npt.NDArray[np.int64]
 
+_ONE_BY_ONE = argument("allow_image_split", True)
 #: 70 % to learn from, 10 % to choose with, 20 % to judge by, as in Wang et al., CVPR 2017.
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
 #: The area for which confidence intervals are foretold: about the mean over the 14 findings in the literature.
 EXPECTED_AUROC = 0.8
-#: How the shares of two, three splits are called when they are given without names.
+#: How the fractions of two, three splits are called when they are given without names.
 _NAMES = {2: ("train", "valid"), 3: ("train", "valid", "test")}
 
 
 def parse_fractions(text: str) -> dict[str, float]:
-    """Read shares written as ``0.7,0.1,0.2`` or ``train=0.7,calibration=0.1,test=0.2``.
+    """Read fractions written as ``0.7,0.1,0.2`` or ``train=0.7,calibration=0.1,test=0.2``.
 
-    Two shares without names are train and valid, three are train, valid and test.
+    Two fractions without names are train and valid, three are train, valid and test.
 
     Raises
     ------
@@ -65,26 +66,27 @@ def parse_fractions(text: str) -> dict[str, float]:
         pairs = list(zip(_NAMES[len(parts)], parts, strict=True))
     else:
         raise UsageError(
-            f"--fractions {text}: {len(parts)} shares without names",
+            f"{argument('fractions', text)}: {len(parts)} fractions without names",
             expected="two (train, valid), three (train, valid, test), or names",
-            remedy="Write train=0.7,valid=0.1,… or, for cross-validation, --folds N.",
+            remedy=f"Write train=0.7,valid=0.1,… or use {argument('fold_fractions', option='--folds')}.",
         )
-    shares: dict[str, float] = {}
+    fractions: dict[str, float] = {}
     for name, number in pairs:
         name = name.strip()
-        if name in shares:
-            raise UsageError(f"--fractions {text}: the name {name} stands there twice")
+        if name in fractions:
+            raise UsageError(f"{argument('fractions', text)}: the name {name} is given twice")
         try:
-            shares[name] = float(number)
+            fractions[name] = float(number)
         except ValueError:
             raise UsageError(
-                f"--fractions {text}: {number or name!r} is not a number", expected="fractions such as 0.7,0.1,0.2"
+                f"{argument('fractions', text)}: {number or name!r} is not a number",
+                expected="fractions such as 0.7,0.1,0.2",
             ) from None
-    return shares
+    return fractions
 
 
 def fold_fractions(n_folds: int) -> dict[str, float]:
-    """Return equal shares for cross-validation, named ``fold-1`` and so on (zero-padded to sort well).
+    """Return equal fractions for cross-validation, named ``fold-1`` and so on (zero-padded to sort well).
 
     Raises
     ------
@@ -92,14 +94,14 @@ def fold_fractions(n_folds: int) -> dict[str, float]:
         Fewer than two folds.
     """
     if n_folds < 2:
-        raise UsageError(f"--folds {n_folds}", expected="at least 2")
+        raise UsageError(argument("n_folds", n_folds, option=f"--folds {n_folds}"), expected="at least 2")
     digits = len(str(n_folds))
     return {f"fold-{number:0{digits}}": 1 / n_folds for number in range(1, n_folds + 1)}
 
 
 def divide(
     table: LabelTable,
-    shares: Mapping[str, float] = DEFAULT_FRACTIONS,
+    fractions: Mapping[str, float] = DEFAULT_FRACTIONS,
     *,
     min_positives: int = 0,
     official: tuple[LabelTable, LabelTable] | None = None,
@@ -115,17 +117,17 @@ def divide(
     ----------
     table
         The table. Two patients who share an image name are kept together.
-    shares
-        Share of the images for each split, by name; positive, sum 1. The training split is the one called ``train``,
+    fractions
+        Fraction of the images for each split, by name; positive, sum 1. The training split is the one called ``train``,
         or else the first.
     min_positives
         Every split gets at least so many positives of each pathology where the table has enough: the other splits
         are given up to an equal part of a rare finding, so that the training split never keeps less than they get, and
-        nothing on top of their share where fewer patients than splits have it.
+        nothing on top of their fraction where fewer patients than splits have it.
         Prevalence in the other splits is bent by this, and the result says how far.
     official
         Published lists (what to train and validate with, what to test with), as ChestX-ray14 has them: image names, or
-        patients. The second becomes the split ``test`` as it is; the other shares are taken in proportion inside the
+        patients. The second becomes the split ``test`` as it is; the other fractions are taken in proportion inside the
         first.
     seed
         Decides between equally good divisions; 0 or more.
@@ -140,16 +142,16 @@ def divide(
     Raises
     ------
     UsageError
-        Shares that are not positive or do not add up to 1, unfit names, or a minimum without training split.
+        Fractions that are not positive or do not add up to 1, unfit names, or a minimum without training split.
     InputError
         Unknown patients, fewer patients than splits, a split that stays empty, or images that are in no official list
         or in both.
     """
-    shares = _checked_fractions(shares, official is not None)
+    fractions = _checked_fractions(fractions, official is not None)
     units = _units(table, allow_image_split)
     in_test = np.zeros(table.n_images, dtype=bool) if official is None else _official_rows(table, official)
-    names = tuple(shares)
-    fractions = np.array(list(shares.values()), dtype=np.float64)
+    names = tuple(fractions)
+    wanted = np.array(list(fractions.values()), dtype=np.float64)
     free = np.flatnonzero(~in_test)
     _, inside = np.unique(units[free], return_inverse=True)
     counts = count_per_unit(inside, table.labels[free])
@@ -158,18 +160,18 @@ def divide(
             f"{table.path}: {len(counts):,} patients cannot fill {len(names)} splits", remedy="Ask for fewer splits."
         )
     minimum = _minimum(counts, names, min_positives, len(table.pathologies))
-    assigned = assign_units(counts, fractions, minimum=minimum, seed=seed)[inside]
+    assigned = assign_units(counts, wanted, minimum=minimum, seed=seed)[inside]
     rows = [free[assigned == number] for number in range(len(names))]
     empty = [name for name, part in zip(names, rows, strict=True) if not len(part)]
     if empty:
         raise InputError(
             f"{table.path}: nothing is left for split {empty[0]}: patients with many images leave too few others",
-            remedy="Ask for fewer splits or larger shares.",
+            remedy="Ask for fewer splits or larger fractions.",
         )
-    targets = plan_targets(counts.sum(axis=0), fractions, minimum)
+    targets = plan_targets(counts.sum(axis=0), wanted, minimum)
     summaries = [
         _summary(table, name, part, target, float(fraction) * len(free) / table.n_images)
-        for name, part, target, fraction in zip(names, rows, targets, fractions, strict=True)
+        for name, part, target, fraction in zip(names, rows, targets, wanted, strict=True)
     ]
     if official is not None:
         rows.append(np.flatnonzero(in_test))
@@ -179,7 +181,7 @@ def divide(
 
 def split(
     table: LabelTable,
-    shares: Mapping[str, float] = DEFAULT_FRACTIONS,
+    fractions: Mapping[str, float] = DEFAULT_FRACTIONS,
     *,
     min_positives: int = 0,
     official: tuple[LabelTable, LabelTable] | None = None,
@@ -218,7 +220,7 @@ def split(
             )
     result = divide(
         table,
-        shares,
+        fractions,
         min_positives=min_positives,
         official=official,
         seed=seed,
@@ -270,24 +272,23 @@ def _check(result: SplitResult, table: LabelTable, patient_map: PatientMap | Non
     )
 
 
-def _checked_fractions(shares: Mapping[str, float], official: bool) -> dict[str, float]:
+def _checked_fractions(fractions: Mapping[str, float], official: bool) -> dict[str, float]:
     """Check names and numbers; with official lists leave out ``test`` and let the others add up to 1."""
-    written = ",".join(f"{name}={share:g}" for name, share in shares.items())
-    for name, share in shares.items():
+    written = ",".join(f"{name}={value:g}" for name, value in fractions.items())
+    given = argument("fractions", dict(fractions), option=f"--fractions {written}")
+    for name, value in fractions.items():
         if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
-            raise UsageError(
-                f"--fractions {written}: {name!r} cannot name a split", expected="letters, digits, - and _"
-            )
-        if not 0 < share <= 1:
-            raise UsageError(f"--fractions {written}: share {share:g}", expected="more than 0 and at most 1")
-    total = math.fsum(shares.values())
+            raise UsageError(f"{given}: {name!r} cannot name a split", expected="letters, digits, - and _")
+        if not 0 < value <= 1:
+            raise UsageError(f"{given}: {name} is {value:g}", expected="more than 0 and at most 1")
+    total = math.fsum(fractions.values())
     if abs(total - 1) > 1e-6:
-        raise UsageError(f"--fractions {written}: the shares add up to {total:g}", expected="a sum of 1")
-    inside = {name: share for name, share in shares.items() if not (official and name == "test")}
+        raise UsageError(f"{given}: the fractions add up to {total:g}", expected="a sum of 1")
+    inside = {name: value for name, value in fractions.items() if not (official and name == "test")}
     if not inside or (len(inside) < 2 and not official):
-        raise UsageError(f"--fractions {written}: one split", expected="two or more")
+        raise UsageError(f"{given}: one split", expected="two or more")
     total = math.fsum(inside.values())
-    return {name: share / total for name, share in inside.items()}
+    return {name: value / total for name, value in inside.items()}
 
 
 def _units(table: LabelTable, allow_image_split: bool) -> Ints:
@@ -295,10 +296,10 @@ def _units(table: LabelTable, allow_image_split: bool) -> Ints:
     unknown = np.flatnonzero(table.patient_codes < 0)
     if len(unknown) and not allow_image_split:
         if not table.has_patients:
-            what, remedy = "names no patients", "Add a patient column, or accept leakage with --allow-image-split."
+            what, remedy = "names no patients", f"Add a patient column, or accept leakage with {_ONE_BY_ONE}."
         else:
             what = f"line {table.line(int(unknown[0]))}: no patient ({len(unknown):,} such rows)"
-            remedy = "Fill it in, remove the rows, or let such images stand for themselves with --allow-image-split."
+            remedy = f"Fill it in, remove the rows, or split such images one by one with {_ONE_BY_ONE}."
         raise InputError(f"{table.path}: {what}", expected="a patient for every image", remedy=remedy)
     rank = np.empty(len(table.patient_ids) + 1, dtype=np.int64)
     rank[np.argsort(np.array(table.patient_ids, dtype=object), kind="stable")] = np.arange(len(table.patient_ids))
@@ -337,7 +338,7 @@ def _official_rows(table: LabelTable, official: tuple[LabelTable, LabelTable]) -
                 f"{table.path}: line {table.line(row)}: {table.images[row]} is in {where} of the official lists"
                 f" ({int(bad.sum()):,} such images)",
                 expected="every image in exactly one list",
-                remedy=f"Check {official[0].path} and {official[1].path}, or split without --official.",
+                remedy=f"Check {official[0].path} and {official[1].path}, or split without {argument('official')}.",
             )
     if in_test.all() or in_train.all():
         one = official[0 if in_test.all() else 1]
@@ -366,10 +367,11 @@ def _minimum(counts: Ints, names: Sequence[str], min_positives: int, n_pathologi
     """Return what each split is promised of each measure, shape (n_splits, n_measures)."""
     minimum = np.zeros((len(names), counts.shape[1]), dtype=np.int64)
     if min_positives < 0:
-        raise UsageError(f"--min-positives {min_positives}", expected="0 or more")
+        raise UsageError(argument("min_positives", min_positives), expected="0 or more")
     if min_positives and _training(names) is None:
         raise UsageError(
-            "--min-positives with --folds: folds are test and training data in turn, so that all have equal shares",
+            f"{argument('min_positives', min_positives)} needs a training split to take from, and each fold is a test "
+            "split in turn",
             remedy="Drop one of them.",
         )
     minimum[:, :n_pathologies] = promises(counts, len(names), min_positives)[:n_pathologies]

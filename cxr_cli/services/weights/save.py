@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxr_cli.data.files import InputFile, Outputs
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, argument
 from cxr_cli.services.envelope import envelope
 from cxr_cli.services.weights.result import WeightsResult
 
@@ -62,7 +62,9 @@ def save_weights(
 def check_file(file: Path) -> None:
     """Raise UsageError unless class weights can be saved under a name."""
     if file.suffix.lower() not in (".json", ".csv"):
-        raise UsageError(f"--save {file}", expected="a file ending in .json or .csv")
+        raise UsageError(
+            argument("file", str(file), option=f"--save {file}"), expected="a file ending in .json or .csv"
+        )
 
 
 def _csv(result: WeightsResult, source: InputFile) -> str:

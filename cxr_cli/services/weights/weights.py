@@ -9,7 +9,7 @@ from cxr_cli.choices import Reduction, Scheme, checked
 from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.data.labels import LabelTable, prevalence_of
 from cxr_cli.data.predictions import Predictions
-from cxr_cli.errors import LabelTableError, UsageError
+from cxr_cli.errors import LabelTableError, UsageError, argument
 from cxr_cli.services.metrics.calibration import correct_prior
 from cxr_cli.services.metrics.losses import EPSILON, Floats, constant_loss_parts, loss_parts
 from cxr_cli.services.weights.result import LossParts, PathologyWeights, PredictorLoss, WeightsResult
@@ -59,7 +59,7 @@ def compute_weights(
     if not table.pathologies:
         raise LabelTableError(f"{table.path}: has no pathologies", remedy="Give a table with labels.")
     if not epsilon >= 0:
-        raise UsageError(f"--epsilon {epsilon:g}", expected="a number that is not negative")
+        raise UsageError(argument("epsilon", epsilon), expected="a number that is not negative")
     n_positive, n_negative = table.counts.n_positive, table.counts.n_negative
     positive, negative = scheme_weights(n_positive, n_negative, scheme, beta=beta, max_ratio=max_ratio)
     unweighted = _predictor_parts(table, n_positive, n_negative, predictions, epsilon, reduction)
@@ -137,11 +137,14 @@ def scheme_weights(
     """
     checked(Scheme, scheme, "scheme")
     if beta is not None and scheme != "effective-number":
-        raise UsageError(f"--beta is of no use with --scheme {scheme}", remedy="Leave it out, or use effective-number.")
+        raise UsageError(
+            f"{argument('beta')} has no effect with {argument('scheme', scheme)}",
+            remedy="Leave it out, or use effective-number.",
+        )
     if beta is not None and not 0 <= beta < 1:
-        raise UsageError(f"--beta {beta:g}", expected="a number from 0 to below 1")
+        raise UsageError(argument("beta", beta), expected="a number from 0 to below 1")
     if max_ratio is not None and not 1 <= max_ratio < np.inf:
-        raise UsageError(f"--max-ratio {max_ratio:g}", expected="a number that is at least 1")
+        raise UsageError(argument("max_ratio", max_ratio), expected="a number that is at least 1")
     positives, negatives = np.asarray(n_positive, np.float64), np.asarray(n_negative, np.float64)
     both = (positives > 0) & (negatives > 0)
     # Where there is nothing to balance any counts will do: what comes of them is thrown away.

@@ -26,16 +26,16 @@ def test_default_loss_follows_class_weights():
         ({"pathologies": ()}, "no pathologies"),
         ({"pathologies": ("Mass", " ")}, "without a name"),
         ({"pathologies": ("Mass", "Hernia", "Mass")}, "Mass is given twice"),
-        ({"image_size": (320, 31)}, "--image-size 320x31; expected at least 32 pixels"),
-        ({"learning_rate": 0}, "--learning-rate 0; expected"),
-        ({"freeze": "head"}, "--freeze head; expected"),
+        ({"image_size": (320, 31)}, "image_size=(320, 31); expected at least 32 pixels"),
+        ({"learning_rate": 0}, "learning_rate=0; expected"),
+        ({"freeze": "head"}, "freeze='head'; expected"),
         ({"loss": "mse"}, "loss='mse'; expected one of"),
-        ({"loss": "weighted-bce"}, "--loss weighted-bce needs class weights"),
+        ({"loss": "weighted-bce"}, "loss='weighted-bce' needs class weights"),
         (
             {"loss": "binary-crossentropy", "class_weights": WEIGHTS},
-            "--class-weights is of no use with --loss binary",
+            "class_weights has no effect with loss='binary",
         ),
-        ({"keep_head": True}, "--keep-head is of no use with --pretrained none"),
+        ({"keep_head": True}, "keep_head=True has no effect with pretrained='none'"),
     ],
 )
 def test_mistakes_are_found_before_keras_is_loaded(options, text):
@@ -60,7 +60,7 @@ def test_pathologies_come_from_the_first_that_names_them():
         "Hernia",
     )
     assert choose_pathologies(None, None, None, WEIGHTS) == ("Mass", "Hernia")
-    with pytest.raises(UsageError, match="--labels"):
+    with pytest.raises(UsageError, match="Give a label table"):
         choose_pathologies(None)
 
 

@@ -270,7 +270,7 @@ def test_damaged_leftovers_are_noticed(films, tmp_path):
         with pytest.raises(Killed):
             run(films, tmp_path / "out", progress=stop, start_over=True)
         damage(tmp_path / "out" / ".partial" / "images.npy")
-        with pytest.raises(OutputError, match="--start-over"):
+        with pytest.raises(OutputError, match="start_over=True"):
             run(films, tmp_path / "out")
 
 

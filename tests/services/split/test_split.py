@@ -378,7 +378,7 @@ class TestPatientsUnknown:
         table = table_of(tmp_path, ["a.png,0", "b.png,1"], header="Image,Mass")
         with pytest.raises(InputError, match="names no patients") as error:
             divide(table)
-        assert "--allow-image-split" in str(error.value)
+        assert "allow_image_split=True" in str(error.value)
 
     def test_it_is_divided_by_image_when_allowed(self, tmp_path):
         lines = [f"{n}.png,{n % 2}" for n in range(20)] + ["3.png,1"]
@@ -418,11 +418,11 @@ class TestShares:
     @pytest.mark.parametrize(
         ("text", "complaint"),
         [
-            ("1", "1 shares without names"),
-            ("0.4,0.3,0.2,0.1", "4 shares without names"),
+            ("1", "1 fractions without names"),
+            ("0.4,0.3,0.2,0.1", "4 fractions without names"),
             ("0.7,x,0.1", "'x' is not a number"),
             ("a=0.5,0.5", "'0.5' is not a number"),
-            ("a=0.5,a=0.5", "the name a stands there twice"),
+            ("a=0.5,a=0.5", "the name a is given twice"),
         ],
     )
     def test_misspelt_shares(self, text, complaint):
@@ -433,9 +433,9 @@ class TestShares:
         ("shares", "complaint"),
         [
             ({"train": 0.7, "test": 0.2}, "add up to 0.9"),
-            ({"train": 1.2, "test": -0.2}, "share 1.2"),
+            ({"train": 1.2, "test": -0.2}, "train is 1.2"),
             ({"train": 1.0}, "one split"),
-            ({"train": float("nan"), "test": 0.5}, "share nan"),
+            ({"train": float("nan"), "test": 0.5}, "train is nan"),
             ({"../train": 0.5, "test": 0.5}, "cannot name a split"),
         ],
     )
@@ -445,12 +445,12 @@ class TestShares:
             divide(table, shares)
 
     def test_fewer_than_two_folds(self):
-        with pytest.raises(UsageError, match="--folds 1"):
+        with pytest.raises(UsageError, match="n_folds=1"):
             fold_fractions(1)
 
     def test_a_minimum_among_folds(self, tmp_path):
         table = table_of(tmp_path, [f"{n}.png,0,{n},0" for n in range(9)])
-        with pytest.raises(UsageError, match="--min-positives with --folds"):
+        with pytest.raises(UsageError, match="min_positives=1 needs a training split"):
             divide(table, fold_fractions(3), min_positives=1)
 
 

@@ -315,7 +315,7 @@ def test_errors(table, tmp_path):
     labels = table([[1], [0]])
     with pytest.raises(UsageError, match="scheme='nope'; expected one of"):
         compute_weights(labels, scheme="nope")
-    with pytest.raises(UsageError, match="--beta is of no use with --scheme balanced"):
+    with pytest.raises(UsageError, match="beta has no effect with scheme='balanced'"):
         compute_weights(labels, scheme="balanced", beta=0.9)
     for beta in (-0.1, 1.0, math.nan):
         with pytest.raises(UsageError, match="from 0 to below 1"):
