@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import InputFile, Outputs
@@ -25,6 +26,8 @@ Floats = NDArray[np.float64]
 IMAGE_COLUMNS = ("image", "imageindex", "path", "imagepath", "filename", "imagename", "imageid")
 #: Names of the patient column, folded.
 PATIENT_COLUMNS = ("patientid", "patient")
+#: Columns of numbers that are parsed together.
+_AT_ONCE = 4
 #: What stands before or after the name of a pathology where a file marks its predictions.
 PREFIXES, SUFFIXES = ("prob_", "pred_"), ("_pred", "_prob")
 
@@ -190,18 +193,27 @@ def read_predictions(path: Path | str, pathologies: Sequence[str] = ()) -> Predi
             remedy="Name the columns by their pathologies.",
         )
     used = [image, *([patient] if patient else []), *predicted.values(), *labelled.values()]
-    cells = raw.frame(dict.fromkeys(used, str), used)
+    cells = _texts(raw, used[: len(used) - len(predicted) - len(labelled)])
     names = cells[image].fillna("").str.strip().tolist()
     _check_images(raw, image, names)
+    values = np.empty((raw.n_rows, len(predicted)))
+    columns = list(predicted.values())
+    # A few at a time: as text, the numbers of a large file take several times the memory.
+    for start in range(0, len(columns), _AT_ONCE):
+        texts = _texts(raw, columns[start : start + _AT_ONCE])
+        for place, column in enumerate(columns[start : start + _AT_ONCE], start):
+            values[:, place] = _numbers(raw, column, texts[column].tolist())
     labels = None
     if labelled:
-        missing = np.full(raw.n_rows, np.nan)
-        columns = [_labels(raw, labelled[name], cells) if name in labelled else missing for name in predicted]
-        labels = np.column_stack(columns)
+        texts = _texts(raw, list(labelled.values()))
+        labels = np.full(values.shape, np.nan)
+        for place, name in enumerate(predicted):
+            if name in labelled:
+                labels[:, place] = _labels(raw, labelled[name], texts[labelled[name]].tolist())
     return Predictions(
         images=tuple(names),
         pathologies=tuple(predicted),
-        probabilities=np.column_stack([_numbers(raw, column, cells[column].tolist()) for column in predicted.values()]),
+        probabilities=values,
         patients=tuple(normal_patient_id(item) for item in cells[patient].fillna("")) if patient else None,
         labels=labels,
         unused=tuple(name for name in raw.header if name and name not in used),
@@ -305,8 +317,11 @@ def _numbers(raw: RawTable, column: str, cells: list[str | float]) -> Floats:
     return values
 
 
-def _labels(raw: RawTable, column: str, cells: object) -> Floats:
-    texts: list[str | float] = cells[column].tolist()  # type: ignore[index]
+def _texts(raw: RawTable, columns: list[str]) -> pd.DataFrame:
+    return raw.frame(dict.fromkeys(columns, str), columns)
+
+
+def _labels(raw: RawTable, column: str, texts: list[str | float]) -> Floats:
     values = np.array([_number(text) if isinstance(text, str) and text.strip() else np.nan for text in texts])
     blank = np.array([not isinstance(text, str) or not text.strip() for text in texts], bool)
     bad = np.flatnonzero(~(blank | (values == 0) | (values == 1)))

@@ -69,8 +69,9 @@ class ModelPart:
         n_positive, n_negative = (data.labels == 1).sum(axis=0), (data.labels == 0).sum(axis=0)
         self.scored = [column for column in self.columns if n_positive[column] and n_negative[column]]
         self.members = [column for column in self.scored if data.pathologies[column] != NO_FINDING]
-        labels = data.labels[:, self.scored]
-        scores = model.scores[:, :, self.scored]
+        every = len(self.scored) == len(data.pathologies)  # then nothing need be copied
+        labels = data.labels if every else data.labels[:, self.scored]
+        scores = model.scores if every else model.scores[:, :, self.scored]
         # Shape (n_runs, n_scored).
         self.areas = np.stack([auroc(labels, run) for run in scores])
         self.precisions = np.stack([average_precision(labels, run) for run in scores])
@@ -190,9 +191,9 @@ class CalibrationPart:
     def __init__(self, plan: Plan, labels: Floats, scores: Floats) -> None:
         self.plan = plan
         n_runs, n_images, n_columns = scores.shape
-        self.labels = np.tile(labels, (n_runs, 1))
+        self.labels = labels if n_runs == 1 else np.tile(labels, (n_runs, 1))
         self.scores = scores.reshape(n_runs * n_images, n_columns)
-        self.clusters = np.tile(plan.clusters, n_runs)
+        self.clusters = plan.clusters if n_runs == 1 else np.tile(plan.clusters, n_runs)
         known = ~np.isnan(labels)
         self.possible = [is_probability(self.scores[~np.isnan(self.labels[:, k]), k]) for k in range(n_columns)]
         squares = np.zeros(labels.shape)
@@ -201,12 +202,12 @@ class CalibrationPart:
             squares[:, column] = error.mean(axis=0)
         self.n_known, self.n_positive = known.sum(axis=0), (labels == 1).sum(axis=0)
         self.squares = squares.sum(axis=0)
-        self.sums = plan.add(Sums(np.concatenate([squares, labels == 1, known], axis=1), plan.clusters))
+        self.sums = [plan.add(Sums(values, plan.clusters)) for values in (squares, labels == 1, known)]
         self.bins = [
             equal_mass_bins(self.labels[:, column], self.scores[:, column], N_BINS) if ok else None
             for column, ok in enumerate(self.possible)
         ]
-        categories = np.full(self.labels.shape, -1, np.int64)
+        categories = np.full(self.labels.shape, -1, np.int8)
         for column, bins in enumerate(self.bins):
             if bins is not None:
                 inside = bins.number >= 0
@@ -218,9 +219,7 @@ class CalibrationPart:
         bins = self.bins[place]
         if bins is None:
             return None
-        n_columns = len(self.bins)
-        sums = self.plan.draws(self.sums)
-        squares, positive, known = (sums[:, part * n_columns + place] for part in range(3))
+        squares, positive, known = (self.plan.draws(number)[:, place] for number in self.sums)
         with np.errstate(invalid="ignore", divide="ignore"):
             brier = np.where(known > 0, squares / known, np.nan)
             rate = np.where(known > 0, positive / known, np.nan)
@@ -286,7 +285,7 @@ class OperatingPart:
         for run, cuts in zip(scores, thresholds, strict=True):
             cells = confusion_cells(labels, run, cuts)
             counts.append(cells.sum(axis=1).T)
-            categories = np.where(cells.any(axis=0), cells.argmax(axis=0), -1)
+            categories = np.where(cells.any(axis=0), cells.argmax(axis=0).astype(np.int8), np.int8(-1))
             self.numbers.append(plan.add(Tallies(categories, clusters, 4)))
         #: Shape (n_pathologies, 4): true and false positives, true and false negatives.
         self.counts = np.mean(counts, axis=0)

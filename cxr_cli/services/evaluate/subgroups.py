@@ -105,21 +105,22 @@ class _GroupPart:
     ) -> None:
         self.plan, self.name, self.rows = plan, name, rows
         self.clusters = plan.clusters[rows]
-        self.labels = data.labels[rows][:, columns]
+        self.data, self.columns = data, columns
+        labels = data.labels[rows][:, columns]
         scores = model.scores[:, rows][:, :, columns]
-        self.areas = np.mean([auroc(self.labels, run) for run in scores], axis=0)
-        self.precisions = np.mean([average_precision(self.labels, run) for run in scores], axis=0)
-        self.rank = [plan.add(RankStatistics(self.labels, run, self.clusters)) for run in scores]
+        self.areas = np.mean([auroc(labels, run) for run in scores], axis=0)
+        self.precisions = np.mean([average_precision(labels, run) for run in scores], axis=0)
+        self.rank = [plan.add(RankStatistics(labels, run, self.clusters)) for run in scores]
         self.points = None
         if thresholds is not None:
-            self.points = OperatingPart(plan, self.labels, scores, thresholds[:, columns], rows)
-        known = ~np.isnan(self.labels)
+            self.points = OperatingPart(plan, labels, scores, thresholds[:, columns], rows)
+        known = ~np.isnan(labels)
         self.probable = [is_probability(model.scores[:, :, column]) for column in columns]
         # Scores that are not probabilities may be so large that their squares are infinite.
         chances = np.where(self.probable, scores, 0.0)
-        errors = np.where(known & self.probable, np.mean((chances - self.labels) ** 2, axis=0), 0.0)
+        errors = np.where(known & self.probable, np.mean((chances - labels) ** 2, axis=0), 0.0)
         self.brier = errors.sum(axis=0)
-        self.sums = plan.add(Sums(np.concatenate([errors, known], axis=1), self.clusters))
+        self.sums = [plan.add(Sums(values, self.clusters)) for values in (errors, known)]
 
     def _rank_draws(self, place: int) -> Floats:
         draws: Floats = np.mean([self.plan.draws(number)[:, place] for number in self.rank], axis=0)
@@ -134,7 +135,7 @@ class _GroupPart:
         return 1 - found.specificity, 1 - found.sensitivity
 
     def result(self, place: int, name: str, confidence: float, reference: _GroupPart | None) -> GroupPathology:
-        labels = self.labels[:, place]
+        labels = self.data.labels[self.rows, self.columns[place]]
         known, positive = ~np.isnan(labels), labels == 1
         n_known, n_positive = int(known.sum()), int(positive.sum())
         draws = self._rank_draws(place)
@@ -173,8 +174,7 @@ class _GroupPart:
         )
 
     def _brier(self, place: int, n_known: int, confidence: float) -> Estimate:
-        sums = self.plan.draws(self.sums)
-        squares, known = sums[:, place], sums[:, len(self.brier) + place]
+        squares, known = (self.plan.draws(number)[:, place] for number in self.sums)
         with np.errstate(invalid="ignore", divide="ignore"):
             draws = np.where(known > 0, squares / known, np.nan)
             value = self.brier[place] / n_known if n_known else np.nan

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -356,13 +357,15 @@ class Tallies:
     """
 
     def __init__(self, categories: ArrayLike, clusters: ArrayLike, n_categories: int) -> None:
-        table, codes = np.asarray(categories, np.int64), np.asarray(clusters, np.int64)
-        if table.ndim != 2 or codes.shape != table.shape[:1]:
+        table, codes = np.asarray(categories), np.asarray(clusters, np.int64)
+        if table.ndim != 2 or table.dtype.kind not in "iu" or codes.shape != table.shape[:1]:
             raise ValueError(f"categories of shape {table.shape} and clusters of shape {codes.shape}")
         if table.size and not (table.min() >= -1 and table.max() < n_categories):
             raise ValueError(f"categories must lie between -1 and {n_categories - 1}")
         self.n_categories = n_categories
-        self.columns: list[tuple[Integers, Integers, Integers]] = []
+        if codes.max(initial=0) < 2**31:
+            codes = codes.astype(np.int32)  # half the memory, of which tallies are most
+        self.columns: list[tuple[NDArray[np.integer[Any]], Integers, Integers]] = []
         for column in table.T:
             order = np.argsort(column, kind="stable")
             order = order[np.searchsorted(column[order], 0) :]
@@ -403,11 +406,13 @@ class Sums:
             raise ValueError(f"values of shape {table.shape} and clusters of shape {codes.shape}")
         if not (np.abs(table) < 2**20).all():
             raise ValueError("values must be finite and below 2**20")
-        self.unit = 1.0 if (table == np.rint(table)).all() else _UNIT
+        self.unit = 1.0 if all((column == np.rint(column)).all() for column in table.T) else _UNIT
         # Only the patients that the images are of: a subgroup has few of them.
         self.members, places = np.unique(codes, return_inverse=True)
-        self.totals = np.zeros((len(self.members), table.shape[1]))
-        np.add.at(self.totals, places, np.rint(table / self.unit))
+        # Column by column, because a table of all images is large. Whole numbers are summed exactly in any order.
+        self.totals = np.empty((len(self.members), table.shape[1]))
+        for place, column in enumerate(table.T):
+            self.totals[:, place] = np.bincount(places, np.rint(column / self.unit), len(self.members))
 
     def __call__(self, counts: Integers) -> Floats:
         """Return the sums of each draw; shape (n_draws, n_values)."""
