@@ -428,6 +428,7 @@ def _tiff_gray(content: bytes) -> GrayImage:
     meaning, image = _tiff_opened(content)
     with image, libtiff_messages() as messages:
         _refuse_several(image)
+        tiff.check_segments(content, meaning)
         mode = image.mode
         # Pillow turns the image upright.
         pixels: Gray = np.asarray(image).astype(np.uint16) if mode.startswith("I;16") else _eight_bits(image)

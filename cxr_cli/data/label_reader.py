@@ -777,7 +777,7 @@ class _Reader:
         if not self.roles.lateral:
             return categories(written, codes)
         lateral = _categorical(cells[self.roles.lateral])
-        names = np.array([*(str(item).strip() for item in lateral.cat.categories), None], dtype=object)
+        names = np.array([*(str(item).strip() or None for item in lateral.cat.categories), None], dtype=object)
         side, views = names[lateral.cat.codes.to_numpy()], written[codes]
         return pd.Categorical(np.where(pd.isna(views) | (side == "Lateral"), side, views))
 

@@ -2,19 +2,34 @@
 
 A decoder gives numbers, not their meaning: it returns 12-bit, signed and negative images alike as 16-bit ones. The
 tags tell depth, sign, polarity and orientation (TIFF 6.0, section 8); what they tell and is not known here is refused.
+
+Decoders also pass over strips that are too short or too long, and over checksums. `check_segments` does not.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cxr_cli.data.image_types import UnknownSamples
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 258, 259, 262, 274, 277
 _MAXIMUM, _SAMPLE_FORMAT = 281, 339
-_READ = (_BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _MAXIMUM, _SAMPLE_FORMAT)
+_WIDTH, _HEIGHT, _FILL_ORDER, _PLANAR = 256, 257, 266, 284
+_STRIPS, _STRIP_ROWS, _STRIP_BYTES = 273, 278, 279
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
+_SEGMENTS = (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES)
+_READ = (
+    *(_BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _MAXIMUM, _SAMPLE_FORMAT),
+    *(_WIDTH, _HEIGHT, _FILL_ORDER, _PLANAR, _STRIP_ROWS, _TILE_WIDTH, _TILE_HEIGHT, *_SEGMENTS),
+)
+#: More strips or tiles than this are not an image of `MAX_PIXELS`.
+_MOST_SEGMENTS = 1 << 16
 #: Code and size of the types that these tags may have: BYTE, SHORT, LONG.
 _TYPES = {1: ("B", 1), 3: ("H", 2), 4: ("I", 4)}
 _PHOTOMETRICS = {0: "WhiteIsZero", 1: "BlackIsZero", 2: "RGB", 3: "palette", 6: "YCbCr"}
@@ -38,6 +53,8 @@ class TiffMeaning:
         Largest value a sample may have, if the file says so (tag MaxSampleValue); else None.
     photometric_at
         Where in the file the value of PhotometricInterpretation stands, and how `struct` packs it.
+    tags
+        Values of all tags that are read here.
     """
 
     bits: int
@@ -45,6 +62,10 @@ class TiffMeaning:
     orientation: int
     maximum: int | None
     photometric_at: tuple[int, str]
+    tags: Mapping[int, tuple[int, ...]]
+
+
+Tags = Mapping[int, tuple[int, ...]]
 
 
 def read_meaning(content: bytes) -> TiffMeaning:
@@ -79,7 +100,7 @@ def read_meaning(content: bytes) -> TiffMeaning:
         raise UnknownSamples(f"has Orientation {orientation}; 1 to 8 was expected")
     maxima = tags.get(_MAXIMUM)
     maximum = max(maxima) if maxima and bits[0] == 16 and photometric < 2 else None
-    return TiffMeaning(bits[0], photometric == 0, orientation, maximum, photometric_at)
+    return TiffMeaning(bits[0], photometric == 0, orientation, maximum, photometric_at, tags)
 
 
 def with_black_zero(content: bytes, meaning: TiffMeaning) -> bytes:
@@ -99,6 +120,149 @@ def _check_depth(bits: int, photometric: int) -> None:
         )
 
 
+def check_segments(content: bytes, meaning: TiffMeaning) -> None:
+    """Check that each strip or tile is there, unpacks without damage, and holds just the samples that belong in it.
+
+    Raises
+    ------
+    ValueError
+        A strip or tile does not.
+    UnknownSamples
+        They are compressed in a way that cannot be checked.
+    """
+    tags = meaning.tags
+    compression = _one(tags, _COMPRESSION, "Compression", 1)
+    measure = _MEASURES.get(compression)
+    if measure is None or (compression != 1 and _one(tags, _FILL_ORDER, "FillOrder", 1) != 1):
+        raise UnknownSamples(f"is compressed in a way that is not known (tag Compression {compression})")
+    sizes = _segment_sizes(meaning)
+    tiled = _TILES in tags
+    starts = tags.get(_TILES if tiled else _STRIPS, ())
+    lengths = tags.get(_TILE_BYTES if tiled else _STRIP_BYTES, ())
+    if not len(starts) == len(lengths) == len(sizes):
+        raise ValueError(f"has {len(starts)} strips of {len(lengths)} lengths where {len(sizes)} were expected")
+    for start, length, size in zip(starts, lengths, sizes, strict=True):
+        if start + length > len(content):
+            raise ValueError("unexpected end of file")
+        found = measure(content[start : start + length], size)
+        if found != size:
+            raise ValueError(f"has a strip of {found} bytes where {size} were expected")
+
+
+def _segment_sizes(meaning: TiffMeaning) -> list[int]:
+    """Return how many bytes each strip or tile has when it is unpacked."""
+    tags = meaning.tags
+    width, height = (_one(tags, tag, name, None) for tag, name in ((_WIDTH, "ImageWidth"), (_HEIGHT, "ImageLength")))
+    samples = _one(tags, _SAMPLES, "SamplesPerPixel", 1)
+    planes = samples if _one(tags, _PLANAR, "PlanarConfiguration", 1) == 2 else 1
+    bits = meaning.bits * (samples // planes)
+    if _TILES in tags:
+        across, down = (_one(tags, tag, "tile size", None) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+        n_tiles = -(-width // max(across, 1)) * -(-height // max(down, 1))
+        _refuse_many(n_tiles * planes)
+        return [down * -(-across * bits // 8)] * (n_tiles * planes)
+    rows = min(max(_one(tags, _STRIP_ROWS, "RowsPerStrip", 2**32 - 1), 1), max(height, 1))
+    _refuse_many(-(-height // rows) * planes)
+    row_bytes = -(-width * bits // 8)
+    return [min(rows, height - first) * row_bytes for first in range(0, height, rows)] * planes
+
+
+def _refuse_many(n_segments: int) -> None:
+    if n_segments > _MOST_SEGMENTS:
+        raise ValueError(f"has {n_segments:,} strips")
+
+
+def _plain_size(segment: bytes, size: int) -> int:
+    return len(segment)
+
+
+def _deflated_size(segment: bytes, size: int) -> int:
+    """Return how many bytes a zlib stream unpacks to, whose checksum is right; at most one more than `size`."""
+    stream = zlib.decompressobj()
+    try:
+        n_bytes = len(stream.decompress(segment, size + 1))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if n_bytes == size and not stream.eof:
+        n_bytes += len(stream.decompress(stream.unconsumed_tail, 1))
+    if n_bytes == size and not stream.eof:
+        raise ValueError("unexpected end of compressed data")
+    return n_bytes
+
+
+def _packbits_size(segment: bytes, size: int) -> int:
+    """Return how many bytes a PackBits segment unpacks to (TIFF 6.0, section 9)."""
+    place = n_bytes = 0
+    while place < len(segment):
+        code = segment[place]
+        if code < 128:
+            place += code + 2
+            n_bytes += code + 1
+        else:
+            place += 1 if code == 128 else 2
+            n_bytes += 0 if code == 128 else 257 - code
+    if place > len(segment):
+        raise ValueError("unexpected end of compressed data")
+    return n_bytes
+
+
+#: LZW's two codes that are not strings.
+_CLEAR, _END = 256, 257
+
+
+def _lzw_size(segment: bytes, size: int) -> int:
+    """Return how many bytes an LZW segment unpacks to (TIFF 6.0, section 13), without building the strings.
+
+    Between two clear codes the width of each code depends on its place alone, so all of them are cut out at once.
+    """
+    bits = np.unpackbits(np.frombuffer(segment, np.uint8))
+    place = n_bytes = 0
+    while True:
+        codes, stops = _lzw_run(bits, place)
+        lengths = [1] * 256 + [0, 0]
+        before = -1
+        for index, code in enumerate(codes):
+            if code in (_CLEAR, _END):
+                place = stops[index]
+                break
+            if before >= 0:
+                lengths.append(lengths[before] + 1)
+            if code >= len(lengths):
+                raise ValueError("a code in the compressed data makes no sense")
+            n_bytes += lengths[code]
+            before = code
+            if n_bytes > size:
+                return n_bytes
+        else:
+            raise ValueError("unexpected end of compressed data")
+        if code == _END:
+            return n_bytes
+
+
+def _lzw_run(bits: NDArray[np.uint8], place: int) -> tuple[list[int], list[int]]:
+    """Cut out the codes from a place on as if no clear code came; return them, and where each ends."""
+    codes: list[int] = []
+    stops: list[int] = []
+    # The code before which 511, 1023 or 2047 strings are known is the first of the next width.
+    for width, n_codes in ((9, 254), (10, 512), (11, 1024), (12, 2050)):
+        n_codes = min(n_codes, (len(bits) - place) // width)
+        part = bits[place : place + n_codes * width].reshape(n_codes, width)
+        codes += (part @ (1 << np.arange(width)[::-1])).tolist()
+        stops += range(place + width, place + n_codes * width + 1, width)
+        place += n_codes * width
+    return codes, stops
+
+
+#: How to measure a strip, by the tag Compression: none, LZW, Deflate (old and new number), PackBits.
+_MEASURES: Mapping[int, Callable[[bytes, int], int]] = {
+    1: _plain_size,
+    5: _lzw_size,
+    8: _deflated_size,
+    32946: _deflated_size,
+    32773: _packbits_size,
+}
+
+
 def _tags(content: bytes) -> tuple[Mapping[int, tuple[int, ...]], tuple[int, str]]:
     """Return the values of the tags in `_READ` that the first directory has."""
     order = "<" if content.startswith(b"II") else ">"
@@ -113,7 +277,7 @@ def _tags(content: bytes) -> tuple[Mapping[int, tuple[int, ...]], tuple[int, str
                 continue
             if tag in tags:
                 raise ValueError(f"has tag {tag} twice")
-            if kind not in _TYPES or not 1 <= count <= _MOST_SAMPLES:
+            if kind not in _TYPES or not 1 <= count <= (_MOST_SEGMENTS if tag in _SEGMENTS else _MOST_SAMPLES):
                 raise ValueError(f"has tag {tag} with {count} values of type {kind}")
             code, size = _TYPES[kind]
             value_at = place + 8

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import struct
 import zlib
 
@@ -469,6 +470,40 @@ def test_colour_jpegs_keep_pillows_grey_and_are_held_to_the_same(tmp_path):
 
 def test_jpeg_of_four_inks_is_refused_by_name(tmp_path):
     fails(save(tmp_path / "a.jpg", Image.new("CMYK", (8, 8))), "CMYK", "Save it as PNG")
+
+
+def tiff_with(pixels, compression):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "TIFF", compression=compression)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "packbits", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_strips_of_tiffs_are_measured_and_read(tmp_path, compression, dtype):
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (150, 170)).astype(dtype)
+    flat = np.full((300, 300), 7, dtype=dtype) + (np.arange(300)[:, None] // 100 * 30_000 % 251).astype(dtype)
+    for pixels in (noise, flat, noise[:1, :1]):
+        path.write_bytes(tiff_with(pixels, compression))
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(read_gray(path).pixels, np.asarray(image))
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "packbits", "tiff_adobe_deflate"])
+def test_a_height_that_is_not_that_of_the_strips_is_found(tmp_path, compression):
+    path = tmp_path / "a.tif"
+    content = tiff_with(np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8), compression)
+    place = re.search(rb"\x01\x01[\x03\x04]\x00\x01\x00\x00\x00\x28\x00", content).end() - 2
+    for height in (39, 41):
+        path.write_bytes(content[:place] + bytes([height]) + content[place + 1 :])
+        fails(path, "TIFF")
+
+
+def test_ways_of_compression_that_cannot_be_checked_are_refused_by_name(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_with(np.zeros((16, 16), np.uint8), "jpeg"))
+    fails(path, "Compression 7", "Save it as PNG")
 
 
 def test_libtiff_writes_nothing_past_the_console(tmp_path, capfd):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,7 @@ class StoreManifest:
                 f"{path}: is not the manifest of a store", expected=f"schema_version {SCHEMA_VERSION}", remedy=remedy
             )
         try:
+            _refuse_unknown_steps(document.get("recipe"))
             manifest: StoreManifest = restore(cls, document)
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, UsageError) as error:
             reason = error.what if isinstance(error, CxrError) else str(error)
@@ -220,3 +221,17 @@ class StoreManifest:
     def write(self, outputs: Outputs) -> Path:
         """Write the manifest into the folder of the store; return its path."""
         return outputs.write_json(STORE_MANIFEST, self.to_document())
+
+
+def _refuse_unknown_steps(recipe: object) -> None:
+    """Refuse a recipe with a name that is not known: what it did to the pixels is not known either.
+
+    Raises
+    ------
+    ValueError
+        It has one.
+    """
+    known = {field.name for field in fields(Recipe)}
+    for name in recipe if isinstance(recipe, dict) else ():
+        if name not in known:
+            raise ValueError(f"recipe.{name} is not known")
