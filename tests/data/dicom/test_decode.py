@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -100,6 +101,20 @@ def test_signed_values_written_as_unsigned_codestreams_are_signed_again():
         made = decode(dicom(values, bits=12, syntax=syntax, WindowCenter=0, WindowWidth=4096)).pixels
         plain = decode(dicom(values, bits=12, WindowCenter=0, WindowWidth=4096)).pixels
         np.testing.assert_array_equal(made, plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "encode", "tolerance"),
+    [
+        ("HTJ2K", lambda values: imagecodecs.htj2k_encode(values, reversible=True), 0),
+        ("JPEG Extended", lambda values: imagecodecs.jpeg8_encode(values, level=98, bitspersample=12), 40),
+    ],
+)
+def test_high_throughput_jpeg2000_and_jpeg_of_twelve_bits(name, encode, tolerance):
+    values = np.add.outer(np.arange(64) * 30, np.arange(80) * 20).astype(np.uint16)
+    ds = _with_fragments(dataset(values, bits=12, WindowCenter=2048, WindowWidth=4096), [encode(values)])
+    decoded = decode(_written(ds, name)).pixels / 65535 * 4095
+    np.testing.assert_allclose(decoded, values, atol=tolerance + 0.1)
 
 
 def test_a_pair_marked_both_ways_is_exactly_inverted():
