@@ -296,8 +296,9 @@ def _notes(result: EvaluateResult, corrected: bool) -> None:
 
 
 #: Issues that are no cause for alarm, and those whose message lists everything already.
-_HARMLESS = ("images-without-predictions", "unused-columns", "matched-without-folders")
+_HARMLESS = ("label-table-issues", "images-without-predictions", "unused-columns", "matched-without-folders")
 _LISTED = (
+    "label-table-issues",
     "unused-columns",
     "pathologies-missing-in-model",
     "logits",

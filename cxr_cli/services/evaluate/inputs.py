@@ -138,6 +138,11 @@ def truth_of_table(table: LabelTable) -> Truth:
                 labels[kept, differ] = np.nan
                 contradicting.append(name)
     issues = []
+    if table.issues:
+        messages = tuple(issue.message for issue in table.issues)
+        more = "; …" if len(messages) > 2 else ""
+        message = f"{table.path}, as cxr explore tells in full: {'; '.join(messages[:2])}{more}"
+        issues.append(Issue("label-table-issues", message, len(messages), messages[:_EXAMPLES]))
     if again:
         names = [table.images[row] for row in again]
         message = f"{table.path} names images more than once; each is counted once"

@@ -93,6 +93,10 @@ def test_several_runs_are_compared_by_their_means(examples):
 def test_p_values_from_draws():
     assert p_value(np.array([1.0] * 99)) == pytest.approx(2 / 100)
     assert p_value(np.array([-1.0] * 10 + [1.0] * 89)) == pytest.approx(22 / 100)
+    # None of the draws is on the other side of 0: four standard deviations away.
+    draws = np.random.default_rng(0).normal(4, 1, 500)
+    assert p_value(draws) == pytest.approx(6.3e-5, rel=0.6)
+    assert p_value(-draws) == p_value(draws)
     assert p_value(np.array([-1.0, 1.0, np.nan])) == 1
     assert np.isnan(p_value(np.array([np.nan])))
 

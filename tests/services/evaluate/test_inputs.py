@@ -64,7 +64,7 @@ def test_images_that_a_table_names_twice(table):
     truth = truth_of_table(table(text))
     assert truth.images == ("a.png", "b.png", "c.png")
     np.testing.assert_array_equal(truth.labels[:, :2], [[1, np.nan], [0, 1], [1, 0]])
-    assert [issue.kind for issue in truth.issues] == ["repeated-labels", "contradicting-labels"]
+    assert [issue.kind for issue in truth.issues] == ["label-table-issues", "repeated-labels", "contradicting-labels"]
 
 
 def test_patients_come_from_the_first_that_knows_them(table, tmp_path):
