@@ -191,7 +191,9 @@ def _listing(folder: Path) -> _Listing:
     """List the images in a folder."""
     try:
         files = sorted(
-            place for place, path, _ in walk_files(str(folder)) if is_image_name(place) or _is_nameless_dicom(path)
+            place
+            for place, path, is_link in walk_files(str(folder))
+            if is_image_name(place) or (not is_link and _is_nameless_dicom(path))
         )
         with os.scandir(folder) as entries:
             classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

@@ -158,7 +158,10 @@ def read_dicom_header(path: Path | str) -> DicomHeader:
 
 
 def _opened(path: Path | str) -> Opened:
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    # No link is followed and no pipe waited for: where an image lies was decided when its folder was searched.
+    flags = os.O_RDONLY
+    for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"):
+        flags |= getattr(os, name, 0)
     descriptor = os.open(path, flags)
     try:
         status = os.fstat(descriptor)

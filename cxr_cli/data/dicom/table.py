@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -61,6 +62,7 @@ def header_columns(folder: Path, files: Sequence[str]) -> HeaderColumns | None:
         None if none of them is DICOM.
     """
     blank = ("",) * len(COLUMNS)
+    root = os.path.realpath(folder)
     cells: list[tuple[str, ...]] = []
     unreadable: dict[str, str] = {}
     n_dicom = 0
@@ -69,7 +71,7 @@ def header_columns(folder: Path, files: Sequence[str]) -> HeaderColumns | None:
         if may_be_dicom(PurePosixPath(file)):
             path = folder / file
             try:
-                found = _cells(read_dicom_header(path))
+                found = _cells(read_dicom_header(_inside(path, root)))
                 n_dicom += 1
             except ImageError as error:
                 if PurePosixPath(file).suffix.lower() in SUFFIXES["DICOM"]:
@@ -77,6 +79,16 @@ def header_columns(folder: Path, files: Sequence[str]) -> HeaderColumns | None:
                     unreadable[file] = error.what.removeprefix(f"{path}: ")
         cells.append(found)
     return HeaderColumns(tuple(cells), n_dicom, unreadable) if n_dicom else None
+
+
+def _inside(path: Path, root: str) -> Path:
+    """Return where a file lies; a link must not lead out of the folder."""
+    if not path.is_symlink():
+        return path
+    real = os.path.realpath(path)
+    if not real.startswith(root.rstrip(os.sep) + os.sep):
+        raise ImageError(f"{path}: its link leaves the image folder")
+    return Path(real)
 
 
 def _cells(header: DicomHeader) -> tuple[str, ...]:

@@ -119,3 +119,14 @@ def test_a_folder_is_preprocessed(cxr, archive):
     run = cxr("preprocess", archive, "--image-size", "16", "--no-plots", "--json", "--output", "out")
     assert run.exit_code == 0, run.stderr
     assert json.loads(run.stdout)["result"]["n_done"] == 8
+
+
+def test_links_that_leave_the_folder_are_not_followed(archive, tmp_path):
+    (tmp_path / "outside.dcm").write_bytes(image(0, PatientID="secret"))
+    (archive / "P0" / "link.dcm").symlink_to(tmp_path / "outside.dcm")
+    (archive / "P0" / "IM99").symlink_to(tmp_path / "outside.dcm")
+    (archive / "P0" / "inside.dcm").symlink_to(archive / "P1" / "IM2")
+    table = read_labels(archive)
+    assert "P0/IM99" not in table.images and "secret" not in table.patient_ids
+    patients = dict(zip(table.images, table.frame["patient_id"].tolist(), strict=True))
+    assert patients["P0/inside.dcm"] == "p1" and not isinstance(patients["P0/link.dcm"], str)
