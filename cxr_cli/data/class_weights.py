@@ -144,7 +144,7 @@ def _from_csv(path: Path) -> ClassWeights:
     cells = cells.where(cells.notna(), "")
     schemes, digests = (cells[name].tolist() if name in table.header else [] for name in ("scheme", "source_sha256"))
     return ClassWeights(
-        tuple(cells["pathology"].tolist()),
+        tuple(str(name).strip() for name in cells["pathology"]),
         tuple(_number(text) for text in cells["positive_weight"]),
         tuple(_number(text) for text in cells["negative_weight"]),
         schemes[0] if schemes else "",
@@ -164,7 +164,7 @@ def _check(path: Path, weights: ClassWeights) -> None:
     if not names:
         raise InputError(f"{path}: has no pathologies", remedy=_REMEDY)
     for name in names:
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.strip():
             raise InputError(f"{path}: {shown(repr(name))} is no name of a pathology", remedy=_REMEDY)
         if names.count(name) > 1:
             raise InputError(f"{path}: pathology {shown(name)} is there twice", remedy=_REMEDY)

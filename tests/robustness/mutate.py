@@ -174,9 +174,9 @@ def run(family: Family, n: int, seed: int, folder: Path, *, keep: Path | None = 
                 said = family.judge(mutant, found)
                 if not _same(said, good[which]):
                     tally.undetectable += 1
-            except AssertionError as error:
+            except Exception as error:  # a judge that fails cannot vouch for it
                 tally.wrong += 1
-                problem = f"wrong: {error}"
+                problem = f"wrong: {type(error).__name__} {error}"
         tally.longest = max(tally.longest, time.monotonic() - start)
         if problem:
             tally.examples.append(f"{number}: {problem[:300]}")
@@ -416,8 +416,12 @@ def judge_weights(content: bytes, weights: Any) -> Any:
 def judge_weight_table(content: bytes, weights: Any) -> Any:
     import csv
 
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
-    header = [cell.strip() for cell in rows[0]]
+    text = content.decode("utf-8-sig")
+    for sign in ",;\t|":
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sign) if row]
+        header = [cell.strip() for cell in rows[0]]
+        if "pathology" in header:
+            break
     rows = [row for row in rows[1:] if any(cell.strip() for cell in row)]
     for column, name in (
         ("pathology", "pathologies"),

@@ -89,8 +89,8 @@ def path_is_list(table: LabelTable) -> bool:
 def check_image_list(table: LabelTable) -> None:
     """A list holds one name a line, first of all."""
     text = table.raw.content.decode("utf-8").removeprefix("\ufeff")
-    lines = [line.strip() for line in text.split("\n" if "\n" in text else "\r")]
-    lines = [line for line in lines if line]
+    # A line of nothing but blanks of Unicode is a line.
+    lines = [line.strip() for line in text.split("\n" if "\n" in text else "\r") if line.strip(" \t\r\v\f")]
     if table.account.rows_describe == "patients" or table.schema != "image-list":
         return
     header = any(issue.kind == "header-line" for issue in table.issues)

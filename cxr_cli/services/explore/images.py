@@ -27,6 +27,9 @@ NEAR_CONSTANT = 0.02
 #: Anatomical contrast below this many standard deviations means inverted. On 39 NIH films it lies between 0.8 and
 #: 2.6, so for the same films inverted between -2.6 and -0.8: the limit keeps its distance from both.
 INVERTED = -0.4
+#: By how much the contrast of a turned image must exceed that of the image as it is: where that is below `_LOW`, and
+#: where it is not.
+_LIKELY, _SURELY, _LOW = 0.4, 0.8, 0.3
 #: Orientations in EXIF, in words.
 _TURNED = {
     2: "mirrored",
@@ -256,8 +259,8 @@ def issues_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
         Some of: "16-bit", or "12-bit in 16 bits" (or another depth: its white is not 65535); "mode RGBA" (or RGB,
         P, 1 …: not plain grey); "white stored as 0"; "stored on its side (orientation tag 6)" (or another
         orientation; both are turned on reading); "JPEG named .png" (or another format that the name does not tell);
-        "near-constant" (standard deviation below `NEAR_CONSTANT`); "inverted"
-        (`anatomical_contrast` below `INVERTED`: probably black on white). Of DICOM files, in place of what concerns
+        "near-constant" (standard deviation below `NEAR_CONSTANT`); "inverted", "upside down", "on its side"
+        (see `turned_or_inverted`). Of DICOM files, in place of what concerns
         depth, mode and polarity, what was assumed on reading (`cxr_cli.data.dicom.terms.Issue`).
     """
     found = list(gray.issues) if gray.format == "DICOM" else _unusual_storage(gray)
@@ -267,8 +270,8 @@ def issues_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
         found.append(f"{gray.format} named {suffix or 'without ending'}")
     if std < NEAR_CONSTANT * gray.full_scale:
         found.append("near-constant")
-    elif anatomical_contrast(gray.pixels) < INVERTED * std:
-        found.append("inverted")
+    else:
+        found += turned_or_inverted(gray.pixels)
     return tuple(found)
 
 
@@ -284,6 +287,38 @@ def _unusual_storage(gray: GrayImage) -> list[str]:
         found.append("white stored as 0")
     if gray.orientation in _TURNED:
         found.append(f"stored {_TURNED[gray.orientation]} (orientation tag {gray.orientation})")
+    return found
+
+
+def turned_or_inverted(pixels: NDArray[Any]) -> list[str]:
+    """Tell whether a frontal image is inverted, upside down or on its side, by its anatomical contrast.
+
+    The contrast is measured on the image as it is and turned by 90, 180 and 270 degrees, and compared with that of the
+    inverted image: an upright image has the highest of all eight. On 39 NIH images and the 250 of the sample data no
+    upright image is called turned. Turned ones are noticed less surely: 97 % on their side, three in four upside down.
+
+    Parameters
+    ----------
+    pixels
+        Grey values, shape (height, width), any scale.
+
+    Returns
+    -------
+    list of str
+        Some of "inverted", "upside down", "on its side"; empty for an even image.
+    """
+    deviation = float(pixels.std(dtype=np.float64))
+    if deviation == 0:
+        return []
+    contrasts = [anatomical_contrast(np.rot90(pixels, quarter)) / deviation for quarter in range(4)]
+    as_it_is, as_negative = max(contrasts), -min(contrasts)
+    inverted = as_negative - as_it_is > (_SURELY if contrasts[0] >= INVERTED else 0)
+    upright, left, down, right = (-value if inverted else value for value in contrasts)
+    found = ["inverted"] if inverted else []
+    if max(left, right) - upright > _LIKELY and max(left, right) > down:
+        found.append("on its side")
+    elif down - upright > (_SURELY if upright > _LOW else _LIKELY):
+        found.append("upside down")
     return found
 
 

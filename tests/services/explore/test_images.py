@@ -4,6 +4,7 @@ import io
 import math
 import os
 import signal
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,6 +27,7 @@ from cxr_cli.services.explore.images import (
     issues_of,
     measure,
     survey_files,
+    turned_or_inverted,
 )
 from cxr_cli.services.parallel import KILLED_WORKER, Workers
 
@@ -99,6 +101,43 @@ def test_inverted_is_told_from_upright_on_all_real_films(real_data):
     paths = sorted((real_data / "nih" / "images-small").glob("[0-9]*.png"))
     assert len(paths) == 39
     check_inversion(paths)
+
+
+def check_turned(paths, n_quarters, name, fraction):
+    """Most images that are turned are called so, inverted ones too; few are called anything else."""
+    found = Counter()
+    for path in paths:
+        pixels = np.rot90(read_gray(path).pixels, n_quarters)
+        found["+".join(turned_or_inverted(pixels))] += 1
+        found["+".join(turned_or_inverted(255 - pixels))] += 1
+    assert found[name] >= fraction * len(paths)
+    assert found[f"inverted+{name}"] >= fraction * len(paths)
+    assert found["inverted"] - (len(paths) - found[f"inverted+{name}"]) <= 0.05 * len(paths)
+
+
+@pytest.mark.parametrize(("n_quarters", "name", "fraction"), [(1, "on its side", 0.85), (2, "upside down", 0.65)])
+def test_turned_images_of_the_sample_are_called_turned(sample_data, n_quarters, name, fraction):
+    check_turned(sorted((sample_data / "images-small").glob("*.png"))[::4], n_quarters, name, fraction)
+
+
+@pytest.mark.parametrize(("n_quarters", "name", "fraction"), [(3, "on its side", 0.95), (2, "upside down", 0.7)])
+def test_turned_real_images_are_called_turned(real_data, n_quarters, name, fraction):
+    paths = sorted((real_data / "nih" / "images-small").glob("[0-9]*.png"))
+    check_turned(paths, n_quarters, name, fraction)
+
+
+def test_even_images_are_not_turned():
+    assert turned_or_inverted(np.full((64, 64), 9, dtype=np.uint8)) == []
+
+
+def test_tags_and_depths_are_named(save, film):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(film)))
+    facts = inspect_image(save("turned.jpg", stored, exif=exif))
+    assert facts.issues == ("stored on its side (orientation tag 6)",)
+    facts = inspect_image(save("deep.png", film.astype(np.uint16) * 16))
+    assert facts.issues == ("12-bit in 16 bits",)
 
 
 def test_oddities_of_files(save, film):
