@@ -38,6 +38,7 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("startup", "Start of the command line", quick=("--rounds", "3")),
     Benchmark("explore", "explore", quick=("--rounds", "2", "--copies", "2")),
+    Benchmark("tables", "Label tables", quick=("--rounds", "1", "--scale", "0.1")),
     Benchmark("leakage", "check-leakage", quick=("--hashes", "20000", "--images", "40")),
     Benchmark("split", "split", quick=("--seeds", "1")),
     Benchmark("preprocess", "preprocess", quick=("--images", "60", "--rounds", "1")),

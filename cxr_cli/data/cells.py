@@ -174,12 +174,13 @@ def read_findings(
     passed, unclear, nothing = ({fold(item) for item in items} for items in (ignored, undefined, negative))
     canonical = None if pathologies is None else {fold(name): name for name in pathologies}
     cells: list[tuple[set[str], bool, bool]] = []  # the pathologies of a cell, whether normal, whether not known
+    folded: dict[str, str] = {}
     unknown: dict[int, str] = {}
     for code, text in enumerate(texts):
         found: set[str] = set()
         normal = not_known = False
         for item in split_findings(text, separators):
-            key = fold(item)
+            key = folded.get(item) or folded.setdefault(item, fold(item))
             if key in unclear:
                 not_known = True
             elif key in passed or not item:

@@ -37,8 +37,9 @@ from cxr_cli.data.labels import (
     Links,
 )
 from cxr_cli.data.names import UNSAFE, unsafe_names, why_unsafe
-from cxr_cli.data.patient_ids import clean_patient_ids, namespace_of, nih_numbers, patients_in_names
+from cxr_cli.data.patient_ids import clean_patient_ids, coded_ids, namespace_of, nih_numbers, patients_written_in_names
 from cxr_cli.data.schemas import NO_FINDING, Schema
+from cxr_cli.data.schemas.nih import NAMESPACE as NIH_NAMESPACE
 from cxr_cli.data.schemas.vocabulary import fold
 from cxr_cli.data.tables import DELIMITERS, RawTable
 from cxr_cli.errors import LabelTableError, UsageError, argument, shown
@@ -115,7 +116,7 @@ class _Reader:
         self._joined_roles(cells)
         columns: dict[str, Any] = {"image": self._images(cells) if early is None else early}
         names = columns["image"].tolist()
-        numbers_ = nih_numbers(names)
+        numbers_ = nih_numbers(names) if self._may_be_nih() else np.full(len(names), -1, dtype=np.int64)
         patient_codes, patient_ids, namespace = self._patients(cells, columns["image"], numbers_)
         columns["patient_id"] = pd.Categorical.from_codes(patient_codes, pd.Index(patient_ids, dtype="str"))
         labels = self._mapped(labels)
@@ -665,7 +666,7 @@ class _Reader:
             self.issues.append(Issue("no-patient-column", f"patients are unknown: {schema.patients_unknown}", 1))
             self.without_patient[schema.patients_unknown] = np.arange(len(names))
             return np.full(len(names), -1, dtype=np.int64), (), None
-        found = patients_in_names(names)
+        found = patients_written_in_names(names)
         if found is None:
             self.issues.append(Issue("no-patient-column", "the table has no patient column", 1))
             self.without_patient["no patient column"] = np.arange(len(names))
@@ -682,12 +683,12 @@ class _Reader:
     def _coded(
         self, ids: Sequence[str | None], why: str, namespace: str | None
     ) -> tuple[NDArray[np.int64], tuple[str, ...], str | None]:
-        codes, distinct = pd.factorize(np.array(ids, dtype=object))
+        codes, distinct = coded_ids(ids)
         unknown = np.flatnonzero(codes < 0)
         if len(unknown):
             self.without_patient[why] = unknown
         self._issue("no-patient", "no patient id", unknown)
-        return codes.astype(np.int64), tuple(str(item) for item in distinct), namespace
+        return codes, distinct, namespace
 
     def _factorized(self, column: pd.Series[Any], name: str) -> tuple[NDArray[np.int64], list[str]]:
         """Return codes (-1: blank) and distinct ids (text) of the patient column, which pandas may take for numbers."""
@@ -712,6 +713,10 @@ class _Reader:
             "patient id differs from the number in the file name: the column is taken",
             np.flatnonzero((numbers_ >= 0) & (patient_codes >= 0) & (numbers_ // 1000 != known)),
         )
+
+    def _may_be_nih(self) -> bool:
+        """Whether image names may be in the pattern of ChestX-ray14; looking at all of them takes time."""
+        return self.schema.patient_namespace in (None, NIH_NAMESPACE)
 
     # Demographics.
 
@@ -787,7 +792,7 @@ class _Reader:
         ordered = np.sort(numbers_)
         images = frame["image"]
         # Names with distinct numbers are distinct: much sooner seen than with names.
-        if (ordered[0] >= 0 and (np.diff(ordered) > 0).all()) or images.is_unique:
+        if (ordered[0] >= 0 and (np.diff(ordered) > 0).all()) or len(set(images.tolist())) == len(images):
             return
         repeated = images.duplicated().to_numpy()
         self._issue("duplicate-image", "image named by an earlier row too", np.flatnonzero(repeated))
@@ -930,7 +935,7 @@ class _Reader:
             n_rows=n_rows,
             n_rows_used=n_rows - sum(not_used.values()),
             rows_not_used=not_used,
-            n_images=int(frame["image"].nunique()) if links is None else len(frame),
+            n_images=len(frame) - sum(issue.count for issue in self.issues if issue.kind == "duplicate-image"),
             aggregation=aggregation,
             labels=self.label_form,
             blank=self.schema.blank,

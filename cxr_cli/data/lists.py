@@ -18,7 +18,7 @@ from cxr_cli.data.cells import label_values, read_findings
 from cxr_cli.data.columns import is_image_name
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.names import UNSAFE, is_unsafe_name, why_unsafe
-from cxr_cli.data.patient_ids import clean_patient_ids, ids_by_pattern, patients_in_names
+from cxr_cli.data.patient_ids import clean_patient_ids, coded_ids, ids_by_pattern, patients_in_names
 from cxr_cli.data.schemas import IMAGE_LIST, PATIENT_LIST, recognise
 from cxr_cli.data.schemas.covidx import COVIDX
 from cxr_cli.data.schemas.nih import PATIENT_IN_NAME
@@ -252,7 +252,7 @@ def _table(
     n_written: int | None = None,
 ) -> LabelTable:
     raw = lines.raw
-    codes, ids = pd.factorize(np.array(patients, dtype=object))
+    codes, ids = coded_ids(patients)
     unknown = np.flatnonzero(codes < 0)
     unsafe = [row for row, name in enumerate(images) if is_unsafe_name(name)] if schema != PATIENT_LIST.name else []
     repeated = np.flatnonzero(images.duplicated().to_numpy())
@@ -271,7 +271,7 @@ def _table(
     frame = pd.DataFrame(
         {
             "image": images,
-            "patient_id": pd.Categorical.from_codes(codes, pd.Index([str(item) for item in ids], dtype="str")),
+            "patient_id": pd.Categorical.from_codes(codes, pd.Index(ids, dtype="str")),
             **labels,
         }
     )
@@ -312,8 +312,8 @@ def _table(
         n_findings_written=n_written,
         uncertain=reading.uncertain,
         n_uncertain=0,
-        patient_codes=codes.astype(np.int64),
-        patient_ids=tuple(str(item) for item in ids),
+        patient_codes=codes,
+        patient_ids=ids,
         raw=raw,
         sources=(raw.source,),
     )

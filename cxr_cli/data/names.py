@@ -28,7 +28,8 @@ def unsafe_names(names: Sequence[str]) -> list[int]:
     Names come from outside: ``/etc/passwd``, ``C:\x.png``, ``../x.png`` and ``a/../../x.png`` must not be opened.
     """
     joined = " ".join(names)
-    harmless = joined.isprintable() and not any(mark in joined for mark in ("/", "\\", "..", ":"))
+    harmless = joined.isprintable() and not any(mark in joined for mark in (" /", "\\", "..", ":"))
+    harmless = harmless and not joined.startswith("/")
     if harmless and all(names) and max(map(len, names), default=0) <= LONGEST_NAME:
         return []
     return [position for position, name in enumerate(names) if is_unsafe_name(name)]
