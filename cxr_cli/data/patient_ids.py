@@ -128,6 +128,11 @@ def coded_ids(ids: Sequence[str | None]) -> tuple[NDArray[np.int64], tuple[str, 
     import pandas as pd
 
     codes, texts = pd.factorize(np.array(ids, dtype=object))
+    together = "".join(texts.tolist())
+    if together.isascii() and together.isdigit():
+        stripped = [text.lstrip("0") or "0" for text in texts.tolist()]
+        if len(set(stripped)) == len(stripped) and all(texts.tolist()):
+            return codes.astype(np.int64), tuple(stripped)
     position: dict[str, int] = {}
     places = []
     for text in texts.tolist():
