@@ -211,7 +211,7 @@ def test_mimic(mimic):
 def test_two_of_the_three_files_of_mimic_are_missing(mimic, given, missing):
     with pytest.raises(LabelTableError) as caught:
         read_labels(mimic[0], join=[mimic[place] for place in given])
-    text = str(caught.value)
+    text = caught.value.in_terminal()
     assert "is read together with" in text and text.count("--join") == missing
 
 
