@@ -256,11 +256,13 @@ class FingerprintCache:
                 if about["version"] != CACHE_VERSION:
                     return cache
                 names, records = json.loads(stored["paths"].tobytes()), stored["records"]
+                if not _are_names(names):
+                    raise ValueError("names of another form")
                 if records.dtype != RECORD or records.shape != (len(names),):
                     raise ValueError("records of another form")
         except FileNotFoundError:
             return cache
-        except (*DAMAGED_ARCHIVE, TypeError, AttributeError) as error:
+        except (*DAMAGED_ARCHIVE, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"{path}: is not a cache of fingerprints, or is damaged",
                 remedy=f"Delete it or name another file with {argument('cache')}.",
@@ -298,6 +300,10 @@ class FingerprintCache:
         about = {"kind": _CACHE_KIND, "version": CACHE_VERSION}
         with atomic_path(self.path) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, about=_as_array(about), paths=_as_array(list(self._places)), records=self._records)
+
+
+def _are_names(names: object) -> bool:
+    return isinstance(names, list) and len({name for name in names if isinstance(name, str)}) == len(names)
 
 
 def _as_array(document: Any) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -155,6 +156,24 @@ def test_a_file_that_is_no_cache_is_refused(films, tmp_path, kind):
         path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match="not a cache of fingerprints"):
         FingerprintCache.load(path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[["a"], ["b"], ["c"], ["d"], ["e"]], [{}, 1, None, "d", "e"], ["a"] * 5, {"a": 1}, "abcde", 5, None],
+    ids=str,
+)
+def test_a_cache_whose_names_are_none_is_refused(films, tmp_path, names):
+    path = tmp_path / "cache.npz"
+    fingerprint_images(films, cache=FingerprintCache.load(path))
+    with np.load(path) as stored:
+        parts = {name: stored[name] for name in stored.files}
+    assert len(parts["records"]) == 5
+    for content in (json.dumps(names).encode(), b"[" * 100_000):
+        parts["paths"] = np.frombuffer(content, np.uint8)
+        np.savez(path, **parts)
+        with pytest.raises(InputError, match="no cache of fingerprints"):
+            FingerprintCache.load(path)
 
 
 def kill_on_3(path):
