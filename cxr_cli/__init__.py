@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from cxr_cli.data.predictions import Predictions as Predictions
     from cxr_cli.data.predictions import read_predictions as read_predictions
     from cxr_cli.errors import CxrError as CxrError
-    from cxr_cli.services.build_model.build_model import BuildModelResult as BuildModelResult
     from cxr_cli.services.build_model.build_model import build_model as build_model
     from cxr_cli.services.build_model.options import ModelOptions as ModelOptions
+    from cxr_cli.services.build_model.result import BuildModelResult as BuildModelResult
     from cxr_cli.services.check_leakage.check_and_remove import check_and_remove as check_and_remove
     from cxr_cli.services.check_leakage.check_leakage import check_leakage as check_leakage
     from cxr_cli.services.check_leakage.result import LeakageReport as LeakageReport
@@ -82,7 +82,7 @@ _PUBLIC = {
     "WeightsResult": "services.weights.result",
     "build_model": "services.build_model.build_model",
     "ModelOptions": "services.build_model.options",
-    "BuildModelResult": "services.build_model.build_model",
+    "BuildModelResult": "services.build_model.result",
     "evaluate": "services.evaluate.evaluate",
     "EvaluateResult": "services.evaluate.result",
     # what they share

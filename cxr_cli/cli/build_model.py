@@ -35,7 +35,7 @@ from cxr_cli.errors import UsageError
 if TYPE_CHECKING:
     from cxr_cli.data.class_weights import ClassWeights
     from cxr_cli.data.files import InputFile
-    from cxr_cli.services.build_model.build_model import BuildModelResult
+    from cxr_cli.services.build_model.result import BuildModelResult
     from cxr_cli.services.store.manifest import Preprocessing, StoreManifest
 
 

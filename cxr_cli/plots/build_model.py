@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from cxr_cli.data.drawing import packaged_style
 from cxr_cli.plots import style
 from cxr_cli.services.build_model.architecture import FINAL, HEAD, STEM, Block, Layer, dense_layers
-from cxr_cli.services.build_model.build_model import BuildModelResult
+from cxr_cli.services.build_model.result import BuildModelResult
 
 _BY_TYPE = {
     "Conv2D": ("convolution", style.CONVOLUTION),

@@ -26,7 +26,7 @@ RESULTS: dict[str, str] = {
     "split": "cxr_cli.services.split.result.SplitResult",
     "preprocess": "cxr_cli.services.preprocess.result.PreprocessResult",
     "weights": "cxr_cli.services.weights.result.WeightsResult",
-    "build-model": "cxr_cli.services.build_model.build_model.BuildModelResult",
+    "build-model": "cxr_cli.services.build_model.result.BuildModelResult",
     "evaluate": "cxr_cli.services.evaluate.result.EvaluateResult",
     "report": "cxr_cli.services.report.result.ReportResult",
 }

@@ -8,7 +8,7 @@ from PIL import Image
 from cxr_cli.models.architecture import describe_model
 from cxr_cli.models.densenet import freeze
 from cxr_cli.plots.build_model import plot_architecture, plot_depth
-from cxr_cli.services.build_model.build_model import BuildModelResult
+from cxr_cli.services.build_model.result import BuildModelResult
 from cxr_cli.services.model_card import LossChoice, PretrainedWeights
 from cxr_cli.services.store.manifest import Preprocessing
 

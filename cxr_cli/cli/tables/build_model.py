@@ -12,7 +12,7 @@ from cxr_cli.cli import console
 
 if TYPE_CHECKING:
     from cxr_cli.services.build_model.architecture import Block, Layer, Parameters
-    from cxr_cli.services.build_model.build_model import BuildModelResult
+    from cxr_cli.services.build_model.result import BuildModelResult
     from cxr_cli.services.store.manifest import Preprocessing
 
 

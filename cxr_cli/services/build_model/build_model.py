@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,75 +16,14 @@ from cxr_cli import __version__
 from cxr_cli.data.files import OutputFile, Outputs, describe_input
 from cxr_cli.data.labels import LabelCounts, LabelTable
 from cxr_cli.errors import InputError, UsageError, argument
-from cxr_cli.services.build_model.architecture import Architecture
 from cxr_cli.services.build_model.options import ModelOptions, choose_loss
 from cxr_cli.services.build_model.pretrained import Pretrained, read_pretrained
-from cxr_cli.services.envelope import head
+from cxr_cli.services.build_model.result import BuildModelResult
 from cxr_cli.services.keras_backend import require_tensorflow
-from cxr_cli.services.model_card import LabelSummary, LossChoice, PretrainedWeights
-from cxr_cli.services.result import Result, plain
-from cxr_cli.services.store.manifest import Preprocessing
+from cxr_cli.services.model_card import LabelSummary, LossChoice, ModelCard, PretrainedWeights, model_card_path
 
 if TYPE_CHECKING:
     import keras
-
-
-@dataclass(frozen=True)
-class BuildModelResult(Result):
-    """A model, as it was built.
-
-    Attributes
-    ----------
-    model
-        Keras' name of it.
-    pathologies
-        Names of its outputs, in order.
-    image_size
-        (height, width) in pixels.
-    preprocessing
-        What must be done to an image before the model sees it.
-    loss
-        The loss, with its weights.
-    metrics
-        Names of what ``fit`` reports, besides one value per pathology.
-    labels
-        What the label table means for the loss; None without a table.
-    pretrained
-        Where the weights came from.
-    freeze
-        What training leaves alone, as given.
-    learning_rate
-        Step size of Adam.
-    mixed_precision
-        Whether it computes in float16.
-    seed
-        Of random weights.
-    architecture
-        What the model is made of, read from it.
-    versions
-        Of cxr, Python, Keras, its backend and NumPy.
-    saved
-        The model's file; None if it was not saved.
-    model_card
-        Path of the description beside it; None if the model was not saved.
-    """
-
-    model: str
-    pathologies: tuple[str, ...]
-    image_size: tuple[int, int]
-    preprocessing: Preprocessing
-    loss: LossChoice
-    metrics: tuple[str, ...]
-    labels: LabelSummary | None
-    pretrained: PretrainedWeights
-    freeze: str
-    learning_rate: float
-    mixed_precision: bool
-    seed: int
-    architecture: Architecture
-    versions: dict[str, str]
-    saved: OutputFile | None = None
-    model_card: str | None = None
 
 
 def build_model(
@@ -243,11 +182,6 @@ def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSumm
     )
 
 
-def model_card_path(model: Path) -> Path:
-    """Return where the description of a saved model lies: model.keras.json beside model.keras."""
-    return model.with_name(model.name + ".json")
-
-
 def _keras_loss(loss: LossChoice) -> Any:
     weights = loss.class_weights
     if weights is None:
@@ -300,38 +234,32 @@ def _check_model_card_of(path: Path, pathologies: tuple[str, ...]) -> None:
 def _save(model: keras.Model, result: BuildModelResult, save: Path, outputs: Outputs) -> BuildModelResult:
     from cxr_cli.models.saving import save_model
 
-    card = model_card_path(save)
     with outputs.path(save, folder=Path(), named_by_user=True) as temporary:
         save_model(model, temporary)
         written = describe_input(temporary)
     saved = OutputFile(str(save), written.size, written.sha256)
-    done = replace(result, saved=saved, model_card=str(card))
-    outputs.write_json(card, model_card(done), folder=Path())
-    return done
+    model_card(result, saved).write(outputs, save)
+    return replace(result, saved=saved, model_card=str(model_card_path(save)))
 
 
-def model_card(result: BuildModelResult) -> dict[str, Any]:
-    """Return what the model card of a saved model says: all that is needed to use, judge and rebuild it."""
-    whole = {
-        **head("build-model"),
-        "model": result.saved,
-        "pathologies": result.pathologies,
-        "image_size": result.image_size,
-        "preprocessing": result.preprocessing,
-        "pretrained": result.pretrained,
-        "loss": result.loss,
-        "metrics": result.metrics,
-        "freeze": result.freeze,
-        "learning_rate": result.learning_rate,
-        "mixed_precision": result.mixed_precision,
-        "seed": result.seed,
-        "parameters": result.architecture.model,
-        "labels": result.labels,
-        "versions": result.versions,
-    }
-    document = plain(whole)
-    assert isinstance(document, dict)
-    return document
+def model_card(result: BuildModelResult, saved: OutputFile) -> ModelCard:
+    """Return the card of a saved model: all that is needed to use, judge and rebuild it."""
+    return ModelCard(
+        model=saved,
+        pathologies=result.pathologies,
+        image_size=result.image_size,
+        preprocessing=result.preprocessing,
+        pretrained=result.pretrained,
+        loss=result.loss,
+        metrics=result.metrics,
+        freeze=result.freeze,
+        learning_rate=result.learning_rate,
+        mixed_precision=result.mixed_precision,
+        seed=result.seed,
+        parameters=result.architecture.model.to_dict(),
+        labels=result.labels,
+        versions=result.versions,
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -15,8 +15,9 @@ from cxr_cli.data.files import Outputs, describe_input
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import InputError, OutputError, UsageError, WeightsFileError
 from cxr_cli.services.build_model import build_model as service
-from cxr_cli.services.build_model.build_model import build_model, model_card_path, summarise_labels
+from cxr_cli.services.build_model.build_model import build_model, summarise_labels
 from cxr_cli.services.build_model.options import ModelOptions
+from cxr_cli.services.model_card import model_card_path
 from tests.models.legacy_files import base_arrays, write_legacy
 
 pytestmark = pytest.mark.slow
