@@ -198,12 +198,12 @@ import cxr_cli.data.images as images, cxr_cli.services.images.prepare as prepare
 import cxr_cli.services.parallel as parallel
 from cxr_cli.data.images import read_gray
 from cxr_cli.errors import ImageError
-def read(path):
+def read(path, *more):
     if path.endswith("3.png") and not os.path.exists("mended"):
         if "KIND" == "memory":
             raise MemoryError
         raise ImageError(f"{path}: unreadable") from OSError(errno.EIO, "Input/output error")
-    return read_gray(path)
+    return read_gray(path, *more)
 prepare.read_gray = read
 from cxr_cli.__main__ import main
 main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -75,9 +76,10 @@ def _any_inside(folder: Path, located: LocatedImages) -> bool:
 
 
 def is_unfinished_run(partial: Path) -> bool:
-    """Whether a folder is what an unfinished run left: it is empty, or has a journal and nothing that is not ours."""
+    """Whether a folder is what an unfinished run left: it has a journal and nothing that is not ours, or nothing."""
     try:
-        names = set(os.listdir(partial))
+        # A kill leaves files under their temporary names.
+        names = {name for name in os.listdir(partial) if not re.fullmatch(r"\..+-[0-9a-f]{16}\.tmp(\..+)?", name)}
     except OSError:
         return False
     return not partial.is_symlink() and names <= _UNFINISHED and (not names or "journal.jsonl" in names)

@@ -190,6 +190,12 @@ class OpenStore:
 
     def remove(self) -> None:
         """Delete the hidden folder: the run is finished."""
+        # The journal last, because it says whose folder this is: a run that is killed now ends when it is repeated.
+        for entry in os.scandir(self.plan.partial):
+            if entry.name != JOURNAL:
+                remove = shutil.rmtree if entry.is_dir(follow_symlinks=False) else os.unlink
+                with contextlib.suppress(OSError):
+                    remove(entry.path)
         self._journal.remove()
         shutil.rmtree(self.plan.partial, ignore_errors=True)
 
