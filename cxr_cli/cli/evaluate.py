@@ -301,6 +301,7 @@ _LISTED = (
     "label-table-issues",
     "unused-columns",
     "pathologies-missing-in-model",
+    "perfect-ranking",
     "logits",
     "outside-probabilities",
     "constant-predictions",

@@ -72,10 +72,10 @@ def _ranking(result: EvaluateResult, model: ModelResult) -> RenderableType:
     outside = [row.pathology for row in model.pathologies if not row.in_mean]
     if outside:
         caption += f"; {', '.join(outside)} not in the mean"
-    if mean.auroc.n_undefined:
-        caption += (
-            f"; {mean.auroc.n_undefined:,} draws left out of the mean's interval because a pathology had no positives"
-        )
+    undefined = [f"{row.pathology} in {row.auroc.n_undefined:,}" for row in model.pathologies if row.auroc.n_undefined]
+    if undefined:
+        left_out = console.counted(mean.auroc.n_undefined, "draw")
+        caption += f"; undefined draws: {', '.join(undefined)}; {left_out} left out of the mean's interval"
     return console.table(
         f"{model.name}: {result.n_images:,} images{patients}" + (f", {model.n_runs} runs" if several else ""),
         columns,

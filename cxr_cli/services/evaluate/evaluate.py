@@ -48,6 +48,8 @@ RULES: Mapping[str, Callable[[Floats, Floats], float]] = {
     "sensitivity-0.9": lambda labels, scores: at_sensitivity(labels, scores, 0.9),
     "specificity-0.9": lambda labels, scores: at_specificity(labels, scores, 0.9),
 }
+#: With so many positives, an AUROC of 1 is too good to be true.
+_TOO_GOOD = 20
 _NO_THRESHOLDS = (
     "no validation predictions were given, and a threshold chosen on the test images would look better than it is"
 )
@@ -201,6 +203,7 @@ def evaluate(
     plan.run(n_draws, seed, workers, progress)
     over_patients = _over_patients(data, n_draws, seed, workers) if unit == "image" else None
     main = parts[0].result(confidence, prevalence, over_patients)
+    issues += [issue for part in parts for issue in _perfect(part)]
     result = EvaluateResult(
         n_images=len(data.images),
         n_patients=data.n_patients,
@@ -276,6 +279,22 @@ def _unused(models: Mapping[str, Sequence[Predictions]]) -> list[Issue]:
                 message = f"{item.path}: columns that are not read: {', '.join(item.unused[:10])}"
                 issues.append(Issue("unused-columns", message, len(item.unused), item.unused[:10]))
     return issues
+
+
+def _perfect(part: ModelPart) -> list[Issue]:
+    """Return an issue if pathologies are ranked without any mistake, which real predictions do not do."""
+    names = [
+        part.data.pathologies[column]
+        for place, column in enumerate(part.scored)
+        if (part.areas[:, place] == 1).any() and (part.data.labels[:, column] == 1).sum() >= _TOO_GOOD
+    ]
+    if not names:
+        return []
+    message = (
+        f"{part.model.name} ranks every image right ({', '.join(names)}): are these predictions, and of images that "
+        "were not used for training?"
+    )
+    return [Issue("perfect-ranking", message, len(names), tuple(names))]
 
 
 def _weights_in_loss(predictions: Predictions) -> list[Issue]:

@@ -327,3 +327,11 @@ def test_published_results_are_added_when_asked(examples):
     assert not evaluate(files["test-b"], table, n_draws=100).published
     published = evaluate(files["test-b"], table, n_draws=100, reference=True).published
     assert [row.auroc for row in published] == ["0.745", "0.806", "0.8357 to 0.8420"]
+
+
+def test_labels_given_as_predictions_are_too_good(examples):
+    table, _ = examples
+    copied = predictions(table.labels, images=table.images, pathologies=table.pathologies)
+    result = evaluate(copied, table, n_draws=100)
+    issues = {issue.kind: issue for issue in result.issues}
+    assert "Hernia" not in issues["perfect-ranking"].examples and "Mass" in issues["perfect-ranking"].examples
