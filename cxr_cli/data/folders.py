@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -357,10 +357,17 @@ class _Search:
         self.ambiguous: list[AmbiguousName] = []
         self.nearly: list[NearName] = []
         self.alternatives: list[NearName] = []
+        #: For a number of parts, files by so many last parts of their paths.
+        self.endings: dict[int, dict[str, str]] = {}
         self.dropped = self._leading_folders()
 
     def _plain(self, name: str) -> str:
-        return name.replace("\\", "/") if "\\" in name and name not in self.files.paths else name
+        if "\\" in name and name not in self.files.paths:
+            name = name.replace("\\", "/")
+        if "./" in name or "//" in name:
+            beginning = "/" if name.startswith("/") else ""
+            name = beginning + "/".join(part for part in name.split("/") if part not in ("", "."))
+        return name
 
     def _leading_folders(self) -> str:
         """Return the shortest leading folders common to all names without which any name has a file; else nothing."""
@@ -437,7 +444,7 @@ class _Search:
             lost.append(name)
             return
         self.places[name] = place
-        if written != name:
+        if "\\" in name and written != name:
             self.nearly.append(NearName(name, place, SLASHES))
 
     def _look_for_near_names(self, lost: Sequence[str]) -> None:
@@ -458,11 +465,23 @@ class _Search:
                 self.places[name] = free[0]
                 self.nearly.append(NearName(name, free[0], _difference(name, wanted[name], free[0])))
                 continue
-            if not candidates:  # below or above where the name says
-                candidates = by_name.get(_key(wanted[name].rpartition("/")[2]), [])
-                candidates = [place for place in candidates if _one_ends_in_the_other(place, wanted[name])]
-            if candidates:
-                self.alternatives.append(NearName(name, candidates[0], "place"))
+            elsewhere = candidates[0] if candidates else self._elsewhere(key, by_place)
+            if elsewhere is not None:
+                self.alternatives.append(NearName(name, elsewhere, "place"))
+
+    def _elsewhere(self, key: str, by_place: dict[str, list[str]]) -> str | None:
+        """Return a file that lies below or above where a name says: one of the two paths ends in the other."""
+        parts = key.split("/")
+        above = ("/".join(parts[first:]) for first in range(1, len(parts)))
+        found = next((by_place[path] for path in above if path in by_place), None)
+        if found is not None:
+            return found[0]
+        if len(parts) not in self.endings:
+            # One look-up for each name: millions of files may be called view1_frontal.jpg.
+            self.endings[len(parts)] = {
+                "/".join(place.split("/")[-len(parts) :]): files[0] for place, files in reversed(by_place.items())
+            }
+        return self.endings[len(parts)].get(key)
 
     def _look_for_uids(self, lost: Sequence[str]) -> None:
         """Find the DICOM files of names that are SOP instance UIDs, whatever the files are called."""
@@ -508,7 +527,7 @@ def _without_ending(name: str) -> str:
     return stem if dot and f".{ending.casefold()}" in _ENDINGS else name
 
 
-def _by_key(files: _Files) -> tuple[Mapping[str, list[str]], Mapping[str, list[str]]]:
+def _by_key(files: _Files) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     by_place: dict[str, list[str]] = {}
     by_name: dict[str, list[str]] = {}
     for place in sorted(files.paths):
@@ -532,11 +551,6 @@ def _difference(name: str, wanted: str, place: str) -> str:
         ENDING: ending.casefold() != file_ending.casefold(),
     }
     return " and ".join(kind for kind, differs in found.items() if differs)
-
-
-def _one_ends_in_the_other(place: str, wanted: str) -> bool:
-    one, other = _key(place), _key(wanted)
-    return one.endswith(f"/{other}") or other.endswith(f"/{one}")
 
 
 def walk_files(folder: str, linked_folders: list[str] | None = None) -> Iterator[tuple[str, str, bool]]:

@@ -220,6 +220,25 @@ def test_names_that_differ_in_form_are_not_guessed_at(tmp_path):
     assert located.notes() == ("a.png is missing; there is a.PNG (and 3 more like it)",)
 
 
+def test_a_path_may_be_written_with_dots_and_double_slashes(tmp_path):
+    build(tmp_path, "sub/a.png", "b.png")
+    located = locate_images(tmp_path, ["./sub//a.png", "./b.png"])
+    assert places(located) == ["sub/a.png", "b.png"]
+    assert located.notes() == ()
+    assert locate_images(tmp_path, ["b.png", "./b.png"]).shared == (SharedFile("b.png", ("b.png", "./b.png")),)
+
+
+def test_many_files_of_one_name_under_the_wrong_folder(tmp_path):
+    for patient in range(1500):
+        build(tmp_path, f"train/p{patient}/study1/view1.jpg")
+    names = [f"CheXpert/{part}/p{patient}/study1/view1.jpg" for part in ("a", "b") for patient in range(1500)]
+    located = locate_images(tmp_path / "train", names)
+    assert located.n_found == 0 and len(located.alternatives) == 3000
+    assert located.alternatives[0].file == "p0/study1/view1.jpg"
+    above = locate_images(tmp_path, ["p7/study1/view1.jpg", "other/x.jpg"])
+    assert above.alternatives[0].file == "train/p7/study1/view1.jpg"
+
+
 def test_links_to_folders_are_not_searched_and_named(tmp_path, tmp_path_factory):
     elsewhere = build(tmp_path_factory.mktemp("elsewhere"), "a.png")
     build(tmp_path, "real/b.png")
