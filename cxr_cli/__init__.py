@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from cxr_cli.services.explore.explore import explore as explore
     from cxr_cli.services.explore.result import ExploreResult as ExploreResult
     from cxr_cli.services.parallel import Workers as Workers
+    from cxr_cli.services.predict.predict import predict as predict
+    from cxr_cli.services.predict.result import PredictResult as PredictResult
     from cxr_cli.services.preprocess.options import Options as PreprocessOptions  # noqa: F401
     from cxr_cli.services.preprocess.preprocess import preprocess as preprocess
     from cxr_cli.services.preprocess.result import PreprocessResult as PreprocessResult
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from cxr_cli.services.store.reader import Store as Store
     from cxr_cli.services.store.reader import open_store as open_store
     from cxr_cli.services.store.recipe import Recipe as Recipe
+    from cxr_cli.services.train.options import TrainOptions as TrainOptions
+    from cxr_cli.services.train.result import TrainResult as TrainResult
+    from cxr_cli.services.train.train import train as train
     from cxr_cli.services.weights.result import WeightsResult as WeightsResult
     from cxr_cli.services.weights.weights import compute_weights as compute_weights
 
@@ -83,6 +88,11 @@ _PUBLIC = {
     "build_model": "services.build_model.build_model",
     "ModelOptions": "services.build_model.options",
     "BuildModelResult": "services.build_model.result",
+    "train": "services.train.train",
+    "TrainOptions": "services.train.options",
+    "TrainResult": "services.train.result",
+    "predict": "services.predict.predict",
+    "PredictResult": "services.predict.result",
     "evaluate": "services.evaluate.evaluate",
     "EvaluateResult": "services.evaluate.result",
     # what they share

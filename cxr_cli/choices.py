@@ -14,7 +14,7 @@ UncertainPolicy = Literal["ignore", "positive", "negative"]
 #: Of several readers of an image, how many must see a finding for it to be present.
 ReadersPolicy = Literal["any", "majority", "all"]
 #: How grey levels from 0 to 255 become what a network sees.
-Standardization = Literal["samplewise", "featurewise", "imagenet", "none"]
+Standardization = Literal["samplewise", "featurewise", "imagenet", "torchxrayvision", "none"]
 #: How pixels of the resized image come from those of the source.
 Interpolation = Literal["area", "nearest", "bilinear", "bicubic", "lanczos"]
 #: What a store holds: standardized values, or grey levels that are standardized on reading.
@@ -43,6 +43,15 @@ Checklist = Literal["claim", "tripod-ai", "datasheet", "model-card"]
 Summary = Literal["blocks", "layers", "full"]
 #: What a draw of the bootstrap takes.
 Unit = Literal["patient", "image"]
+
+#: Parts of a network that are trained one after the other.
+TrainStage = Literal["features", "last-block", "all"]
+#: Which validation metric chooses the epoch.
+Monitor = Literal["auroc", "auprc", "loss"]
+#: How training images are varied.
+Augmentation = Literal["flip", "geometric"]
+#: What cached activations are kept as.
+CacheType = Literal["float32", "float16"]
 
 
 def choices(kind: Any) -> tuple[Any, ...]:

@@ -46,3 +46,10 @@ def test_training_on_a_store_lowers_the_loss(cxr, sample_data, tmp_path):
     assert len(losses) == 4
     assert losses[-1] < losses[0]
     assert (tmp_path / "trained.keras").stat().st_size > 1_000_000
+
+
+def test_pipeline_of_the_readme_is_that_of_the_script():
+    script = (ROOT / "examples" / "pipeline.sh").read_text(encoding="utf-8")
+    commands = script.partition("# pipeline\n")[2]
+    assert commands.count("cxr ") == 11
+    assert f"```shell norun\n{commands}```" in (ROOT / "README.md").read_text(encoding="utf-8")

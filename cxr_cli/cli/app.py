@@ -16,9 +16,11 @@ from cxr_cli.cli.check_leakage import check_leakage
 from cxr_cli.cli.evaluate import evaluate
 from cxr_cli.cli.exits import COULD_NOT, Command, Commands, after_flushing
 from cxr_cli.cli.explore import explore
+from cxr_cli.cli.predict import predict
 from cxr_cli.cli.preprocess import preprocess
 from cxr_cli.cli.report import report
 from cxr_cli.cli.split import split
+from cxr_cli.cli.train import train
 from cxr_cli.cli.weights import weights
 
 app = typer.Typer(
@@ -61,6 +63,8 @@ app.command("split", cls=Command)(split)
 app.command("preprocess", cls=Command)(preprocess)
 app.command("weights", cls=Command)(weights)
 app.command("build-model", cls=Command)(build_model)
+app.command("train", cls=Command)(train)
+app.command("predict", cls=Command)(predict)
 app.command("evaluate", cls=Command)(evaluate)
 app.command("report", cls=Command)(report)
 

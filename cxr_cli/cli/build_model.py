@@ -63,8 +63,8 @@ def build_model(
         str,
         option(
             "--pretrained",
-            "Weights of the base: FILE (.h5, .hdf5, .weights.h5, .keras or .pth), imagenet (from Keras' cache, or "
-            "downloaded) or none (random).",
+            "Weights of the base: FILE (.h5, .weights.h5, .keras, .pt, .pth, .safetensors), imagenet (from Keras' "
+            "cache, or downloaded) or none (random).",
             metavar="FILE|NAME",
             panel=INPUT,
         ),
@@ -116,7 +116,8 @@ def build_model(
         Standardization | None,
         option(
             "--standardize",
-            "How pixels are standardized before the model sees them: samplewise, featurewise, imagenet or none.",
+            "How pixels are standardized before the model sees them: samplewise, featurewise, imagenet, "
+            "torchxrayvision (-1024 to 1024) or none. PyTorch files need it.",
             metavar="HOW",
             panel=COMPUTE,
             default="that of --store, else samplewise",
@@ -159,7 +160,7 @@ def build_model(
     options = ModelOptions(
         pathologies=choose_pathologies(_names(pathologies), table, manifest, weighting),
         image_size=_image_size(image_size, manifest),
-        preprocessing=_preprocessing(standardize, manifest),
+        preprocessing=_preprocessing(standardize, manifest, pretrained),
         pretrained=pretrained,
         keep_head=keep_head,
         loss=None if loss is None else loss,
@@ -209,9 +210,14 @@ def _image_size(text: str | None, manifest: StoreManifest | None) -> tuple[int, 
     return size
 
 
-def _preprocessing(standardize: Standardization | None, manifest: StoreManifest | None) -> Preprocessing:
+def _preprocessing(
+    standardize: Standardization | None, manifest: StoreManifest | None, pretrained: str
+) -> Preprocessing:
+    from cxr_cli.services.build_model.pretrained import require_standardization
     from cxr_cli.services.store.manifest import Preprocessing
 
+    if manifest is None and standardize is None:
+        require_standardization(pretrained)
     if manifest is None:
         return Preprocessing(standardize or "samplewise")
     if standardize is not None and standardize != manifest.preprocessing.standardize:

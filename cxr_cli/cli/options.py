@@ -214,6 +214,7 @@ PLOTS: dict[str, tuple[str, ...]] = {
     "preprocess": ("distributions.png", "samples.png", "interpolations.png"),
     "weights": ("class-distribution.png", "contributions.png", "loss-shares.png"),
     "build-model": ("architecture.png", "depth.png"),
+    "train": ("learning-curves.png",),
     "evaluate": ("roc.png", "precision-recall.png", "reliability.png", "forest.png"),
 }
 

@@ -63,7 +63,7 @@ def preprocess(
         option(
             "--standardize",
             "samplewise: by each image's mean and deviation. featurewise: by those of the training table. imagenet: as "
-            "DenseNet's preprocess_input. none: grey levels.",
+            "DenseNet's preprocess_input. torchxrayvision: grey levels from -1024 to 1024. none: grey levels.",
             metavar="HOW",
             panel=COMPUTE,
         ),

@@ -248,7 +248,9 @@ STORE_MANIFEST = "preprocess.json"
 #: In the head of every plot, so that a later run knows it may replace it.
 _PLOT_MARK = b"tEXtSoftware\x00cxr"
 #: Documents of ours that say what else in their folder is ours.
-_VOUCHERS = (RESULT, STORE_MANIFEST, "split.json")
+_VOUCHERS = (RESULT, STORE_MANIFEST, "split.json", "model.keras.json")
+#: The card of a model that was trained, and what was written with it.
+TRAINED_CARD, TRAINED = "model.keras.json", ("model.keras", "history.csv", "valid-predictions.csv")
 
 
 class Outputs:
@@ -429,6 +431,8 @@ def _vouched_for(voucher: Path) -> set[str]:
     names = [document.get("store"), document.get("index")]
     if voucher.name == STORE_MANIFEST:
         names.append("failures.csv")
+    if voucher.name == TRAINED_CARD and document["command"] == "train":
+        names += TRAINED
     for key, within in (("outputs", ""), ("splits", "path"), ("left_over", "path")):
         items = document.get(key)
         for item in items if isinstance(items, list) else []:

@@ -27,6 +27,8 @@ RESULTS: dict[str, str] = {
     "preprocess": "cxr_cli.services.preprocess.result.PreprocessResult",
     "weights": "cxr_cli.services.weights.result.WeightsResult",
     "build-model": "cxr_cli.services.build_model.result.BuildModelResult",
+    "train": "cxr_cli.services.train.result.TrainResult",
+    "predict": "cxr_cli.services.predict.result.PredictResult",
     "evaluate": "cxr_cli.services.evaluate.result.EvaluateResult",
     "report": "cxr_cli.services.report.result.ReportResult",
 }

@@ -11,6 +11,7 @@ import pytest
 from cxr_cli.data.labels import read_labels
 from cxr_cli.services.build_model.build_model import build_model
 from cxr_cli.services.build_model.options import ModelOptions
+from tests.conftest import ROOT
 from tests.models.legacy_files import base_arrays, write_legacy
 from tests.stores import manifest_document
 
@@ -254,3 +255,23 @@ def test_the_real_command_keeps_both_streams_clean(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["outputs"] == ["model.keras", "model.keras.json", "model.keras.result.json"]
     assert done.stderr.splitlines() == [f"saved model.keras{end}" for end in ("", ".json", ".result.json")]
+
+
+def test_pytorch_weights_need_a_standardization(cxr, tmp_path):
+    weights = ROOT / "tests" / "fixtures" / "torch" / "zip.pt"
+    result = cxr("build-model", "--pathologies", "Mass", "--pretrained", weights, "--no-plots")
+    assert result.exit_code == 2
+    assert "does not tell how its images were standardized" in result.stderr
+    assert "--standardize imagenet" in result.stderr
+    result = cxr(
+        "build-model",
+        "--pathologies",
+        "Mass",
+        "--pretrained",
+        weights,
+        "--standardize",
+        "torchxrayvision",
+        "--no-plots",
+    )
+    assert result.exit_code == 2
+    assert "holds other layers" in result.stderr

@@ -110,7 +110,7 @@ def changed(path, **values):
         ({"image_size": [0, 4]}, "image_size"),
         ({"image_size": [64, True]}, "image_size is bool"),
         ({"preprocessing": {"standardize": "z"}}, "standardize"),
-        ({"preprocessing": {"standardize": "featurewise"}}, "featurewise needs"),
+        ({"preprocessing": {"standardize": "featurewise"}}, "needs mean and standard deviation"),
         ({"learning_rate": "fast"}, "learning_rate is str"),
         ({"loss": {"name": "weighted-bce"}}, "loss.class_weights is missing"),
         ({"pretrained": None}, "pretrained is NoneType"),

@@ -147,6 +147,24 @@ def read_pretrained(path: Path, *, n_units: int | None = None) -> Pretrained:
         )
 
 
+def require_standardization(pretrained: Path | str) -> None:
+    """Ask for the standardization of a file of PyTorch's: outputs can agree on tensors and be nonsense on images.
+
+    Raises
+    ------
+    UsageError
+        It is such a file.
+    """
+    if is_torch_file(Path(pretrained)):
+        how = argument("standardize")
+        raise UsageError(
+            f"{pretrained}: a weight file does not tell how its images were standardized",
+            expected=how,
+            remedy=f"Most networks in PyTorch took {argument('standardize', 'imagenet')}, those of torchxrayvision "
+            f"{argument('standardize', 'torchxrayvision')} (grey levels from -1024 to 1024).",
+        )
+
+
 def _from_torch(checkpoint: Checkpoint, n_units: int | None) -> Pretrained:
     """Arrange what PyTorch saved: by torchvision's names, all or nothing."""
     stored = arrange(checkpoint)

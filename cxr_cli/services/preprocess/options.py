@@ -114,6 +114,11 @@ def _check_keras(recipe: Recipe) -> None:
             f"{argument('engine', 'keras')} makes standardized float32 values",
             remedy=f"Leave out {argument('dtype')} and {argument('format')}.",
         )
+    if recipe.standardize == "torchxrayvision":
+        raise UsageError(
+            f"{argument('engine', 'keras')} cannot standardize torchxrayvision",
+            remedy=f"Leave out {argument('engine')}.",
+        )
     if recipe.interpolation == "area":
         raise UsageError(
             f"{argument('engine', 'keras')} has no area interpolation",

@@ -30,8 +30,8 @@ class Preprocessing(Result):
     ----------
     standardize
         "samplewise": (x - mean) / (std + 1e-6) with the image's own mean and standard deviation; "featurewise": the
-        same with `mean` and `std`; "imagenet": ``keras.applications.densenet.preprocess_input``; "none": grey
-        levels from 0 to 255.
+        same with `mean` and `std`; "imagenet": ``keras.applications.densenet.preprocess_input``; "torchxrayvision":
+        (2x / 255 - 1) * 1024; "none": grey levels from 0 to 255.
     mean
         Of the training images, in grey levels; None but for "featurewise".
     std
@@ -235,3 +235,53 @@ def _refuse_unknown_steps(recipe: object) -> None:
     for name in recipe if isinstance(recipe, dict) else ():
         if name not in known:
             raise ValueError(f"recipe.{name} is not known")
+
+
+def check_recipe(folder: Path, image_size: tuple[int, int], preprocessing: Preprocessing) -> None:
+    """Check that the images of a store are what a model takes.
+
+    Parameters
+    ----------
+    folder
+        The store.
+    image_size, preprocessing
+        Those of the model card.
+
+    Raises
+    ------
+    InputError
+        The store's manifest is missing or damaged.
+    UsageError
+        Its images have another size, or were standardized in another way.
+    """
+    manifest = StoreManifest.read(folder)
+    theirs = manifest.preprocessing
+    if manifest.image_size != image_size:
+        raise UsageError(
+            f"{folder}: its images are {_times(manifest.image_size)} pixels, the model takes {_times(image_size)}",
+            remedy=f"Run 'cxr preprocess --image-size {image_size[0]}x{image_size[1]}'.",
+        )
+    if _scheme(preprocessing) != _scheme(theirs):
+        remedy = f"Run 'cxr preprocess --standardize {preprocessing.standardize}'"
+        if preprocessing.standardize == "featurewise":
+            remedy += " with --statistics and the store that the model was built with"
+        raise UsageError(
+            f"{folder}: its images are standardized {_named(theirs)}, the model takes {_named(preprocessing)}",
+            remedy=f"{remedy}.",
+        )
+
+
+def _scheme(preprocessing: Preprocessing) -> tuple[object, ...]:
+    if preprocessing.standardize == "featurewise":
+        return (preprocessing.standardize, preprocessing.mean, preprocessing.std)
+    return (preprocessing.standardize,)
+
+
+def _named(preprocessing: Preprocessing) -> str:
+    if preprocessing.standardize == "featurewise":
+        return f"featurewise (mean {preprocessing.mean:g}, standard deviation {preprocessing.std:g})"
+    return preprocessing.standardize
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]} × {size[1]}"

@@ -71,9 +71,10 @@ def standardize(
     scheme
         ``samplewise``: (x − mean) / (std + 1e-6) with the image's own mean and standard deviation;
         ``featurewise``: the same with those of a training table; ``imagenet``: x / 255, then each of three equal
-        channels with ImageNet's mean and standard deviation; ``none``: grey levels as they are.
+        channels with ImageNet's mean and standard deviation; ``torchxrayvision``: (2x / 255 − 1) · 1024, the scale of
+        that library's networks; ``none``: grey levels as they are.
     mean, std
-        What `mean_and_std` gives; for several images, shape (n, 1, 1). Not used by ``imagenet`` and ``none``.
+        What `mean_and_std` gives; for several images, shape (n, 1, 1). Used by ``samplewise`` and ``featurewise``.
 
     Returns
     -------
@@ -83,11 +84,15 @@ def standardize(
     References
     ----------
     Keras 3, ``keras/src/legacy/preprocessing/image.py`` (``ImageDataGenerator.standardize``) and
-    ``keras/src/applications/imagenet_utils.py`` (mode "torch", which DenseNet uses).
+    ``keras/src/applications/imagenet_utils.py`` (mode "torch", which DenseNet uses). J. P. Cohen et al.:
+    TorchXRayVision: A library of chest X-ray datasets and models, MIDL 2022 (``datasets.normalize``).
     """
     values = levels.astype(np.float32)
     if scheme == "none":
         return values
+    if scheme == "torchxrayvision":
+        scaled: NDArray[np.float32] = (np.float32(2) * (values / np.float32(255)) - np.float32(1)) * np.float32(1024)
+        return scaled
     if scheme == "imagenet":
         channels: NDArray[np.float32] = values[..., None] / np.float32(255)
         channels = channels - np.array(IMAGENET_MEAN, np.float32)
@@ -137,6 +142,8 @@ def values_after(scheme: Standardization, sums: PixelSums, statistics: Statistic
         return PixelValues(sums.minimum, sums.maximum, sums.mean, sums.std)
     if scheme == "imagenet":
         channels = [(255 * mean, 255 * std) for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    elif scheme == "torchxrayvision":
+        channels = [(127.5, 127.5 / 1024)]
     else:
         mean, std = mean_and_std(scheme, sums, statistics)
         channels = [(mean, std + EPSILON)]

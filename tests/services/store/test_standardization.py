@@ -36,6 +36,11 @@ def test_imagenet_by_hand():
     np.testing.assert_allclose(made, expected, rtol=1e-6)
 
 
+def test_torchxrayvision_by_hand():
+    made = standardize(np.array([[0, 51, 255]], np.uint8), "torchxrayvision")
+    np.testing.assert_allclose(made, [[-1024.0, -614.4, 1024.0]], rtol=1e-6)
+
+
 def test_none_keeps_grey_levels():
     levels = np.array([[0, 255]], np.uint8)
     np.testing.assert_array_equal(standardize(levels, "none"), [[0.0, 255.0]])

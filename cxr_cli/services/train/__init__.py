@@ -1,0 +1,1 @@
+"""``cxr train``: a classifier trained in stages on stored images."""
