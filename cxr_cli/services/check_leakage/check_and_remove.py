@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def check_and_remove(
     splits: Mapping[str, LabelTable],
-    folders: Mapping[str, Path] | Path | None = None,
+    folders: Mapping[str, Path] | Path | str | None = None,
     *,
     thresholds: Thresholds | None = None,
     remove_from: Sequence[str] = (),
@@ -94,7 +94,9 @@ def check_and_remove(
     """
     if outputs is None and (remove_from or plots):
         raise UsageError("check_and_remove without outputs", expected="Outputs for what it writes")
-    places = {} if folders is None else dict.fromkeys(splits, folders) if isinstance(folders, Path) else dict(folders)
+    if isinstance(folders, str | Path):
+        folders = dict.fromkeys(splits, Path(folders))
+    places = dict(folders or {})
     if places and cache is None and remove_from:
         from cxr_cli.services.check_leakage.fingerprints import FingerprintCache
 

@@ -455,8 +455,8 @@ def _notes(pairs: Iterable[PairReport]) -> Iterable[str]:
             yield f"{both}: {pair.related}; a list of who is who decides (--patient-map FILE){decides}"
         if pair.names.n_different_images:
             yield (
-                f"{both}: {pair.names.n_different_images:,} image names are in both and name different images, such as "
-                f"{pair.names.different_images[0]}: not leakage"
+                f"{both}: {pair.names.n_different_images:,} image names are in both and name different images: "
+                "not leakage"
             )
         if pair.candidates is not None and pair.candidates.n_pairs:
             yield (

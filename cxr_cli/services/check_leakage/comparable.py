@@ -10,11 +10,13 @@ def why_not_comparable(name: str, table: LabelTable, other_name: str, other: Lab
     """Return why patient ids of two tables cannot be compared, in words; None if they can, or one has none.
 
     They can where both are numbered in one namespace: the same data set, or two tables of one's own, which are given
-    as splits of one set.
+    as splits of one set. A list of patients belongs to the table that it is given with.
     """
     one, two = table.patient_namespace, other.patient_namespace
     if one == two or not table.has_patients or not other.has_patients:
         return None
+    if (one is None and not table.names_images) or (two is None and not other.names_images):
+        return None  # a list of patients shows no numbering: it is the other's
     if one is not None and two is not None:
         return f"{name} has the numbers of {_title(one)}, {other_name} those of {_title(two)}, different data sets"
     known, own, namespace = (name, other_name, one) if two is None else (other_name, name, two)

@@ -117,13 +117,14 @@ class AffectedRows(Result):
     n_images
         Rows concerned.
     fraction_of_images
-        Rows concerned as a share of the split's rows, 0 to 1.
+        Rows concerned as a fraction of the split's rows, 0 to 1.
     n_patients
         Distinct patients of these rows.
     fraction_of_patients
-        These patients as a share of the split's patients, 0 to 1; NaN where no patient is known.
+        These patients as a fraction of the split's patients, 0 to 1; NaN where no patient is known.
     rows
-        The rows, counted from 0 below the header, ascending.
+        Their places among the split's rows, counted from 0, ascending: below the header, where each line of a table is
+        an image and all of its lines are in the split.
     images
         Their image names, in the order of `rows`.
     """
@@ -146,9 +147,9 @@ class SharedPatient(Result):
     patient_id
         In normal form, without leading zeros.
     first_rows
-        Rows of the first split with this patient, counted from 0 below the header.
+        Rows of the first split with this patient, counted from 0.
     second_rows
-        Rows of the second split with this patient, counted from 0 below the header.
+        Rows of the second split with this patient, counted from 0.
     """
 
     patient_id: str = field(metadata=PATIENT)

@@ -89,6 +89,12 @@ def test_a_list_of_patients_is_compared_by_patients_alone(tmp_path):
     assert with_images.splits[1].image_check.n_images == 0 and with_images.unchecked == ()
 
 
+def test_a_list_of_patients_is_numbered_as_the_table_it_is_given_with(tmp_path):
+    for text in (NIH, CHEXPERT, OWN):
+        assert check_leakage(tables(tmp_path, a=text, b="13\n14\n")).verdict == "leakage"
+        assert check_leakage(tables(tmp_path, a=text, b="15\n16\n")).verdict == "clean"
+
+
 def test_ids_that_lost_their_digits_are_unknown(tmp_path):
     rows = "".join(f"{name}.png,8.39860E+35,1\n" for name in "xyz")
     report = check_leakage(tables(tmp_path, a="Image,PatientId,Mass\n" + rows, b=OWN))
