@@ -146,6 +146,7 @@ class FileSource:
         self.workers = workers
         self.recipe = recipe_of_card(card)
         located = locate_images(folder, names)
+        located.refuse_uncertain()
         refused = set(located.refused)
         self.files = [
             "its name or link leaves the image folder"
