@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,15 +14,21 @@ from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
     RUNNING,
+    ColumnsOption,
+    JoinOption,
     JsonOption,
+    MapOption,
     NoPlotsOption,
     OutputOption,
+    PatientPatternOption,
+    ReadersOption,
     SchemaOption,
     SeedOption,
     UncertainOption,
     open_outputs,
     option,
 )
+from cxr_cli.cli.reading import read_table
 from cxr_cli.cli.tables.evaluate import tables_of
 from cxr_cli.errors import UsageError
 
@@ -97,6 +102,11 @@ def evaluate(
     ] = False,
     schema: SchemaOption = None,
     uncertain: UncertainOption = "ignore",
+    columns: ColumnsOption = None,
+    join: JoinOption = None,
+    readers: ReadersOption = "any",
+    patient_pattern: PatientPatternOption = None,
+    map_pathologies: MapOption = None,
     by: Annotated[
         str | None,
         option(
@@ -173,13 +183,24 @@ def evaluate(
 
     Example: `cxr evaluate test-preds.csv --labels test.csv --valid valid-preds.csv --by sex,age`
     """
-    from cxr_cli.data.labels import read_labels
     from cxr_cli.services.evaluate.class_weights import read_weights
     from cxr_cli.services.evaluate.evaluate import evaluate as service
     from cxr_cli.services.parallel import available_cores
 
-    read = partial(read_labels, schema=schema, uncertain=uncertain, allow_unsafe_names=True)
-    label_table = None if labels is None else read(labels)
+    label_table = None
+    if labels is not None:
+        label_table = read_table(
+            labels,
+            schema=schema,
+            uncertain=uncertain,
+            readers=readers,
+            columns=columns,
+            join=join,
+            map_pathologies=map_pathologies,
+            patient_pattern=patient_pattern,
+            allow_unsafe_names=True,
+            need_labels=True,
+        )
     names = () if label_table is None else label_table.pathologies
     models = {name: _predictions(predictions, names)}
     for text in compare or []:
@@ -188,15 +209,21 @@ def evaluate(
             raise UsageError(f"--compare {text}: two models are called {other}", remedy="Give each its own name.")
         models[other] = _predictions([files], names)
     tables = {
-        key: None if path is None else read_labels(path, uncertain=uncertain, allow_unsafe_names=True)
-        for key, path in (("attributes", attributes), ("valid", valid_labels), ("train", train_labels))
+        key: None
+        if path is None
+        else read_table(path, schema=None, uncertain=uncertain, allow_unsafe_names=True, quiet=quiet)
+        for key, path, quiet in (
+            ("attributes", attributes, True),
+            ("valid", valid_labels, False),
+            ("train", train_labels, True),
+        )
     }
     validation = None if valid is None else _predictions([valid], names)
     limits, limits_source = (None, None) if thresholds is None else _limits(thresholds)
     weights = None if undo_class_weights is None else read_weights(undo_class_weights)
     inputs = _inputs(
         [item for files in (*models.values(), validation or []) for item in files],
-        [table.source for table in (label_table, *tables.values()) if table is not None],
+        [source for table in (label_table, *tables.values()) if table is not None for source in table.sources],
         [path for path in (limits_source, undo_class_weights) if path is not None],
     )
     outputs = open_outputs(output, "evaluate", inputs, no_plots=no_plots)
@@ -269,6 +296,8 @@ def _inputs(predictions: Sequence[Predictions], tables: Sequence[InputFile], pat
 
 def _notes(result: EvaluateResult, corrected: bool) -> None:
     for issue in result.issues:
+        if issue.kind == "label-table-issues":
+            continue  # what matters of them was said when the table was read
         say = console.note if issue.kind in _HARMLESS else console.warn
         examples = "" if not issue.examples or issue.kind in _LISTED else f" ({', '.join(issue.examples)}, …)"
         say(issue.message + (examples if issue.count > len(issue.examples) else examples.replace(", …)", ")")))
@@ -296,9 +325,8 @@ def _notes(result: EvaluateResult, corrected: bool) -> None:
 
 
 #: Issues that are no cause for alarm, and those whose message lists everything already.
-_HARMLESS = ("label-table-issues", "images-without-predictions", "unused-columns", "matched-without-folders")
+_HARMLESS = ("images-without-predictions", "unused-columns", "matched-without-folders")
 _LISTED = (
-    "label-table-issues",
     "unused-columns",
     "pathologies-missing-in-model",
     "perfect-ranking",

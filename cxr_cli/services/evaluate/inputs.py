@@ -156,9 +156,8 @@ def truth_of_table(table: LabelTable) -> Truth:
 
 def _no_finding(table: LabelTable, labels: Floats) -> Floats | None:
     column = next((name for name in table.columns if folded(name) == folded(NO_FINDING)), None)
-    if column is not None:
-        cells = table.raw.frame({column: str}, [column])[column].tolist()
-        return np.array([_label(cell) for cell in cells])
+    if column is not None and table.links is None:
+        return np.array([_label(cell) for cell in _cells(table, column)])
     if table.n_findings_written is not None:
         return np.where(np.isnan(labels).all(axis=1), np.nan, (np.nansum(labels, axis=1) == 0).astype(np.float64))
     return None
@@ -493,8 +492,16 @@ def _column(table: LabelTable, attribute: str) -> list[str | None] | None:
     column = next((item for item in table.columns if item and folded(item) == folded(attribute)), None)
     if column is None:
         return None
-    cells = table.raw.frame({column: str}, [column])[column].tolist()
-    return [cell.strip() or None if isinstance(cell, str) else None for cell in cells]
+    return [cell.strip() or None if isinstance(cell, str) else None for cell in _cells(table, column)]
+
+
+def _cells(table: LabelTable, column: str) -> list[object]:
+    """Return the cells of a column as text, one for each image: of the first line that describes it."""
+    cells: list[object] = table.raw.frame({column: str}, [column])[column].tolist()
+    if table.links is None:
+        return cells
+    first = np.searchsorted(table.links.rows, np.arange(table.n_images))
+    return [cells[record] for record in table.links.records[first]]
 
 
 def _age_group(age: float) -> str | None:

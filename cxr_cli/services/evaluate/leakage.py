@@ -34,11 +34,7 @@ def seen_in_training(data: EvaluationSet, train: LabelTable, test: LabelTable | 
     -------
     Issues, and whether there is leakage.
     """
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "test.csv"
-        path.write_bytes(_as_table(data, test, train))
-        report = check_leakage({"train": train, "test": read_labels(path, allow_unsafe_names=True)})
-    pair = report.pairs[0]
+    pair = check_leakage({"train": train, "test": _as_table(data, test)}).pairs[0]
     issues = []
     names = pair.names
     if names.n_images:
@@ -58,19 +54,21 @@ def seen_in_training(data: EvaluationSet, train: LabelTable, test: LabelTable | 
     return issues, bool(names.n_images or (pair.patients is not None and pair.patients.n_patients))
 
 
-def _as_table(data: EvaluationSet, test: LabelTable | None, train: LabelTable) -> bytes:
+def _as_table(data: EvaluationSet, test: LabelTable | None) -> LabelTable:
     """Return the evaluated images as a label table: rows of the table they are from, or one made for the purpose."""
-    if test is not None:
+    if test is not None and test.has_patients:
         wanted = set(data.images)
         rows = [row for row, name in enumerate(test.images) if name in wanted]
-        if rows and test.has_patients:
-            return test.raw.select(rows)
+        if rows:
+            return test.take(rows)
     text = io.StringIO()
-    rows_out = csv.writer(text, lineterminator="\n")
-    rows_out.writerow(["Image", "PatientId", "Atelectasis"])
-    for row, name in enumerate(data.images):
-        rows_out.writerow([name, data.patient_ids[row], 0])
-    return text.getvalue().encode()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["Image", "PatientId", "Atelectasis"])
+    table.writerows([name, patient, 0] for name, patient in zip(data.images, data.patient_ids, strict=True))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "test.csv"
+        path.write_text(text.getvalue(), encoding="utf-8")
+        return read_labels(path, allow_unsafe_names=True)
 
 
 def seen_in_validation(

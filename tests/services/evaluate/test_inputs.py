@@ -153,3 +153,17 @@ def test_any_column_divides_images(table):
     truth = table("Image,PatientId,Mass,Sex\na.png,1,1,M\nb.png,2,0,F\nc.png,3,0,\n")
     assert groups_of("Sex", ["c.png", "b.png", "a.png"], [truth]) == [None, "F", "M"]
     assert groups_of("PatientId", ["b.png"], [truth]) == ["2"]
+
+
+def test_labels_of_several_readers_are_those_of_the_image(tmp_path):
+    header = "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max"
+    rows = [
+        *("a,Cardiomegaly,3,R1,1,1,9,9", "a,No finding,14,R2,,,,", "a,Cardiomegaly,3,R3,1,1,9,9"),
+        *(f"b,No finding,14,R{k},,,," for k in (1, 2, 3)),
+        *(f"c,Cardiomegaly,3,R{k},1,1,9,9" for k in (1, 2, 3)),
+    ]
+    (tmp_path / "train.csv").write_text("\n".join([header, *rows]) + "\n")
+    truth = truth_of_table(read_labels(tmp_path / "train.csv"))
+    assert truth.images == ("a", "b", "c")
+    assert truth.labels[:, truth.pathologies.index("Cardiomegaly")].tolist() == [1, 0, 1]
+    assert groups_of("rad_id", ["c", "a"], [read_labels(tmp_path / "train.csv")]) == ["R1", "R1"]

@@ -122,3 +122,13 @@ def test_three_trainings_of_one_recipe_differ_by_chance(real_data):
         [(pair.n_significant_delong, pair.n_significant, pair.n_significant_holm) for pair in result.comparisons]
     )
     assert counts.sum(axis=0).tolist() == [9, 7, 1]
+
+
+def test_the_label_file_of_the_models_is_read_as_a_label_table(real_data, nih):
+    folder = real_data / "predictions" / "nih-five-models" / "seed37"
+    labels = read_labels(folder / "True.csv.gz")
+    result = evaluate(read_predictions(folder / "preds.csv.gz"), labels, attributes=nih, by=["sex"], n_draws=100)
+    published = {row["label"]: float(row["auc"]) for row in rows_of(folder / "TestEval.csv")}
+    found = {row.pathology: row.auroc.value for row in result.models[0].pathologies}
+    assert found == pytest.approx(published, abs=1e-12) and "No Finding" in found
+    assert result.n_patients == 1835 and {group.name for group in result.subgroups[0].groups} == {"M", "F"}
