@@ -371,12 +371,12 @@ def _orientation_of(exif: bytes | None) -> int:
 
 
 def _png_header(content: bytes) -> ImageHeader:
+    orientation = _orientation_of(png.find_chunk(content, b"eXIf"))
     plain = png.plain_grey(content)
     if plain is None:
-        orientation = _orientation_of(png.read_chunks(content, verify_pixels=False).get(b"eXIf"))
         return _pillow_header("PNG", content, orientation)
     height, width, bits = plain
-    if b"eXIf" in content and _orientation_of(png.read_chunks(content, verify_pixels=False).get(b"eXIf")) > 4:
+    if orientation > 4:
         height, width = width, height
     return ImageHeader("PNG", "L" if bits == 8 else "I;16", height, width)
 

@@ -136,6 +136,17 @@ def read_chunks(content: bytes, *, verify_pixels: bool) -> Mapping[bytes, bytes]
     raise ValueError("unexpected end of file")
 
 
+def find_chunk(content: bytes, wanted: bytes) -> bytes | None:
+    """Return the body of the first chunk of a type, unverified; None if there is none up to the first damage."""
+    start = len(SIGNATURE)
+    while start + 12 <= len(content):
+        length, kind = _CHUNK.unpack_from(content, start)
+        if kind == wanted:
+            return content[start + 8 : start + 8 + length]
+        start += 12 + length
+    return None
+
+
 def significant_bits(chunks: Mapping[bytes, bytes]) -> int | None:
     """Return how many bits of the grey (or first) channel were in the original (chunk sBIT); None if not told."""
     body = chunks.get(b"sBIT", b"")
