@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.errors import UsageError
-from cxr_cli.services.check_leakage.comparable import is_unclear, relation, why_not_comparable
+from cxr_cli.services.check_leakage.comparable import is_unclear, origin, relation, why_not_comparable
 from cxr_cli.services.check_leakage.header_patients import FROM_HEADERS
 from cxr_cli.services.check_leakage.result import (
     AffectedRows,
@@ -408,6 +408,9 @@ def _table_notes(table: LabelTable) -> Iterable[str]:
     if table.account.patients == "image names":
         yield "patients come from the image names"
     yield from (issue.message for issue in table.issues if issue.kind == FROM_HEADERS)
+    source = origin(table)
+    if source is not None:
+        yield f"its images are those of {source}: --patient-map FILE tells their patients"
     if not table.names_images:
         yield "names patients, not images: only patients were compared"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.data.schemas import SCHEMAS, related
+from cxr_cli.data.schemas import SCHEMAS, related, schema_named
 
 
 def why_not_comparable(name: str, table: LabelTable, other_name: str, other: LabelTable) -> str | None:
@@ -44,6 +44,15 @@ def relation(table: LabelTable, other: LabelTable) -> str | None:
             if related(one, two):
                 return f"{_title(one)} and {_title(two)} have images in common"
     return None
+
+
+def origin(table: LabelTable) -> str | None:
+    """Return the data set whose patients a table's images show, by name, where the table itself does not tell them."""
+    source = schema_named(table.schema).derived_from
+    named = [schema for schema in SCHEMAS if source is not None and source in (schema.name, schema.patient_namespace)]
+    if table.has_patients or source is None or not any(schema.patient_namespace for schema in named):
+        return None
+    return _title(source)
 
 
 def _title(name: str) -> str:

@@ -15,8 +15,10 @@ import pandas as pd
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelCounts, LabelTable, read_again
 from cxr_cli.data.patient_map import PatientMap
+from cxr_cli.data.schemas import schema_named
 from cxr_cli.errors import InputError, UsageError, argument
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
+from cxr_cli.services.check_leakage.comparable import origin
 from cxr_cli.services.envelope import head
 from cxr_cli.services.metrics.auroc_interval import auroc_half_width
 from cxr_cli.services.split.leftovers import MANIFEST, tables_left_over
@@ -296,7 +298,15 @@ def _units(table: LabelTable, allow_image_split: bool) -> Ints:
     unknown = np.flatnonzero(table.patient_codes < 0)
     if len(unknown) and not allow_image_split:
         if not table.has_patients:
-            what, remedy = "names no patients", f"Add a patient column, or accept leakage with {_ONE_BY_ONE}."
+            why = schema_named(table.schema).patients_unknown
+            what = "names no patients" + (f": {why}" if why else "")
+            source = origin(table)
+            add = (
+                "Add a patient column"
+                if source is None
+                else f"The images are those of {source}: take the patients from a map with {argument('patient_map')}"
+            )
+            remedy = f"{add}, or accept leakage with {_ONE_BY_ONE}."
         else:
             what = f"line {table.line(int(unknown[0]))}: no patient ({len(unknown):,} such rows)"
             remedy = f"Fill it in, remove the rows, or split such images one by one with {_ONE_BY_ONE}."

@@ -131,6 +131,7 @@ def test_related_data_sets_are_unchecked_until_something_decides(tmp_path):
     report = check_leakage(both)
     assert report.verdict == "unchecked"
     assert "have images in common" in report.pairs[0].related
+    assert "its images are those of NIH ChestX-ray14: --patient-map FILE tells their patients" in report.splits[0].notes
     assert any("--patient-map FILE" in note and "--images" in note for note in report.notes)
     path = tmp_path / "mapping.json"
     path.write_text(json.dumps([{"img_id": "00000013_001.png", "subset_img_id": "aaaa-1"}]))

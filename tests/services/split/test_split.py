@@ -362,6 +362,14 @@ def test_patients_of_a_map_stay_whole(tmp_path):
         split(own, patient_map=found, outputs=Outputs(tmp_path / "other"))
 
 
+def test_whose_patients_an_image_shows_is_said_where_the_table_does_not_tell(tmp_path):
+    path = tmp_path / "stage_2_train_labels.csv"
+    path.write_text("patientId,x,y,width,height,Target\naaaa-1,,,,,0\naaaa-2,,,,,1\n")
+    with pytest.raises(InputError, match="names no patients: ") as error:
+        divide(read_labels(path))
+    assert error.value.remedy.startswith("The images are those of NIH ChestX-ray14: take the patients from a map")
+
+
 def test_lines_of_one_image_go_together(tmp_path):
     path = tmp_path / "boxes.csv"
     lines = [f"id-{n},{box},0,5,5,1" for n in range(30) for box in range(1 + n % 3)]
