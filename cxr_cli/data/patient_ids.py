@@ -147,11 +147,26 @@ def _first_groups(names: Sequence[str], pattern: re.Pattern[str]) -> list[str | 
     text = "\n".join(names)
     if text.count("\n") == len(names) - 1:
         # All names in one go, many times faster: one match a line, for the patterns of data sets match no line end.
-        found: list[str | None] = re.findall(rf"^.*?(?:{pattern.pattern})", text, flags=re.MULTILINE)
+        found: list[str | None] = re.findall(_for_lines(names, text, pattern.pattern), text, flags=re.MULTILINE)
         if len(found) == len(names):
             return found
     matches = map(pattern.search, names)
     return [match[1] if match else None for match in matches]
+
+
+#: How patterns of data sets begin that look for a word at the start of a folder or file name.
+_WORD_FIRST = re.compile(r"\(\?:\^\|\[/\\\\\]\)([A-Za-z]+)(.*)", re.DOTALL)
+
+
+def _for_lines(names: Sequence[str], text: str, pattern: str) -> str:
+    """Return a pattern that finds at most one match in each line of a text."""
+    match = _WORD_FIRST.fullmatch(pattern)
+    if match is not None and text.count(match[1]) == len(names) and all(match[1] in name for name in names):
+        # Each line holds the word once, so the word alone is looked for, if it stands where it must.
+        begin = text.count(f"/{match[1]}") + text.count(f"\n{match[1]}") + text.startswith(match[1])
+        if begin == len(names):
+            return match[1] + match[2]
+    return rf"^.*?(?:{pattern})"
 
 
 def _patterns() -> list[tuple[str, re.Pattern[str]]]:
