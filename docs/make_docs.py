@@ -33,10 +33,14 @@ from rich.text import Text
 from typer.models import ArgumentInfo
 
 from cxr_cli.cli.app import app
+from cxr_cli.data.schemas import OWN, Schema
+from cxr_cli.data.schemas import SCHEMAS as ALL_SCHEMAS
+from cxr_cli.data.schemas.vocabulary import NOT_THE_SAME, SAME
 from cxr_cli.services.json_schema import RESULTS, document_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+DATA_SETS = DOCS / "data-sets.md"
 REFERENCE = DOCS / "reference"
 IMAGES = DOCS / "images"
 SCHEMAS = ROOT / "cxr_cli" / "json_schemas"
@@ -203,8 +207,88 @@ the header. The {schema} is installed with the package. [cxr {command}](../{comm
 """
 
 
+def data_sets_table() -> str:
+    """Return the matrix of data sets: how each is recognised, where patients and labels are, what is not known."""
+    head = "| `--schema` | data set | recognised by | patients | labels | not known, and to be joined |"
+    lines = [head, "|---|---|---|---|---|---|"]
+    for schema in ALL_SCHEMAS:
+        if schema is OWN:
+            recognised = "words, see below"
+        elif schema.required:
+            columns = dict.fromkeys((schema.image[0], *schema.required))
+            recognised = ", ".join(f"`{name}`" for name in columns)
+        elif schema.required is None:
+            recognised = "names of its files" if schema.patient_in_name else "`--schema` or the form of its lines"
+        else:
+            recognised = f"`{schema.image[0]}`"
+        if schema.patient:
+            patients = f"`{schema.patient[0]}`"
+        elif schema.patient_in_name:
+            patients = "in the image name"
+        elif schema is OWN:
+            patients = "a column, the image name, or `--patient-pattern`"
+        else:
+            patients = "unknown"
+        title = f"{schema.title}: {schema.size}" if schema.size else schema.title
+        cells = (f"`{schema.name}`", title, recognised, patients, _labels_of(schema), _unknown_of(schema))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(line.replace("Bbox [x", "Bbox [x,y,w,h]") for line in lines)
+
+
+def _labels_of(schema: Schema) -> str:
+    if schema.pathologies == ():
+        return "none"
+    if schema.required is None and schema.findings is None:
+        return "those of its table or folders"
+    if schema.findings is not None:
+        how = f"`{schema.findings}`"
+        how += f", separated by `{schema.separators}`".replace("|", "\\|") if schema.separators else ", one a row"
+    elif schema.parse_labels is not None:
+        how = ", ".join(f"`{name}`" for name in schema.required or ())
+    else:
+        how = "one column per pathology"
+    rows = {"images": "", "boxes": "; a row is a box", "readers": "; a row is the view of a reader"}[schema.rows]
+    return f"{how}{rows}; blank = {schema.blank}"
+
+
+def _unknown_of(schema: Schema) -> str:
+    said = []
+    if schema.patients_unknown is not None:
+        said.append(schema.patients_unknown)
+    said += [f"{'needs' if source.needed else 'may have'} `--join` {source.title}" for source in schema.sources]
+    lacking = [name for name in ("age", "sex", "view") if not getattr(schema, name)]
+    if lacking and not schema.any_table and not schema.required == ():
+        said.append(f"no {', '.join(lacking)}")
+    if schema.derived_from is not None:
+        said.append(f"images are from `{schema.derived_from}`")
+    if schema.contains:
+        said.append(f"contains {', '.join(f'`{name}`' for name in schema.contains)}")
+    if schema.verified == "loader":
+        said.append("header from public loaders, not from a published file")
+    return "; ".join(said)
+
+
+def vocabulary_tables() -> str:
+    """Return the tables of names that mean the same, and of names that do not."""
+    lines = ["| name | is | said by |", "|---|---|---|"]
+    lines += [f"| {one} | {other} | {source} |" for one, other, source in SAME]
+    lines += ["", "| name | is not | because |", "|---|---|---|"]
+    lines += [f"| {one} | {other} | {source} |" for one, other, source in NOT_THE_SAME]
+    return "\n".join(lines)
+
+
+def data_sets_page(page: str) -> str:
+    """Return the page of data sets with its tables remade."""
+    for mark, table in (("data-sets", data_sets_table()), ("vocabulary", vocabulary_tables())):
+        begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+        before, _, rest = page.partition(begin)
+        page = f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+    return page
+
+
 def make_tables() -> None:
     """Write the option tables into the pages, the reference pages and the JSON Schemas."""
+    DATA_SETS.write_text(data_sets_page(DATA_SETS.read_text(encoding="utf-8")), encoding="utf-8")
     SCHEMAS.mkdir(exist_ok=True)
     REFERENCE.mkdir(exist_ok=True)
     for command in RESULTS:

@@ -141,6 +141,11 @@ def test_pages_are_up_to_date_and_alike(command):
     assert -1 not in places and places == sorted(places), dict(zip(SECTIONS, places, strict=True))
 
 
+def test_the_page_of_data_sets_is_up_to_date():
+    page = make_docs.DATA_SETS.read_text(encoding="utf-8")
+    assert make_docs.data_sets_page(page) == page, QUICK
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="recordings need a pseudo-terminal")
 @pytest.mark.parametrize("picture", sorted(make_docs.RECORDINGS))

@@ -14,6 +14,7 @@ _LABELS: dict[str, Any] = {"pathologies": CHEXPERT_PATHOLOGIES, "not_findings": 
 CHEXPERT = Schema(
     name="chexpert",
     title="CheXpert (train.csv, valid.csv)",
+    size="223,414 images of 64,540 patients (train.csv)",
     image=("Path",),
     required=("Frontal/Lateral", "AP/PA"),
     patient_namespace=NAMESPACE,

@@ -7,6 +7,7 @@ from cxr_cli.data.schemas.schema import Schema
 OPENI = Schema(
     name="openi",
     title="the DICOM metadata of OpenI's chest collection",
+    size="7,469 images",
     image=("imageid",),
     required=("Accession Number", "Patient ID", "Photometric Interpretation"),
     patient=("Patient ID",),

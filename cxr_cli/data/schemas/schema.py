@@ -119,6 +119,8 @@ class Schema:
         Name of the data set from which the images were taken, if known: its patients are in both.
     contains
         Other data sets whose images are part of this one.
+    size
+        What the whole published file holds, for people.
     verified
         How the header was verified: "file" (a published file), "loader" (public code that reads it).
     """
@@ -157,6 +159,7 @@ class Schema:
     name_image: Callable[[pd.DataFrame], list[str]] | None = None
     derived_from: str | None = None
     contains: tuple[str, ...] = ()
+    size: str = ""
     verified: Literal["file", "loader"] = "file"
 
     def missing(self, header: Sequence[str]) -> list[str]:

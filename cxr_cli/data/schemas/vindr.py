@@ -9,6 +9,7 @@ _UNKNOWN = "the data set does not tell patients, so leakage between patients can
 VINBIGDATA = Schema(
     name="vinbigdata",
     title="VinBigData's challenge and the boxes of VinDr-CXR (train.csv, annotations_train.csv)",
+    size="67,914 boxes on 15,000 images, 3 readers each",
     image=("image_id",),
     required=("class_name", "rad_id", "x_min", "y_min", "x_max", "y_max"),
     patients_unknown=_UNKNOWN,
