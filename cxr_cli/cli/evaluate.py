@@ -296,7 +296,7 @@ def _inputs(predictions: Sequence[Predictions], tables: Sequence[InputFile], pat
 
 def _notes(result: EvaluateResult, corrected: bool) -> None:
     for issue in result.issues:
-        if issue.kind == "label-table-issues":
+        if issue.kind.removeprefix("validation-") == "label-table-issues":
             continue  # what matters of them was said when the table was read
         say = console.note if issue.kind in _HARMLESS else console.warn
         examples = "" if not issue.examples or issue.kind in _LISTED else f" ({', '.join(issue.examples)}, …)"

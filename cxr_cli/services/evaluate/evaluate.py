@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.choices import Unit, checked
 from cxr_cli.data.class_weights import ClassWeights
-from cxr_cli.data.files import InputFile, Outputs
+from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.predictions import Predictions, folded
 from cxr_cli.data.thresholds import Thresholds
 from cxr_cli.errors import InputError, UsageError, argument
 from cxr_cli.services.evaluate.checks import check_scores, is_probability
+from cxr_cli.services.evaluate.choose_thresholds import (
+    as_list,
+    choose_thresholds,
+    from_logits,
+    main_rule,
+    thresholds_file,
+)
 from cxr_cli.services.evaluate.class_weights import card_of
 from cxr_cli.services.evaluate.compare import compare_models
 from cxr_cli.services.evaluate.curves import model_curves
@@ -23,7 +29,6 @@ from cxr_cli.services.evaluate.estimates import Plan
 from cxr_cli.services.evaluate.inputs import (
     EvaluationSet,
     Model,
-    Truth,
     build,
     groups_of,
     runs_of,
@@ -36,18 +41,10 @@ from cxr_cli.services.evaluate.models import ModelPart
 from cxr_cli.services.evaluate.reference import PUBLISHED
 from cxr_cli.services.evaluate.result import EvaluateResult, Issue
 from cxr_cli.services.evaluate.subgroups import SubgroupPart, subgroup_plot
-from cxr_cli.services.metrics.calibration import correct_prior, sigmoid
-from cxr_cli.services.metrics.thresholds import at_sensitivity, at_specificity, best_f1, youden
+from cxr_cli.services.metrics.calibration import correct_prior
 
 Floats = NDArray[np.float64]
 
-#: How a threshold is chosen on validation predictions.
-RULES: Mapping[str, Callable[[Floats, Floats], float]] = {
-    "youden": youden,
-    "best-f1": best_f1,
-    "sensitivity-0.9": lambda labels, scores: at_sensitivity(labels, scores, 0.9),
-    "specificity-0.9": lambda labels, scores: at_specificity(labels, scores, 0.9),
-}
 #: With so many positives, an AUROC of 1 is too good to be true.
 _TOO_GOOD = 20
 _NO_THRESHOLDS = (
@@ -142,33 +139,33 @@ def evaluate(
     Intelligence in Medical Imaging (CLAIM): 2024 update. Radiology: Artificial Intelligence 6 (2024) e240300.
     """
     _check_options(n_draws, confidence, unit, prevalence, thresholds, valid)
-    files = _as_list(predictions)
+    files = as_list(predictions)
     models = {name: files}
     for other, runs in (compare or {}).items():
         if other in models:
             raise UsageError(f"two models are called {other}", remedy="Give each model a name of its own.")
         models[other] = list(runs)
     if logits:
-        models = {key: [_from_logits(item) for item in items] for key, items in models.items()}
+        models = {key: [from_logits(item) for item in items] for key, items in models.items()}
     joined = runs_of(name, models[name])
     truth = truth_of_predictions(joined[0]) if labels is None else truth_of_table(labels)
     data = build(models, truth, attributes, unit=unit)
     issues = [*_unused(models), *data.issues, *check_scores(data)]
     if undo_class_weights is None:
         issues += _weights_in_loss(files[0])
-    chosen, validation = _thresholds(
+    chosen, validation = choose_thresholds(
         data.models[0], data.pathologies, name, valid, valid_labels, labels, thresholds, logits
     )
     leakage = False
     if validation is not None:
-        found, seen = seen_in_validation(data, *validation)
-        issues += found
+        found, seen = seen_in_validation(data, validation.files, validation.truth)
+        issues += [*validation.issues, *found]
         leakage |= seen
     if train_labels is not None:
         found, seen = seen_in_training(data, train_labels, labels)
         issues += found
         leakage |= seen
-    rule = _rule(rule, chosen)
+    rule = main_rule(rule, chosen)
     if outputs is not None:
         names = ["metrics.csv", *(["thresholds.json"] if validation is not None else [])]
         outputs.refuse_to_replace(*names, *(f"{subgroup_plot(item)}.png" for item in by if outputs.plots))
@@ -224,7 +221,7 @@ def evaluate(
         issues=tuple(issues),
         published=PUBLISHED if reference else (),
         curves=model_curves(data, parts, seed, confidence) if curves else None,
-        thresholds=None if validation is None else _file_of(chosen, data.pathologies, rule, validation[0]),
+        thresholds=None if validation is None else thresholds_file(chosen, data.pathologies, rule, validation.files),
     )
     if outputs is not None:
         outputs.write_text("metrics.csv", metrics_table(result))
@@ -256,19 +253,13 @@ def _check_options(
     checked(Unit, unit, "unit")
     if prevalence is not None and not 0 < prevalence < 1:
         raise UsageError(argument("prevalence", prevalence), expected="a number between 0 and 1")
+    if isinstance(thresholds, (int, float)) and not np.isfinite(thresholds):
+        raise UsageError(argument("thresholds", thresholds), expected="a finite number, such as 0.5")
     if thresholds is not None and valid is not None:
         raise UsageError(
             f"{argument('thresholds')} are given, and {argument('valid')} would choose others",
             remedy="Give one of the two.",
         )
-
-
-def _as_list(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
-    return [predictions] if isinstance(predictions, Predictions) else list(predictions)
-
-
-def _from_logits(predictions: Predictions) -> Predictions:
-    return replace(predictions, probabilities=sigmoid(predictions.probabilities))
 
 
 def _unused(models: Mapping[str, Sequence[Predictions]]) -> list[Issue]:
@@ -306,83 +297,6 @@ def _weights_in_loss(predictions: Predictions) -> list[Issue]:
         f"--undo-class-weights {card.model.path} shows the calibration after their correction"
     )
     return [Issue("class-weights-in-loss", message, len(card.loss.class_weights.pathologies))]
-
-
-def _thresholds(
-    model: Model,
-    pathologies: Sequence[str],
-    name: str,
-    valid: Predictions | Sequence[Predictions] | None,
-    valid_labels: LabelTable | None,
-    labels: LabelTable | None,
-    given: Thresholds | float | None,
-    logits: bool,
-) -> tuple[dict[str, Floats], tuple[list[Predictions], Truth] | None]:
-    """Return thresholds by rule, each of shape (n_runs, n_pathologies), and what they were chosen on."""
-    n_runs = len(model.scores)
-    if isinstance(given, Thresholds):
-        return {key: np.tile(given.of(pathologies, key), (n_runs, 1)) for key in given.rules}, None
-    if given is not None:
-        return {"fixed": np.full((n_runs, len(pathologies)), float(given))}, None
-    if valid is None:
-        return {}, None
-    files = _as_list(valid)
-    if logits:
-        files = [_from_logits(item) for item in files]
-    runs = runs_of("valid", files)
-    if len(runs) != n_runs:
-        raise InputError(
-            f"{len(runs)} validation runs for {n_runs} runs of {name}",
-            expected="validation predictions of each run, in the same order",
-            remedy="Predict the validation images with every run.",
-        )
-    truth = _validation_truth(runs, valid_labels, labels)
-    validation = build({"validation": files}, truth)
-    if not len(validation.images):
-        raise InputError(f"{files[0].path}: no validation images", remedy="Give the predictions for them.")
-    found = {key: np.full((n_runs, len(pathologies)), np.nan) for key in RULES}
-    places = {folded(item): column for column, item in enumerate(validation.pathologies)}
-    for column, pathology in enumerate(pathologies):
-        place = places.get(folded(pathology))
-        if place is None:
-            continue
-        for run, scores in enumerate(validation.models[0].scores):
-            for key, choose in RULES.items():
-                found[key][run, column] = choose(validation.labels[:, place], scores[:, place])
-    return found, (files, truth)
-
-
-def _validation_truth(runs: Sequence[Predictions], valid_labels: LabelTable | None, labels: LabelTable | None) -> Truth:
-    if not runs[0].images:
-        raise InputError(
-            f"{runs[0].path}: no validation images",
-            expected="at least one row",
-            remedy="Give the predictions for them.",
-        )
-    if valid_labels is not None:
-        return truth_of_table(valid_labels)
-    if runs[0].labels is not None:
-        return truth_of_predictions(runs[0])
-    if labels is not None:
-        return truth_of_table(labels)
-    raise InputError(
-        f"{runs[0].path}: has predictions but no labels",
-        expected="the labels of the validation images",
-        remedy=f"Give a table that has them as {argument('valid_labels')}.",
-    )
-
-
-def _rule(rule: str | None, chosen: Mapping[str, Floats]) -> str | None:
-    if not chosen:
-        if rule is not None:
-            raise UsageError(
-                f"{argument('rule', rule)} needs thresholds",
-                remedy=f"Give {argument('valid')} or {argument('thresholds')}.",
-            )
-        return None
-    if rule is not None and rule not in chosen:
-        raise UsageError(argument("rule", rule), expected=f"one of {', '.join(chosen)}")
-    return rule or next(iter(chosen))
 
 
 def _corrected(model: Model, pathologies: Sequence[str], weights: ClassWeights) -> Floats:
@@ -423,20 +337,3 @@ def _narrower(rows: Sequence[object]) -> float | None:
         if width > 0:
             ratios.append((over_images.high - over_images.low) / width)
     return float(np.mean(ratios)) if ratios else None
-
-
-def _file_of(
-    chosen: Mapping[str, Floats], pathologies: Sequence[str], rule: str | None, files: Sequence[Predictions]
-) -> Thresholds | None:
-    # The thresholds of several runs have no meaning for one of them.
-    if any(len(values) != 1 for values in chosen.values()) or rule is None:
-        return None
-    sources: tuple[InputFile, ...] = tuple(item.source for item in files if item.source is not None)
-    return Thresholds(
-        {
-            key: {name: float(cut) for name, cut in zip(pathologies, values[0], strict=True) if not np.isnan(cut)}
-            for key, values in chosen.items()
-        },
-        rule,
-        sources,
-    )

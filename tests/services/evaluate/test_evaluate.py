@@ -297,6 +297,7 @@ def test_labels_in_the_predictions_file(examples):
         ({"confidence": 0.3}, "confidence=0.3"),
         ({"unit": "lung"}, "unit='lung'"),
         ({"prevalence": 0.0}, "prevalence=0.0"),
+        ({"thresholds": float("nan")}, "thresholds=nan"),
         ({"rule": "youden"}, "rule='youden' needs thresholds"),
         ({"rule": "best-f1", "thresholds": 0.5}, "rule='best-f1'; expected one of fixed"),
         ({"by": ["colour"]}, "by='colour': no such attribute"),
@@ -335,3 +336,15 @@ def test_labels_given_as_predictions_are_too_good(examples):
     result = evaluate(copied, table, n_draws=100)
     issues = {issue.kind: issue for issue in result.issues}
     assert "Hernia" not in issues["perfect-ranking"].examples and "Mass" in issues["perfect-ranking"].examples
+
+
+def test_issues_of_the_validation_set_are_told(examples, table):
+    truth, files = examples
+    valid = files["valid-a"]
+    labels = table(labels_text(valid.labels, range(521), valid.pathologies, list(valid.images)))
+    moved = replace(valid, labels=None, images=tuple(f"x/{image}" for image in valid.images))
+    result = evaluate(files["test-b"], truth, valid=moved, valid_labels=labels, n_draws=100)
+    issues = {issue.kind: issue.message for issue in result.issues}
+    assert issues["validation-matched-without-folders"].startswith("validation: ")
+    assert all(kind.startswith("validation-") for kind in issues)
+    assert result.models[0].pathologies[0].operating_points
