@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 #: Tables that lie inside a folder of images and name them, as Roboflow writes them.
 TABLES_INSIDE = ("_classes.csv",)
 #: Names of sub-folders that are splits, not classes.
-#: Endings of files that are no images, and are not looked into.
-_OTHER_ENDINGS = {".csv", ".txt", ".json", ".md", ".gz", ".zip", ".npy", ".h5", ".keras", ".pdf", ".xml", ".html"}
 _SPLITS = {"train", "test", "val", "valid", "validation", "training", "testing"}
 
 
@@ -189,11 +187,13 @@ def _joined(
 
 def _listing(folder: Path) -> _Listing:
     """List the images in a folder."""
+    from cxr_cli.data.dicom.table import is_nameless_dicom
+
     try:
         files = sorted(
             place
             for place, path, is_link in walk_files(str(folder))
-            if is_image_name(place) or (not is_link and _is_nameless_dicom(path))
+            if is_image_name(place) or (not is_link and is_nameless_dicom(path))
         )
         with os.scandir(folder) as entries:
             classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
@@ -229,12 +229,3 @@ def _listing(folder: Path) -> _Listing:
     parts = all(name.casefold().startswith("images") or name.isdigit() for name in classes)
     with_classes = bool(nested) and len(nested) == len(files) and not parts
     return _Listing(files, with_classes)
-
-
-def _is_nameless_dicom(path: str) -> bool:
-    """Whether a file whose name tells no type is DICOM, as archives of hospitals write them (IM000001)."""
-    if os.path.splitext(path)[1].lower() in _OTHER_ENDINGS:
-        return False
-    from cxr_cli.data.dicom.table import is_dicom_file
-
-    return is_dicom_file(path)

@@ -9,13 +9,18 @@ from pathlib import Path, PurePosixPath
 
 from cxr_cli.data.dicom.container import PREFIX, PREFIX_AT
 from cxr_cli.data.dicom.headers import DicomHeader, read_dicom_header
-from cxr_cli.data.image_types import SUFFIXES, may_be_dicom
+from cxr_cli.data.image_types import IMAGE_SUFFIXES, SUFFIXES, may_be_dicom
 from cxr_cli.errors import ImageError
 
 #: The columns that headers give, under names that tables of one's own are recognised by.
 COLUMNS = ("patient_id", "age", "sex", "view_position", "study_id", "sop_instance")
 
 
+#: Endings of files that are not looked into.
+_OTHER_ENDINGS = {
+    *IMAGE_SUFFIXES,
+    *(".csv", ".txt", ".json", ".md", ".gz", ".zip", ".npy", ".h5", ".keras", ".pdf", ".xml", ".html"),
+}
 #: Cells of a column that holds labels, not names.
 _LABELS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0"})
 
@@ -46,6 +51,11 @@ def is_dicom_file(path: Path | str) -> bool:
             return stream.read(PREFIX_AT + len(PREFIX))[PREFIX_AT:] == PREFIX
     except OSError:
         return False
+
+
+def is_nameless_dicom(path: Path | str) -> bool:
+    """Whether a file whose name tells no type of image is DICOM, as archives of hospitals write them (IM000001)."""
+    return os.path.splitext(path)[1].lower() not in _OTHER_ENDINGS and is_dicom_file(path)
 
 
 def header_columns(folder: Path, files: Sequence[str]) -> HeaderColumns | None:

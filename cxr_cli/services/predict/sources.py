@@ -18,6 +18,7 @@ from cxr_cli.data.files import STORE_MANIFEST, InputFile, describe_input
 from cxr_cli.data.folders import find_image_folder, locate_images
 from cxr_cli.data.image_types import IMAGE_SUFFIXES
 from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.patient_ids import normal_patient_id
 from cxr_cli.errors import ImageError, InputError
 from cxr_cli.services.images.prepare import Task, lost, prepare, split
 from cxr_cli.services.model_card import ModelCard
@@ -227,7 +228,7 @@ def open_table(table: LabelTable, images: Path | None, card: ModelCard, workers:
 
 
 def open_folder(folder: Path, card: ModelCard, workers: int | None = None) -> FileSource:
-    """Return the images of a folder and the folders in it, sorted by name; their patients are unknown.
+    """Return the images of a folder and the folders in it, sorted by name; patients are known of DICOM files only.
 
     Raises
     ------
@@ -236,11 +237,14 @@ def open_folder(folder: Path, card: ModelCard, workers: int | None = None) -> Fi
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such file or folder", remedy="Give a store, a label table or an image folder.")
+    from cxr_cli.data.dicom.table import header_columns, is_nameless_dicom
+
     names = []
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
+            is_image = name.lower().endswith(IMAGE_SUFFIXES) or is_nameless_dicom(os.path.join(root, name))
+            if is_image and not name.startswith("."):
                 names.append((Path(root) / name).relative_to(folder).as_posix())
     if not names:
         raise InputError(
@@ -248,4 +252,8 @@ def open_folder(folder: Path, card: ModelCard, workers: int | None = None) -> Fi
             remedy="Give a store, a label table or an image folder.",
         )
     ordered = tuple(sorted(names))
-    return FileSource("folder", folder, folder, ordered, ("",) * len(ordered), (), card, workers)
+    headers = header_columns(folder, ordered)
+    patients = ("",) * len(ordered)
+    if headers is not None:
+        patients = tuple(normal_patient_id(patient) if patient else "" for patient, *_ in headers.cells)
+    return FileSource("folder", folder, folder, ordered, patients, (), card, workers)

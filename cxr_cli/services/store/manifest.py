@@ -252,7 +252,7 @@ def check_recipe(folder: Path, image_size: tuple[int, int], preprocessing: Prepr
     InputError
         The store's manifest is missing or damaged.
     UsageError
-        Its images have another size, or were standardized in another way.
+        Its images have another size, were standardized in another way, or were shown with another window.
     """
     manifest = StoreManifest.read(folder)
     theirs = manifest.preprocessing
@@ -269,6 +269,16 @@ def check_recipe(folder: Path, image_size: tuple[int, int], preprocessing: Prepr
             f"{folder}: its images are standardized {_named(theirs)}, the model takes {_named(preprocessing)}",
             remedy=f"{remedy}.",
         )
+    if preprocessing.window != theirs.window:
+        raise UsageError(
+            f"{folder}: its DICOM images were shown with {_window(theirs)}, the model takes {_window(preprocessing)}",
+            remedy="Run 'cxr preprocess' again, "
+            + (f"with --window {preprocessing.window}." if preprocessing.window else "without --window."),
+        )
+
+
+def _window(preprocessing: Preprocessing) -> str:
+    return f"the window {preprocessing.window}" if preprocessing.window else "the window of each file"
 
 
 def _scheme(preprocessing: Preprocessing) -> tuple[object, ...]:
