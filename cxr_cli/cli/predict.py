@@ -89,7 +89,7 @@ def predict(
     file names them.
     """
     from cxr_cli.data.class_weights import read_class_weights
-    from cxr_cli.data.files import Outputs, describe_input
+    from cxr_cli.data.files import Outputs, describe_input, result_beside
     from cxr_cli.data.thresholds import read_thresholds
     from cxr_cli.services.keras_backend import require_tensorflow
     from cxr_cli.services.model_card import read_model_card
@@ -103,7 +103,8 @@ def predict(
     source = _open(images_of, images, card, workers, schema)
     options = [path for path in (undo_class_weights, thresholds) if path is not None]
     inputs: list[InputFile] = [describe_input(model), *source.inputs, *(describe_input(path) for path in options)]
-    outputs = Outputs(output.parent, [item.path for item in inputs])
+    outputs = Outputs(output.parent, [item.path for item in inputs], result_file=result_beside(output))
+    outputs.refuse_to_replace(output.name, result_beside(output).name)
     weights = None if undo_class_weights is None else read_class_weights(undo_class_weights)
     limits = None if thresholds is None else read_thresholds(thresholds)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

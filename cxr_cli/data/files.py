@@ -396,7 +396,12 @@ class Outputs:
             return self.folder / RESULT
         if not self.written:
             return None
-        return self.written[0].with_name(f"{self.written[0].name}.{RESULT}")
+        return result_beside(self.written[0])
+
+
+def result_beside(file: Path) -> Path:
+    """Return where the document of a command belongs whose output is a single file."""
+    return file.with_name(f"{file.name}.{RESULT}")
 
 
 def _is_input(target: Path) -> OutputError:
@@ -420,7 +425,9 @@ def is_ours(path: Path) -> bool:
         return False
     if path.suffix == ".json":
         return _our_document(path) is not None
-    return any(path.name in _vouched_for(path.parent / name) for name in _VOUCHERS)
+    # Documents beside single files, too: that of predictions.csv is predictions.csv.result.json.
+    beside = sorted(found.name for found in path.parent.glob(f"*.{RESULT}"))
+    return any(path.name in _vouched_for(path.parent / name) for name in (*_VOUCHERS, *beside))
 
 
 def _vouched_for(voucher: Path) -> set[str]:

@@ -186,6 +186,19 @@ def test_a_file_that_the_user_named_is_replaced_unless_it_is_an_input(tmp_path, 
     assert (images / "weights.json").read_text() == "old"
 
 
+def test_a_document_beside_a_single_file_vouches_for_all_that_was_written_with_it(tmp_path):
+    outputs = Outputs(tmp_path)
+    for name in ("p.csv", "p-failures.csv"):
+        outputs.write_text(name, "old")
+    outputs.write_json("p.csv.result.json", {**OURS, "outputs": [str(path) for path in outputs.written]})
+    again = Outputs(tmp_path)
+    again.refuse_to_replace("p.csv", "p-failures.csv", "p.csv.result.json")
+    again.write_text("p.csv", "new")
+    (tmp_path / "mine.csv").write_text("precious")
+    with pytest.raises(OutputError, match="not written by cxr"):
+        again.refuse_to_replace("mine.csv")
+
+
 def test_where_the_document_of_a_command_belongs(tmp_path):
     out = tmp_path / "out"
     assert Outputs(out).result_path() is None
