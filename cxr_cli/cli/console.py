@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO
 
@@ -186,6 +186,7 @@ def table(
     text_columns: int = 1,
     most: int | None = None,
     n_rows: int | None = None,
+    if_any: Collection[str] = (),
 ) -> FittingTable:
     """Make a table in the house style: first `text_columns` columns left, the others right-aligned.
 
@@ -204,8 +205,16 @@ def table(
         Show at most so many rows and say how many more the JSON has.
     n_rows
         How many rows there are, where `rows` does not hold all.
+    if_any
+        Columns that are left out where they hold zeros and nothing only.
     """
     lines = [[cell(item) for item in row] for row in rows]
+    shown = [
+        place
+        for place, name in enumerate(columns)
+        if name not in if_any or any(line[place].plain not in ("0", "–") for line in lines)
+    ]
+    columns, lines = [columns[place] for place in shown], [[line[place] for place in shown] for line in lines]
     left = 0 if most is None else (len(lines) if n_rows is None else n_rows) - most
     more = f"{left:,} more in --json" if left > 0 else None
     notes = "; ".join(note for note in (caption, more) if note) or None

@@ -45,7 +45,7 @@ def tables_of(report: LeakageReport) -> Iterator[RenderableType]:
 def _render_report(report: LeakageReport) -> Iterator[RenderableType]:
     yield console.table(
         "Splits",
-        ("split", "file", "schema", "images", "patients", "without patient", "repeated rows", "images compared"),
+        ("split", "file", "schema", "images", "patients", "unknown patient", "repeated rows", "compared"),
         [
             (
                 split.name,
@@ -60,6 +60,7 @@ def _render_report(report: LeakageReport) -> Iterator[RenderableType]:
             for split in report.splits
         ],
         text_columns=3,
+        if_any=("patients", "unknown patient", "repeated rows", "compared"),
     )
     for pair in report.pairs:
         yield from _render_pair(pair, report.thresholds)
@@ -92,7 +93,7 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
             findings.append((label, _number(found), found.first, found.second))
     yield console.table(
         f"Shared by {pair.first} and {pair.second}",
-        ("", "number", f"images of {pair.first}", f"images of {pair.second}"),
+        ("shared", "count", f"images of {pair.first}", f"images of {pair.second}"),
         [(label, n, _part(first), _part(second)) for label, n, first, second in findings],
         caption="Patients were not compared." if pair.patients is None else None,
     )

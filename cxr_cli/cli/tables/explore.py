@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -13,35 +13,36 @@ from cxr_cli.errors import shown as shown_text
 
 if TYPE_CHECKING:
     from cxr_cli.services.explore.dicom import DicomFacts
-    from cxr_cli.services.explore.images import ImageCheck
-    from cxr_cli.services.explore.result import ExploreResult, ImageSurvey, PatientFacts
+    from cxr_cli.services.explore.images import ImageCheck, ImageFacts, PixelStatistics
+    from cxr_cli.services.explore.result import ExploreResult, ImageSurvey, PathologyFacts, PatientFacts
     from cxr_cli.services.explore.subgroups import Breakdown
 
 
-#: How many columns with missing cells, pairs, broken and odd images the tables show; the JSON has all of them.
+#: How many columns with missing cells, pairs, and images that are broken or have issues are shown; JSON has all.
 _N_COLUMNS, _N_PAIRS, _N_FILES = 3, 10, 20
 #: How many values of a DICOM tag are shown.
 _N_VALUES = 6
-#: Numbers of images per patient up to the first bound are shown one by one, then in these ranges.
-_RANGES = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, None))
+#: Numbers of images per patient and of labels per image are shown in these ranges.
+_RANGES = ((0, 0), (1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, None))
 
 
 def tables_of(result: ExploreResult) -> Iterator[RenderableType]:
-    """Yield the tables of a result, in the order in which they are shown."""
+    """Yield the tables of a result: the news first, then counts, then detail."""
     yield _overview(result)
-    yield account_table(result.account)
-    if result.patients is not None:
-        yield _images_per_patient(result.patients.images_per_patient)
+    if result.issues:
+        yield _issues(result)
+    if result.images is not None:
+        yield from _image_issues(result.images.check)
+    if result.differences:
+        yield _shortcuts(result)
     if result.pathologies:
         yield _pathologies(result)
-        yield _labels_per_image(result)
     if result.co_occurrence.pairs:
         yield _pairs(result)
     yield from _groups(result)
+    yield account_table(result.account)
     if result.images is not None:
         yield from _images(result.images)
-    if result.issues:
-        yield _issues(result)
 
 
 def _overview(result: ExploreResult) -> RenderableType:
@@ -52,12 +53,12 @@ def _overview(result: ExploreResult) -> RenderableType:
     rows: list[tuple[str, object]] = [
         ("schema", table.schema),
         ("rows × columns", f"{table.n_rows:,} × {table.n_columns:,}"),
-        ("missing cells", f"{table.n_null_cells:,}" + (f" ({nulls})" if nulls else "")),
+        *([("missing cells", f"{table.n_null_cells:,} ({nulls})")] if nulls else []),
         ("images", table.n_images),
         *_patient_rows(result.patients),
         ("pathologies", labels.n_pathologies),
-        ("labels", f"{labels.n_labels:,}, {labels.mean_per_image:.3f} per image"),
-        ("combinations of labels", labels.n_combinations),
+        ("labels", f"{labels.n_labels:,} in {labels.n_combinations:,} combinations"),
+        ("labels per image", f"mean {labels.mean_per_image:.3g}; {_tally(labels.per_image, 'images')}"),
     ]
     if table.n_uncertain:
         rows.append(("uncertain labels", f"{table.n_uncertain:,}, {console.taken_as(table.uncertain)}"))
@@ -70,56 +71,48 @@ def _overview(result: ExploreResult) -> RenderableType:
 
 def _patient_rows(patients: PatientFacts | None) -> list[tuple[str, object]]:
     if patients is None:
-        return [("patients", "not known")]
+        return [("patients", "unknown")]
     n_most = patients.images_per_patient[patients.maximum]
     who = ", ".join(patients.patients_with_maximum[:3]) + (", …" if n_most > 3 else "")
     rows: list[tuple[str, object]] = [
         ("patients", patients.n_patients),
-        ("images per patient", f"mean {patients.mean:.2f}, median {patients.median:g}, at most {patients.maximum:,}"),
-        ("with most images", f"patient {who}" if n_most == 1 else f"{n_most:,} patients: {who}"),
+        ("images per patient", f"mean {patients.mean:.3g}; {_tally(patients.images_per_patient, 'patients')}"),
+        (f"with {patients.maximum:,} images", f"patient {who}" if n_most == 1 else f"{n_most:,} patients: {who}"),
     ]
     if patients.n_without_patient:
-        rows.append(("images without patient", patients.n_without_patient))
+        rows.append(("images of unknown patients", patients.n_without_patient))
     return rows
 
 
-def _images_per_patient(counts: Mapping[int, int]) -> RenderableType:
-    n_patients, maximum = sum(counts.values()), max(counts)
-    rows = []
+def _tally(counts: Mapping[int, int], noun: str) -> str:
+    """Say how many have how much, in a few ranges: "1 (140 patients), 2 (14), 3–6 (9)"."""
+    maximum = max(counts)
+    parts: list[str] = []
     for first, end in _RANGES:
         last = maximum if end is None else min(end, maximum)
         inside = sum(n for number, n in counts.items() if first <= number <= last)
-        name = f"{first}" if first == last else f"{first}–{last}"
         if inside:
-            rows.append((name, inside, console.percent(inside / n_patients)))
-    return console.table("Images per patient", ["images", "patients", "share"], rows)
+            name = f"{first}" if first == last else f"{first}–{last}"
+            parts.append(f"{name} ({inside:,}{'' if parts else ' ' + noun})")
+    return ", ".join(parts)
 
 
 def _pathologies(result: ExploreResult) -> RenderableType:
-    with_patients, with_unknown = result.patients is not None, any(item.n_unknown for item in result.pathologies)
-    rows: list[Sequence[object]] = []
-    for item in sorted(result.pathologies, key=lambda item: -item.n_positive):
-        row: list[object] = [item.pathology, item.n_positive, console.percent(item.prevalence, 2)]
-        row += [item.n_patients] if with_patients else []
-        row += [f"{item.negatives_per_positive:,.1f}" if item.n_positive else None]
-        row += [item.n_unknown] if with_unknown else []
-        rows.append(row)
-    columns = ["pathology", "positives", "prevalence", *(["patients"] if with_patients else [])]
-    columns += ["negatives per positive", *(["not known"] if with_unknown else [])]
+    items = sorted(result.pathologies, key=lambda item: -item.n_positive)
+    columns: dict[str, Callable[[PathologyFacts], object]] = {
+        "positives": lambda item: item.n_positive,
+        "prevalence": lambda item: console.percent(item.prevalence, 2),
+    }
+    if result.patients is not None and any(item.n_patients != item.n_positive for item in items):
+        columns["patients"] = lambda item: item.n_patients
+    if any(item.n_unknown for item in items):
+        columns["unknown"] = lambda item: item.n_unknown
     nothing = result.labels.n_without_finding
-    share = console.percent(nothing / result.labels.n_counted)
-    caption = f"{nothing:,} images ({share}) have none of them."
+    caption = f"{nothing:,} images ({console.percent(nothing / result.labels.n_counted)}) have none of them."
     if result.labels.n_unlabelled:
-        caption += f" Of {result.labels.n_unlabelled:,} no label is known."
-    return console.table("Pathologies", columns, rows, caption=caption)
-
-
-def _labels_per_image(result: ExploreResult) -> RenderableType:
-    rows = [
-        (str(number), n_images, console.percent(n_images / result.labels.n_counted))
-        for number, n_images in result.labels.per_image.items()
-    ]
-    return console.table("Labels per image", ["labels", "images", "share"], rows)
+        caption += f" {result.labels.n_unlabelled:,} images have no known label."
+    rows = [(item.pathology, *(cell(item) for cell in columns.values())) for item in items]
+    return console.table("Pathologies", ["pathology", *columns], rows, caption=caption)
 
 
 def _pairs(result: ExploreResult) -> RenderableType:
@@ -137,8 +130,9 @@ def _pairs(result: ExploreResult) -> RenderableType:
     ]
     return console.table(
         "Found together most often",
-        ["first", "second", "images", "of first", "of second", "as often as by chance"],
+        ["first", "second", "images", "of first", "of second", "lift"],
         rows,
+        caption="lift: how many times as often as by chance",
         text_columns=2,
         most=_N_PAIRS,
     )
@@ -151,28 +145,30 @@ def _groups(result: ExploreResult) -> Iterator[RenderableType]:
     for names in (known.keys() & {"view", "sex"}, known.keys() & {"age"}):
         if names:
             yield _prevalences(result, {name: part for name, part in known.items() if name in names})
-    if result.differences:
-        yield console.table(
-            "Far commoner in one group",
-            ["pathology", "group", "prevalence there", "elsewhere", "ratio"],
-            [
-                (
-                    item.pathology,
-                    f"{item.attribute} {item.group}",
-                    console.percent(item.prevalence, 2),
-                    console.percent(item.prevalence_elsewhere, 2),
-                    f"{item.ratio:.1f} ×",
-                )
-                for item in result.differences
-            ],
-            caption="A model can learn to tell the group instead of the finding.",
-            text_columns=2,
-        )
+
+
+def _shortcuts(result: ExploreResult) -> RenderableType:
+    return console.table(
+        "Possible shortcuts",
+        ["pathology", "group", "prevalence there", "elsewhere", "ratio"],
+        [
+            (
+                item.pathology,
+                f"{item.attribute} {item.group}",
+                console.percent(item.prevalence, 2),
+                console.percent(item.prevalence_elsewhere, 2),
+                f"{item.ratio:.1f} ×",
+            )
+            for item in result.differences
+        ],
+        caption="A model can learn to recognise the group instead of the pathology.",
+        text_columns=2,
+    )
 
 
 def _prevalences(result: ExploreResult, parts: Mapping[str, Breakdown]) -> RenderableType:
     groups = [group for part in parts.values() for group in part.groups if group.n_images]
-    unknown = [f"{name} not known: {part.n_unknown:,} images" for name, part in parts.items() if part.n_unknown]
+    unknown = [f"{name} unknown: {part.n_unknown:,} images" for name, part in parts.items() if part.n_unknown]
     return console.table(
         f"Prevalence by {' and '.join(parts)}",
         ["pathology", *(group.name for group in groups)],
@@ -204,15 +200,15 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
     rows: list[tuple[str, object]] = [
         ("named in the table", survey.n_named),
         ("found", survey.n_found),
-        ("missing", survey.n_missing),
-        ("in the folder, not in the table", survey.n_not_named),
+        *([("missing", survey.n_missing)] if survey.n_missing else []),
+        *([("in the folder, not in the table", survey.n_not_named)] if survey.n_not_named else []),
     ]
     if survey.n_refused:
         rows.append(("refused: outside the folder", survey.n_refused))
     if survey.n_ambiguous:
         rows.append(("several files or names", survey.n_ambiguous))
-    rows += [(f"opened ({check.which})", check.n_opened), ("broken", check.n_broken)]
-    rows += [(f"odd: {issue}", count) for issue, count in check.issues.items()]
+    rows += [(f"opened ({check.which})", check.n_opened), *([("broken", check.n_broken)] if check.n_broken else [])]
+    rows += [(f"issue: {issue}", count) for issue, count in check.issues.items()]
     if check.statistics is not None:
         for name, tally in (("height × width", check.statistics.sizes), ("mode", check.statistics.modes)):
             shown = [f"{value} ({count:,})" for value, count in list(tally.items())[:5]]
@@ -222,6 +218,9 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
         yield _dicom_tags(survey.dicom)
     if check.statistics is not None:
         yield _pixels(check)
+
+
+def _image_issues(check: ImageCheck) -> Iterator[RenderableType]:
     if check.broken:
         yield console.table(
             "Broken images",
@@ -233,8 +232,8 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
         )
     if check.with_issues:
         yield console.table(
-            "Odd images",
-            ["image", "issue"],
+            "Images with issues",
+            ["image", "issues"],
             [(item.image, ", ".join(item.issues)) for item in check.with_issues],
             text_columns=2,
             most=_N_FILES,
@@ -243,32 +242,29 @@ def _images(survey: ImageSurvey) -> Iterator[RenderableType]:
 
 
 def _pixels(check: ImageCheck) -> RenderableType:
-    rows: list[Sequence[object]] = [
-        (
-            item.image,
-            ", ".join(item.pathologies or ()) or "–",
-            f"{item.height} × {item.width}",
-            item.mode,
-            *(f"{value:.4f}" for value in (item.minimum, item.maximum, item.mean, item.std)),
-        )
-        for item in check.sample
-    ]
     whole = check.statistics
     assert whole is not None
-    rows.append(
-        (
-            f"all {whole.n_images:,} opened",
-            "",
-            "",
-            "",
-            *(f"{value:.4f}" for value in (whole.minimum, whole.maximum, whole.mean, whole.std)),
-        )
-    )
+    columns: dict[str, Callable[[ImageFacts], object]] = {
+        "image": lambda item: item.image,
+        "pathologies": lambda item: ", ".join(item.pathologies or ()) or "–",
+    }
+    # Where all are alike, the table above has said so.
+    if len(whole.sizes) > 1:
+        columns["height × width"] = lambda item: f"{item.height} × {item.width}"
+    if len(whole.modes) > 1:
+        columns["mode"] = lambda item: item.mode
+
+    def numbers(facts: ImageFacts | PixelStatistics) -> Iterator[str]:
+        for value in (facts.minimum, facts.maximum, facts.mean, facts.std):
+            yield f"{value:.3f}"
+
+    rows = [(*(cell(item) for cell in columns.values()), *numbers(item)) for item in check.sample]
+    rows.append((f"all {whole.n_images:,} opened", *[""] * (len(columns) - 1), *numbers(whole)))
     return console.table(
         "Random images",
-        ["image", "findings", "height × width", "mode", "min", "max", "mean", "std"],
+        [*columns, "min", "max", "mean", "std"],
         rows,
-        caption="Grey values as shares of the full range: 0 is black, 1 is white.",
+        caption="Grey values are fractions of the full range: 0 is black, 1 is white.",
         text_columns=2,
     )
 
@@ -278,4 +274,4 @@ def _issues(result: ExploreResult) -> RenderableType:
     for issue in result.issues:
         shown = ", ".join(f"{row:,}" for row in issue.rows[:5])
         rows.append((issue.message, issue.count, shown + (", …" if shown and issue.count > 5 else "")))
-    return console.table("Odd in the table", ["what", "how many", "rows (the first is 0)"], rows)
+    return console.table("Issues of the table", ["issue", "count", "rows (from 0)"], rows)

@@ -20,7 +20,7 @@ _MAX_COLUMNS = 5
 
 def tables_of(result: SplitResult) -> Iterator[RenderableType]:
     """Yield the tables of a result, in the order in which they are shown."""
-    patients = "patients not known" if result.n_patients is None else f"{result.n_patients:,} patients"
+    patients = "unknown patients" if result.n_patients is None else f"{result.n_patients:,} patients"
     yield Text(f"{result.table.path}: {result.n_images:,} images, {patients}, seed {result.seed}")
     yield _sizes(result)
     yield _positives(result)
@@ -32,7 +32,7 @@ def tables_of(result: SplitResult) -> Iterator[RenderableType]:
 def _sizes(result: SplitResult) -> RenderableType:
     return console.table(
         "Splits",
-        ["split", "images", "share", "wanted", "patients", "images per patient"],
+        ["split", "images", "fraction", "wanted", "patients", "images per patient"],
         [
             (
                 summary.name + (" (official)" if summary.official else ""),
@@ -50,7 +50,7 @@ def _sizes(result: SplitResult) -> RenderableType:
 def _positives(result: SplitResult) -> RenderableType:
     splits, judged = result.splits, _judged(result)
     wide = len(splits) > _MAX_COLUMNS
-    columns = ["pathology", "positives", *(["fewest", "most"] if wide else [summary.name for summary in splits])]
+    columns = ["pathology", "all", *(["fewest", "most"] if wide else [summary.name for summary in splits])]
     columns += ["off by", *(["± at worst"] if wide else [f"± {item.name}" for item in judged])]
     rows = []
     for place, (pathology, total) in enumerate(zip(result.pathologies, result.n_positive, strict=True)):
