@@ -297,4 +297,4 @@ def _say(report: LeakageReport) -> None:
         console.warn(f"not checked: {item.split}: {item.what}: {item.count:,}")
     for cleaned in () if report.removal is None else report.removal.splits:
         if cleaned.lost_pathologies:
-            console.warn(f"{cleaned.name} has no positive image left of {', '.join(cleaned.lost_pathologies)}")
+            console.warn(f"{cleaned.name} lost all positives of {', '.join(cleaned.lost_pathologies)}")

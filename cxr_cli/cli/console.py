@@ -281,7 +281,7 @@ def _say(mark: str, style: str, text: str) -> None:
 
 def taken_as(uncertain: str) -> str:
     """Say what a policy for uncertain labels makes of them."""
-    return "taken as not known" if uncertain == "ignore" else f"taken as {uncertain}"
+    return "treated as unknown" if uncertain == "ignore" else f"treated as {uncertain}"
 
 
 def note(text: str) -> None:

@@ -90,7 +90,7 @@ def explore(
     )
     folder = find_image_folder(labels, images, names=table.image_folders, example=table.images[0])
     if check_images and folder is None:
-        raise UsageError("--check-images: there is no image folder beside the table", remedy="Name it with --images.")
+        raise UsageError("--check-images: no image folder was found beside the table", remedy="Give one with --images.")
     outputs = open_outputs(output, "explore", table.sources, no_plots=no_plots, images=folder)
     with ExitStack() as stack:
         executor = progress = None
@@ -119,7 +119,7 @@ def explore(
 def _say(result: ExploreResult, check_images: bool, window: str | None) -> None:
     survey = result.images
     if survey is None:
-        console.note("no image folder beside the table, so no image was looked at; name one with --images")
+        console.note("no image folder was found beside the table, so no image was opened; give one with --images")
         return
     if survey.n_missing:
         say = console.note if survey.n_found else console.warn
@@ -136,7 +136,7 @@ def _say(result: ExploreResult, check_images: bool, window: str | None) -> None:
     elif window is not None:
         console.note("none of the images is DICOM, so --window changes nothing")
     if not check_images and survey.n_found > survey.check.n_opened + survey.check.n_broken:
-        console.note(f"{survey.n_found:,} images are there; open every one with --check-images")
+        console.note(f"{survey.n_found:,} images were found; --check-images opens all of them")
 
 
 def _say_of_headers(facts: DicomFacts) -> None:

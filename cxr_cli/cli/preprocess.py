@@ -229,15 +229,15 @@ def _announce(start: Start) -> None:
     old = start.replaces
     if old is not None:
         made = f"{old.recipe.image_size[0]} × {old.recipe.image_size[1]}, {old.recipe.standardize}, {old.recipe.dtype}"
-        stays = f"; {start.left_over} of it stays without index: delete it" if start.left_over else ""
+        stays = f"; {start.left_over} stays without an index; delete it" if start.left_over else ""
         console.note(
             f"replaces the store of {old.table.path} in {start.target.parent} ({old.n_done:,} images, {made}){stays}"
         )
     for note in start.notes:
         console.note(note)
-    missing = f", {start.n_missing:,} are missing" if start.n_missing else ""
+    missing = f" ({start.n_missing:,} missing)" if start.n_missing else ""
     again = f", continuing after {start.n_done_before:,}" if start.n_done_before else ""
     console.note(
-        f"{start.n_images - start.n_missing:,} of {start.n_images:,} images{missing}; up to "
-        f"{console.size(start.n_bytes)} go to {start.target}{again}"
+        f"preprocessing {start.n_images - start.n_missing:,} of {start.n_images:,} images{missing} into {start.target} "
+        f"(up to {console.size(start.n_bytes)}){again}"
     )

@@ -187,7 +187,7 @@ def _notes(result: WeightsResult) -> None:
         ignored = result.n_uncertain and result.uncertain == "ignore"
         uncertain = f" ({result.n_uncertain:,} of them uncertain)" if ignored else ""
         labels = result.n_known + result.n_unknown
-        console.note(f"{result.n_unknown:,} of {labels:,} labels are not known{uncertain} and left out")
+        console.note(f"{result.n_unknown:,} of {labels:,} labels are unknown{uncertain} and left out")
     _warn_of_unweighted(result)
     _note_shares(result)
     console.note(
@@ -204,7 +204,7 @@ def _warn_of_unweighted(result: WeightsResult) -> None:
             unweighted.setdefault(_lacking(row), []).append(f"{row.pathology} ({share} of the weighted loss)")
     for what, pathologies in unweighted.items():
         console.warn(
-            f"no {what} of {', '.join(pathologies)}: left unweighted (weights 1); better left out of training, too"
+            f"no {what} of {', '.join(pathologies)}: left unweighted (weights 1); leave them out of training, too"
         )
 
 
@@ -221,7 +221,7 @@ def _note_shares(result: WeightsResult) -> None:
     most, least = (choose(rows, key=lambda row: row.weighted_loss_fraction) for choose in (max, min))
     if most.weighted_loss_fraction > 2 * least.weighted_loss_fraction:
         console.note(
-            "weights balance positives and negatives inside each pathology, not pathologies between each other: "
+            "weights balance positives and negatives of each pathology, but not the pathologies among each other: "
             f"{most.pathology} takes {console.percent(most.weighted_loss_fraction, 2)} of the weighted loss, "
-            f"{least.pathology} {console.percent(least.weighted_loss_fraction, 2)} (--scheme balanced: equal shares)"
+            f"{least.pathology} {console.percent(least.weighted_loss_fraction, 2)} (the same with --scheme balanced)"
         )

@@ -45,7 +45,7 @@ class PretrainedWeights(Result):
         Whether the file's batch normalisations have never seen an image.
     trained_on
         What is known of the images behind the weights: "nothing" for random ones, "ImageNet" for the published
-        file, "not known" for any other (they may have been among your test images).
+        file, "unknown" for any other (they may have been among your test images).
     """
 
     source: Literal["random", "imagenet", "file"]

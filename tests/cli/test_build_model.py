@@ -131,7 +131,7 @@ def test_one_pathology_and_categorical_crossentropy(cxr, no_building):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "the pathologies are not known"),
+        ([], "the pathologies are unknown"),
         (["--pathologies", "Mass,,Hernia"], "a pathology without a name"),
         (["--pathologies", "Mass,Mass"], "Mass is given twice"),
         (["--pathologies", NAMES, "--image-size", "big"], "--image-size big; expected pixels"),

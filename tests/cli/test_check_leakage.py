@@ -97,7 +97,7 @@ def test_removal_is_checked_on_the_written_file(cxr, tmp_path, sample_data):
     arguments = (sample_data / "train", sample_data / "valid", "--no-plots")
     done = cxr("check-leakage", *arguments, "--remove-from", "valid", "--output", tmp_path / "out")
     assert done.exit_code == 0
-    assert "What was written is clean." in done.stdout
+    assert "The copies are clean." in done.stdout
     original = (sample_data / "valid-small.csv").read_bytes().splitlines(keepends=True)
     written = (tmp_path / "out" / "valid-small.csv").read_bytes().splitlines(keepends=True)
     assert len(written) < len(original)

@@ -76,7 +76,7 @@ def test_groups_differences_and_issues_are_shown(cxr, tmp_path):
     assert done.exit_code == 0
     assert "Far commoner in one group" in done.stdout and "6.7 ×" in done.stdout
     assert "A model can learn to tell the group" in done.stdout
-    assert "414" in done.stdout and "age not known: 1 images" in done.stdout
+    assert "414" in done.stdout and "age unknown: 1 images" in done.stdout
     assert "no image folder beside the table" in done.stderr
     assert (tmp_path / "out" / "age-sex-view.png").exists()
     assert not (tmp_path / "out" / "images.png").exists()

@@ -29,9 +29,12 @@ def test_tables_on_stdout_talk_on_stderr(cxr, labels, tmp_path):
     assert done.exit_code == 1
     assert "10 × 32 × 48, float32, 61.6 kB" in done.stdout
     assert "Before and after" in done.stdout and "all 10" in done.stdout
-    assert "2 images failed, 1 of them are missing" in done.stdout
+    assert "2 images failed, 1 of them missing" in done.stdout
     assert "not an image" in done.stdout
-    assert "note: 11 of 12 images, 1 are missing; up to 67.6 kB go to cxr-output/preprocess/images.npy" in done.stderr
+    assert (
+        "note: preprocessing 11 of 12 images (1 missing) into cxr-output/preprocess/images.npy (up to 67.6 kB)"
+        in done.stderr
+    )
     assert "warning: 2 of 12 images are not in the store: cxr-output/preprocess/failures.csv" in done.stderr
     folder = tmp_path / "cxr-output" / "preprocess"
     for name in ("images.npy", "index.csv", "failures.csv", "preprocess.json"):
@@ -80,7 +83,7 @@ def test_a_store_that_is_replaced_is_noted_before_the_work(cxr, labels):
     told, at_start = done.stderr.splitlines()[:2]
     assert told == (
         f"note: replaces the store of {labels} in out (10 images, 32 × 48, samplewise, float32); "
-        "out/images.npy of it stays without index: delete it"
+        "out/images.npy stays without an index; delete it"
     )
     assert at_start.startswith("note: 11 of 12 images")
 

@@ -114,7 +114,7 @@ def test_unknown_and_one_sided_pathologies_are_named(cxr, tmp_path):
     (tmp_path / "t.csv").write_text("Image,Mass,Edema,Hernia,Fibrosis\na.png,1,0,1,0\nb.png,0,0,,0\n")
     done = cxr("weights", "t.csv", "--no-plots")
     assert done.exit_code == 0
-    assert "note: 1 of 8 labels are not known and left out" in done.stderr
+    assert "note: 1 of 8 labels are unknown and left out" in done.stderr
     share = "28.57 % of the weighted loss"
     without = f"warning: no positives of Edema ({share}), Fibrosis ({share}): left unweighted"
     assert without in done.stderr
@@ -130,9 +130,9 @@ def test_uncertain_labels_are_said(cxr, tmp_path):
         "a/patient00003/study1/view1_frontal.jpg,Male,68,Frontal,AP,,,0.0\n"
     )
     done = cxr("weights", "t.csv", "--no-plots")
-    assert "2 of 6 labels are not known (1 of them uncertain) and left out" in done.stderr
+    assert "2 of 6 labels are unknown (1 of them uncertain) and left out" in done.stderr
     done = cxr("weights", "t.csv", "--no-plots", "--uncertain", "negative")
-    assert "1 of 6 labels are not known and left out" in done.stderr
+    assert "1 of 6 labels are unknown and left out" in done.stderr
 
 
 @pytest.mark.parametrize(

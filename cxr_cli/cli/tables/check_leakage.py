@@ -33,7 +33,7 @@ def tables_of(report: LeakageReport) -> Iterator[RenderableType]:
         n = report.n_copies_under_different_patient
         yield Text(
             f"{n:,} {'copy' if n == 1 else 'copies'} under another patient id: the same image in two splits, which "
-            "no comparison of patient ids finds. Look at the duplicates below.",
+            "no comparison of patient ids finds. See the duplicates below.",
             style="bold red",
         )
     yield from _render_report(report)
@@ -152,8 +152,8 @@ def _part(part: AffectedRows) -> str:
 
 def _patient(other: bool | None) -> Text:
     if other is None:
-        return Text("not known")
-    return Text("ANOTHER", style="bold red") if other else Text("same")
+        return Text("unknown")
+    return Text("different", style="bold red") if other else Text("same")
 
 
 def _patients(overlap: PatientOverlap) -> RenderableType:
@@ -238,8 +238,8 @@ def _verdict(report: LeakageReport) -> Text:
     if report.removal is None:
         return Text("\n".join([*sentences, closing[0]]), style=closing[1])
     left = {
-        "clean": "What was written is clean.",
-        "leakage": "What was written still shares something: see above, --remove and --remove-from.",
-        "unchecked": "Nothing is left in what was written, but not everything could be checked.",
+        "clean": "The copies are clean.",
+        "leakage": "The copies still share something (see above); --remove and --remove-from remove more.",
+        "unchecked": "Nothing was found in the copies, but not everything could be checked.",
     }[final.verdict]
     return Text("\n".join([*sentences, left]), style=closing[1])

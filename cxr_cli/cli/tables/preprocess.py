@@ -38,7 +38,7 @@ def tables_of(result: PreprocessResult) -> Iterator[RenderableType]:
             ["image", "", "height × width", "min", "max", "mean", "std", "saturated"],
             rows,
             text_columns=2,
-            caption="before: grey levels, 255 is white; saturated: share of pixels at black or white",
+            caption="before: grey levels, 255 is white; saturated: fraction of pixels at black or white",
         )
     if result.image_issues:
         yield console.table("Assumed or lost on reading images", ["issue", "images"], list(result.image_issues.items()))
@@ -78,7 +78,7 @@ def _range(low: int, high: int) -> str:
 def _failures(result: PreprocessResult) -> RenderableType:
     more = result.n_failed - len(result.failures)
     return console.table(
-        f"{result.n_failed:,} images failed, {result.n_missing:,} of them are missing",
+        f"{result.n_failed:,} images failed, {result.n_missing:,} of them missing",
         ["image", "reason"],
         [(failure.image, failure.reason) for failure in result.failures],
         text_columns=2,

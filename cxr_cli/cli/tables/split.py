@@ -73,7 +73,7 @@ def _positives(result: SplitResult) -> RenderableType:
         columns,
         rows,
         caption=f"off by: worst deviation from the target; ±: half a 95 % confidence interval of an AUROC of "
-        f"{result.expected_auroc:g} (Hanley and McNeil, images taken as independent)",
+        f"{result.expected_auroc:g} (Hanley and McNeil, treating images as independent)",
     )
 
 
@@ -112,9 +112,9 @@ def _conclusion(result: SplitResult) -> Text:
     if result.worst is not None and result.largest_miss is not None:
         worst = result.worst
         lines.append(
-            f"Positives deviate from their targets by {console.percent(result.mean_deviation)} in the mean, by "
-            f"{console.percent(abs(worst.deviation))} at worst ({worst.pathology} in {worst.split}), and nowhere by "
-            f"more than {result.largest_miss:.1f} images."
+            f"Positives deviate from their targets by {console.percent(result.mean_deviation)} on average, by "
+            f"{console.percent(abs(worst.deviation))} at worst ({worst.pathology} in {worst.split}), by at most "
+            f"{result.largest_miss:.1f} images."
         )
     if result.leakage is not None:
         lines.append(_verdict(result.leakage))
@@ -123,7 +123,7 @@ def _conclusion(result: SplitResult) -> Text:
 
 def _verdict(leakage: LeakageCheck) -> str:
     if leakage.verdict == "clean":
-        return "check-leakage on the written tables: clean, no patient and no image is in two of them."
+        return "check-leakage on the written tables: clean; no patient or image is in two of them."
     if leakage.verdict == "unchecked":
         return (
             "check-leakage on the written tables: no image is in two of them; patients could not be compared "

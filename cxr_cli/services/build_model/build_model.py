@@ -212,7 +212,7 @@ def _load(model: keras.Model, options: ModelOptions, pretrained: Pretrained | No
         head={"none in file": "new", "left out": "new (that of the file left out)"}.get(loaded.head, loaded.head),
         n_head_units=loaded.n_head_units,
         untrained=loaded.untrained,
-        trained_on="ImageNet" if published else "not known",
+        trained_on="ImageNet" if published else "unknown",
     )
 
 

@@ -60,7 +60,7 @@ def test_result_says_where_weights_came_from(saved, weight_file):
     assert saved.pretrained.source == "file"
     assert saved.pretrained.file == describe_input(weight_file)
     assert (saved.pretrained.n_arrays, saved.pretrained.n_parameters) == (604, 7_037_504)
-    assert saved.pretrained.trained_on == "not known"
+    assert saved.pretrained.trained_on == "unknown"
     assert saved.loss.name == "weighted-bce"
     assert saved.loss.class_weights == ClassWeights(PATHOLOGIES, (0.8, 0.7, 0.9), (0.2, 0.3, 0.1), "frequency")
     assert saved.architecture.model.trainable == 3 * 1025
