@@ -112,7 +112,7 @@ def test_what_removal_leaves_is_bad_news(cxr, sample, sample_data):
         "check-leakage", *sample, "--images", sample_data / "images-small", "--remove-from", "valid", "--no-plots"
     )
     assert done.exit_code == 1
-    assert "What was written still shares something" in done.stdout
+    assert "The copies still share something" in done.stdout
 
 
 def test_ids_can_be_hidden_everywhere(cxr, sample, sample_data):

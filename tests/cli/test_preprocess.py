@@ -85,7 +85,7 @@ def test_a_store_that_is_replaced_is_noted_before_the_work(cxr, labels):
         f"note: replaces the store of {labels} in out (10 images, 32 × 48, samplewise, float32); "
         "out/images.npy stays without an index; delete it"
     )
-    assert at_start.startswith("note: 11 of 12 images")
+    assert at_start.startswith("note: preprocessing 11 of 12 images")
 
 
 def test_the_source_images_are_not_replaced(cxr, labels, tmp_path):

@@ -72,3 +72,28 @@ def test_no_line_is_too_long_and_no_number_is_broken(width, rows):
     for row in rows:
         for number in row:
             assert f"{number:,}" in cells
+
+
+def test_columns_without_news_are_left_out():
+    rows = [["a", 0, None, 0], ["b", 0, None, 2]]
+    made = console.table("t", ["name", "n", "m", "k"], rows, if_any=("n", "m", "k"))
+    assert made.columns == ["name", "k"]
+    assert [[cell.plain for cell in row] for row in made.rows] == [["a", "0"], ["b", "2"]]
+    assert console.table("t", ["name", "n"], [["a", 0]]).columns == ["name", "n"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "explore train-small.csv --no-plots",
+        "weights train-small.csv --no-plots",
+        "split train-small.csv --no-plots",
+        "check-leakage train-small.csv valid-small.csv --no-plots",
+    ],
+)
+def test_tables_of_the_sample_data_fit_80_columns_in_one_part(cxr, sample_data, monkeypatch, line):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = [str(sample_data / word) if word.endswith(".csv") else word for word in line.split()]
+    text = cxr(*words).stdout
+    assert "(continued)" not in text
+    assert max(len(part) for part in text.splitlines() if part[:1] in "┏┃┡│└") <= 80
