@@ -34,14 +34,12 @@ from cxr_cli.cli.options import (
     refuse_useless,
 )
 from cxr_cli.cli.reading import folders_of, read_splits, splits_of
-from cxr_cli.cli.tables.check_leakage import tables_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from cxr_cli.data.labels import LabelTable
     from cxr_cli.services.check_leakage.fingerprints import FingerprintCache
-    from cxr_cli.services.check_leakage.result import LeakageReport
     from cxr_cli.services.parallel import Workers
 
 #: Below so many images a process, starting processes costs more than it saves.
@@ -184,6 +182,8 @@ def check_leakage(
 
     Example: `cxr check-leakage train.csv valid.csv --images images-small --remove-from train`
     """
+    from cxr_cli.cli.notes.check_leakage import say
+    from cxr_cli.cli.tables.check_leakage import tables_of
     from cxr_cli.data.patient_map import PatientMap
     from cxr_cli.services.check_leakage.check_and_remove import check_and_remove
     from cxr_cli.services.check_leakage.result import Thresholds
@@ -240,7 +240,7 @@ def check_leakage(
         inputs=inputs,
         outputs=outputs,
     )
-    _say(report)
+    say(report)
     final = report if report.removal is None else report.removal.after
     raise typer.Exit(_EXIT[final.verdict])
 
@@ -280,21 +280,3 @@ def _order(remove_from: str | None, names: list[str]) -> list[str]:
     if len(set(order)) != len(order):
         raise UsageError(f"--remove-from {remove_from}: a split is named twice", expected="each at most once")
     return order
-
-
-def _say(report: LeakageReport) -> None:
-    for split in report.splits:
-        if split.n_uncertain:
-            console.note(f"{split.name}: {split.n_uncertain:,} uncertain labels, {console.taken_as(split.uncertain)}")
-        for note in (*split.notes, *(() if split.image_check is None else split.image_check.notes)):
-            console.note(f"{split.name}: {note}")
-    if report.thresholds is None:
-        console.note("images were not compared; --images DIR finds copies under other names and patient ids")
-    for text in report.notes:
-        console.note(text)
-    final = report if report.removal is None else report.removal.after
-    for item in final.unchecked:
-        console.warn(f"not checked: {item.split}: {item.what}: {item.count:,}")
-    for cleaned in () if report.removal is None else report.removal.splits:
-        if cleaned.lost_pathologies:
-            console.warn(f"{cleaned.name} lost all positives of {', '.join(cleaned.lost_pathologies)}")

@@ -29,14 +29,12 @@ from cxr_cli.cli.options import (
     option,
 )
 from cxr_cli.cli.reading import read_table
-from cxr_cli.cli.tables.evaluate import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import InputFile
     from cxr_cli.data.predictions import Predictions
     from cxr_cli.data.thresholds import Thresholds
-    from cxr_cli.services.evaluate.result import EvaluateResult
 
 
 def evaluate(
@@ -183,6 +181,8 @@ def evaluate(
 
     Example: `cxr evaluate test-preds.csv --labels test.csv --valid valid-preds.csv --by sex,age`
     """
+    from cxr_cli.cli.notes.evaluate import say
+    from cxr_cli.cli.tables.evaluate import tables_of
     from cxr_cli.services.evaluate.class_weights import read_weights
     from cxr_cli.services.evaluate.evaluate import evaluate as service
     from cxr_cli.services.parallel import available_cores
@@ -253,7 +253,7 @@ def evaluate(
             outputs=outputs if outputs.keeps_result else None,
         )
     console.show("evaluate", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
-    _notes(result, undo_class_weights is not None)
+    say(result, undo_class_weights is not None)
     if result.leakage:
         raise typer.Exit(1)
 
@@ -292,56 +292,3 @@ def _inputs(predictions: Sequence[Predictions], tables: Sequence[InputFile], pat
     found = [item.source for item in predictions if item.source is not None]
     every = [*found, *tables, *(describe_input(path) for path in paths)]
     return list(dict.fromkeys(every))
-
-
-def _notes(result: EvaluateResult, corrected: bool) -> None:
-    for issue in result.issues:
-        if issue.kind.removeprefix("validation-") == "label-table-issues":
-            continue  # what matters of them was said when the table was read
-        say = console.note if issue.kind in _HARMLESS else console.warn
-        examples = "" if not issue.examples or issue.kind in _LISTED else f" ({', '.join(issue.examples)}, …)"
-        say(issue.message + (examples if issue.count > len(issue.examples) else examples.replace(", …)", ")")))
-    if result.patients_from is not None:
-        console.note(f"patients are taken from {result.patients_from}")
-    if result.narrower is not None:
-        console.note(
-            f"intervals over images have {100 * result.narrower:.0f} % of the width of those over patients: images of "
-            "one patient are not independent"
-        )
-    if result.thresholds_refused is not None:
-        console.note(f"no threshold was chosen: {result.thresholds_refused} (--valid, or --thresholds 0.5)")
-    one_run = [model.name for model in result.models if model.n_runs == 1]
-    if result.comparisons and one_run:
-        console.note(
-            f"there is one training run of {', '.join(one_run)}: the noise of training is not in the intervals, and "
-            "another seed may reverse a small difference (give several runs as NAME=FILE,FILE)"
-        )
-    told = any(issue.kind == "class-weights-in-loss" for issue in result.issues)
-    if not corrected and not told and _overconfident(result.models[0].pathologies):
-        console.note(
-            "predicted probabilities are far above the prevalence; if class weights were in the loss, "
-            "--undo-class-weights FILE shows the calibration after their correction"
-        )
-
-
-#: Issues that are no cause for alarm, and those whose message lists everything already.
-_HARMLESS = ("images-without-predictions", "unused-columns", "matched-without-folders")
-_LISTED = (
-    "unused-columns",
-    "pathologies-missing-in-model",
-    "perfect-ranking",
-    "logits",
-    "outside-probabilities",
-    "constant-predictions",
-    "two-values",
-    "rank-only",
-    "sigmoid-twice",
-    "step-at-half",
-    "matched-without-folders",
-)
-
-
-def _overconfident(rows: Sequence[object]) -> bool:
-    """Whether most pathologies are predicted at more than twice their prevalence."""
-    found = [row.calibration for row in rows if row.calibration is not None]  # type: ignore[attr-defined]
-    return bool(found) and sum(item.mean_predicted > 2 * item.observed for item in found) > len(found) / 2

@@ -31,7 +31,6 @@ from cxr_cli.cli.options import (
     refuse_useless,
 )
 from cxr_cli.cli.reading import read_table
-from cxr_cli.cli.tables.explore import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,6 +68,7 @@ def explore(
 
     Example: `cxr explore train-small.csv --images images-small --check-images`
     """
+    from cxr_cli.cli.tables.explore import tables_of
     from cxr_cli.data.dicom.grey import read_window, window_text
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.services.explore import explore as service

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_cli.choices import ReadersPolicy, UncertainPolicy
-from cxr_cli.data.schemas import SCHEMA_NAMES
 from cxr_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -50,11 +49,6 @@ def option(
     return typer.Option(name, help=help, metavar=metavar, rich_help_panel=panel, min=min, show_default=default or True)
 
 
-def _any_of(names: Iterable[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}"
-
-
 # Path options are checked where the file is read, so that the library gives the same error as the command line.
 LabelsArgument = Annotated[
     Path,
@@ -79,7 +73,7 @@ SchemaOption = Annotated[
     str | None,
     option(
         "--schema",
-        f"Read the table as {_any_of(SCHEMA_NAMES)}.",
+        "Read the table in this format, such as nih, chexpert or course; an unknown name lists them all.",
         metavar="NAME",
         panel=INPUT,
         default="recognised",

@@ -20,7 +20,6 @@ from cxr_cli.cli.options import (
     option,
     refuse_useless,
 )
-from cxr_cli.cli.tables.predict import tables_of
 from cxr_cli.errors import OutputError
 
 if TYPE_CHECKING:
@@ -88,6 +87,7 @@ def predict(
     An interrupted run goes on when the command is repeated. Exit code 1: some images could not be read; a second
     file names them.
     """
+    from cxr_cli.cli.tables.predict import tables_of
     from cxr_cli.data.class_weights import read_class_weights
     from cxr_cli.data.files import Outputs, describe_input, result_beside
     from cxr_cli.data.thresholds import read_thresholds

@@ -37,7 +37,6 @@ from cxr_cli.cli.options import (
 )
 from cxr_cli.cli.options import image_size as read_image_size
 from cxr_cli.cli.reading import read_table
-from cxr_cli.cli.tables.preprocess import tables_of
 from cxr_cli.errors import ImageError
 
 if TYPE_CHECKING:
@@ -136,6 +135,7 @@ def preprocess(
 
     Example: `cxr preprocess train.csv --images images-small --image-size 320 --output store/train`
     """
+    from cxr_cli.cli.tables.preprocess import tables_of
     from cxr_cli.data.dicom.grey import read_window, window_text
     from cxr_cli.data.folders import find_image_folder
     from cxr_cli.services.preprocess import options as preprocess_options

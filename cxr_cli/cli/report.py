@@ -10,7 +10,6 @@ import typer
 from cxr_cli.cli import console
 from cxr_cli.cli.exits import BAD_NEWS
 from cxr_cli.cli.options import COMPUTE, OUTPUT, JsonOption, option
-from cxr_cli.cli.tables.report import tables_of
 
 
 def report(
@@ -47,6 +46,7 @@ def report(
 
     Example: `cxr report study --checklist claim --output study/report.html`
     """
+    from cxr_cli.cli.tables.report import tables_of
     from cxr_cli.data.files import Outputs
     from cxr_cli.services.report.report import report as service
 

@@ -28,7 +28,6 @@ from cxr_cli.cli.options import (
     option,
 )
 from cxr_cli.cli.reading import read_table
-from cxr_cli.cli.tables.split import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ def split(
 
     Example: `cxr split labels.csv --fractions 0.7,0.1,0.2 --min-positives 5`
     """
+    from cxr_cli.cli.tables.split import tables_of
     from cxr_cli.data.labels import read_labels
     from cxr_cli.data.patient_map import PatientMap
     from cxr_cli.services.split import split as service

@@ -23,7 +23,6 @@ from cxr_cli.cli.options import (
     open_outputs,
     option,
 )
-from cxr_cli.cli.tables.train import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -165,6 +164,7 @@ def train(
     An interrupted training goes on when the command is repeated. Exit code 1: both stores share patients (nothing is
     trained), or the model did not learn.
     """
+    from cxr_cli.cli.tables.train import tables_of
     from cxr_cli.data.class_weights import read_class_weights
     from cxr_cli.data.files import TRAINED, describe_input
     from cxr_cli.services.keras_backend import require_tensorflow

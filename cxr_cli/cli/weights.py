@@ -29,7 +29,6 @@ from cxr_cli.cli.options import (
     option,
 )
 from cxr_cli.cli.reading import read_table
-from cxr_cli.cli.tables.weights import tables_of
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,6 +122,7 @@ def weights(
 
     Example: `cxr weights train.csv --scheme balanced --save weights.json`
     """
+    from cxr_cli.cli.tables.weights import tables_of
     from cxr_cli.data.predictions import read_predictions
     from cxr_cli.services.envelope import keep_result
     from cxr_cli.services.weights.save import save_weights
