@@ -60,15 +60,15 @@ class Commands(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
         """Parse the command line; --help and --version print here."""
-        from cxr_cli.services.envelope import typed
-
         self._given = tuple(args)
-        typed(args)
         with _exceptions_become_exit_codes(self._given):
             return super().make_context(info_name, args, *more, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a crash never exits 1, which means "done, and the answer is bad news"."""
+        from cxr_cli.services.envelope import typed
+
+        typed(self._given)
         with _exceptions_become_exit_codes(self._given), console.warnings_shown():
             _refuse_too_little_memory()
             return super().invoke(ctx)
