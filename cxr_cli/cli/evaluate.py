@@ -1,4 +1,4 @@
-"""``cxr evaluate``: what a model is worth, with the patient as the unit."""
+"""``cxr evaluate``: measure a model on its predictions, with the patient as the unit."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def evaluate(
             metavar="NAME=FILE[,FILE…]",
         ),
     ] = None,
-    name: Annotated[str, option("--name", "What to call the model.", panel=INPUT, metavar="NAME")] = "model",
+    name: Annotated[
+        str, option("--name", "Name of the model in tables and plots.", panel=INPUT, metavar="NAME")
+    ] = "model",
     logits: Annotated[
         bool,
         option("--logits", "The predictions are logits: apply a sigmoid first.", panel=INPUT),
@@ -159,7 +161,7 @@ def evaluate(
         Unit,
         option(
             "--unit",
-            "What a draw takes: patient, or image for comparison with the literature (too narrow).",
+            "Draw by patient, or by image for comparison with the literature (intervals too narrow).",
             panel=COMPUTE,
             metavar="UNIT",
         ),
@@ -177,7 +179,7 @@ def evaluate(
         option("--workers", "Threads.", panel=RUNNING, default="one per core", min=1, metavar="N"),
     ] = None,
 ) -> None:
-    """Measure what a model is worth: AUROC, AUPRC, calibration and error rates with intervals over patients.
+    """Measure a model on its predictions: AUROC, AUPRC, calibration and error rates, with intervals over patients.
 
     Example: `cxr evaluate test-preds.csv --labels test.csv --valid valid-preds.csv --by sex,age`
     """

@@ -1,1 +1,1 @@
-"""What a model is worth: metrics with intervals over patients."""
+"""Measure models on their predictions, with intervals over patients."""

@@ -41,7 +41,7 @@ def from_logits(predictions: Predictions) -> Predictions:
 
 @dataclass(frozen=True)
 class Validation:
-    """What thresholds were chosen on.
+    """Validation predictions that thresholds were chosen on.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ class Plan:
     Parameters
     ----------
     clusters
-        What a draw takes, a number from 0 for each image; shape (n_images,).
+        Unit that a draw takes (patient or image), a number from 0 for each image; shape (n_images,).
     """
 
     def __init__(self, clusters: NDArray[np.int64]) -> None:

@@ -113,7 +113,7 @@ def evaluate(
     n_draws, confidence, seed
         Of the bootstrap.
     unit
-        What a draw takes: "patient" or, for comparison with the literature, "image".
+        Unit that a draw takes: "patient" or, for comparison with the literature, "image".
     reference
         Add published results.
     curves

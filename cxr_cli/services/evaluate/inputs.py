@@ -87,7 +87,7 @@ class EvaluationSet:
     patients
         Numbers from 0, -1 where unknown; shape (n_images,).
     clusters
-        What a draw takes: shape (n_images,), numbers from 0.
+        Unit that a draw takes (patient or image): shape (n_images,), numbers from 0.
     labels_from, patients_from
         Where they were taken from.
     models

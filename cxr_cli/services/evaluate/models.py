@@ -40,7 +40,7 @@ N_BINS = 10
 
 
 class ModelPart:
-    """What is computed of one model.
+    """One model: statistics of draws, and the result made of them.
 
     Parameters
     ----------

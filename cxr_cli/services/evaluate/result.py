@@ -1,4 +1,4 @@
-"""What `evaluate` returns."""
+"""The result of `evaluate`."""
 
 from __future__ import annotations
 
@@ -419,7 +419,7 @@ class Published:
 
 @dataclass(frozen=True)
 class EvaluateResult(Result):
-    """What the models are worth on the test images.
+    """The models, measured on the test images.
 
     Attributes
     ----------
@@ -428,7 +428,7 @@ class EvaluateResult(Result):
     labels_from, patients_from
         Where labels and patients were taken from.
     unit
-        What a draw of the bootstrap takes: "patient" or "image".
+        Unit that a draw of the bootstrap takes: "patient" or "image".
     n_draws, confidence, seed
         Of the bootstrap.
     narrower

@@ -25,7 +25,7 @@ MOST_GROUPS = 30
 
 
 class SubgroupPart:
-    """What is computed of a model by one attribute.
+    """A model by one attribute: statistics of draws, and the result made of them.
 
     Parameters
     ----------

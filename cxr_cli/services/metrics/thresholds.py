@@ -34,7 +34,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Rates:
-    """What follows from confusion counts, in [0, 1]; NaN where there is nothing to divide by.
+    """Rates that follow from confusion counts, in [0, 1]; NaN where there is nothing to divide by.
 
     Attributes
     ----------

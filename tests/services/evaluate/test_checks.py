@@ -56,6 +56,14 @@ def test_probabilities_are_not_suspicious(table):
         assert not found(np.round(probabilities(seed=seed), 3), table)
 
 
+def test_an_untrained_model_is_not_a_sigmoid_applied_twice(table):
+    random = np.random.default_rng(0)
+    assert not found(random.uniform(0.5, 0.52, 200), table)
+    scores = np.stack([random.uniform(0.5, 0.6, 200), random.uniform(0.45, 0.49, 200)], axis=1)
+    truth = truth_of_table(table(labels_text((scores > 0.5).astype(float), range(200), ("Mass", "Edema"))))
+    assert not check_scores(build({"m": [predictions(scores, pathologies=("Mass", "Edema"))]}, truth))
+
+
 def test_few_images_are_not_judged(table):
     assert not found(np.linspace(0.1, 0.9, 20), table)
     assert [issue.kind for issue in found([0.3] * 20, table)] == ["constant-predictions"]
