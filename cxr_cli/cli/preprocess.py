@@ -191,6 +191,12 @@ def preprocess(
             import cxr_cli.models.generator  # noqa: F401
     result = _run(table, folder, outputs, options, workers, cluster)
     console.show("preprocess", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
+    if result.n_repeated:
+        rows = console.counted(result.n_repeated, "row")
+        console.warn(f"{rows} of {result.n_images:,} name an image of an earlier row; it is stored once for each")
+    if result.n_contradicting:
+        told = console.counted(result.n_contradicting, "image")
+        console.warn(f"{told} of the store: rows contradict each other in labels or patient")
     if result.n_failed:
         console.warn(f"{result.n_failed:,} of {result.n_images:,} images are not in the store: {result.failures_file}")
         raise typer.Exit(1)

@@ -340,6 +340,7 @@ def _result(
     plan: Plan, store: OpenStore, recipe: Recipe, index: IndexWriter, failures: tuple[Failure, ...]
 ) -> PreprocessResult:
     files = plan.target.rglob("*.png") if recipe.format == "png" else [plan.target]
+    n_repeated, n_contradicting = _repetitions(plan.table)
     return PreprocessResult(
         output=plan.output,
         store=plan.target,
@@ -356,6 +357,8 @@ def _result(
         uncertain=plan.table.uncertain,
         n_uncertain=plan.table.n_uncertain,
         n_images=plan.table.n_images,
+        n_repeated=n_repeated,
+        n_contradicting=n_contradicting,
         n_done=index.n_done,
         n_failed=plan.table.n_images - index.n_done,
         n_missing=plan.n_missing,
@@ -364,6 +367,20 @@ def _result(
         comparison=index.comparison(),
         image_issues=dict(sorted(index.issues.items(), key=lambda item: (-item[1], item[0]))),
     )
+
+
+def _repetitions(table: LabelTable) -> tuple[int, int]:
+    """Return how many rows repeat an image, and how many images have rows that contradict each other."""
+    if len(set(table.images)) == table.n_images:
+        return 0, 0
+    told: dict[str, tuple[str, bytes]] = {}
+    contradicting: set[str] = set()
+    patients = table.frame["patient_id"].tolist()
+    for image, patient, labels in zip(table.images, patients, table.labels, strict=True):
+        this = (str(patient), labels.tobytes())
+        if told.setdefault(image, this) != this:
+            contradicting.add(image)
+    return table.n_images - len(told), len(contradicting)
 
 
 def _manifest(plan: Plan, result: PreprocessResult) -> StoreManifest:

@@ -200,6 +200,10 @@ class PreprocessResult(Result):
         Cells of the table that hold an uncertain label.
     n_images
         Rows of the table.
+    n_repeated
+        Rows that name an image of an earlier row; the store holds it once for each.
+    n_contradicting
+        Those images that have rows with other labels or another patient.
     n_done
         Images in the store.
     n_failed
@@ -231,6 +235,8 @@ class PreprocessResult(Result):
     uncertain: UncertainPolicy
     n_uncertain: int
     n_images: int
+    n_repeated: int
+    n_contradicting: int
     n_done: int
     n_failed: int
     n_missing: int

@@ -756,3 +756,14 @@ def test_a_folder_is_enough_and_outputs_are_listed(films, tmp_path):
     assert [path.name for path in outputs.written][:6] == names
     with pytest.raises(OutputError, match="is an input"):
         outputs.refuse_input(films[0].path)
+
+
+def test_rows_that_repeat_or_contradict_are_counted(films, tmp_path):
+    table, folder = films
+    lines = table.path.read_text().splitlines()
+    assert (lines[1], lines[2]) == ("00000001_000.png,0,1,1", "00000002_000.png,1,0,2")
+    assert run(films, tmp_path / "once").n_repeated == 0
+    more = ["00000001_000.png,0,1,1", "00000002_000.png,0,0,2", "00000002_000.png,1,1,2", "00000005_000.png,0,0,5"]
+    table.path.write_text("\n".join([*lines, *more]) + "\n")
+    again = run((read_labels(table.path), folder), tmp_path / "again")
+    assert (again.n_images, again.n_repeated, again.n_contradicting, again.n_done) == (19, 4, 1, 16)
