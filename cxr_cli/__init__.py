@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cxr_cli.data.boxes import read_boxes as read_boxes
     from cxr_cli.data.class_weights import ClassWeights as ClassWeights
     from cxr_cli.data.class_weights import read_class_weights as read_class_weights
     from cxr_cli.data.files import Outputs as Outputs
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from cxr_cli.services.check_leakage.result import Thresholds as Thresholds
     from cxr_cli.services.evaluate.evaluate import evaluate as evaluate
     from cxr_cli.services.evaluate.result import EvaluateResult as EvaluateResult
+    from cxr_cli.services.explain.explain import explain as explain
+    from cxr_cli.services.explain.gather import ExplainOptions as ExplainOptions
+    from cxr_cli.services.explain.result import ExplainResult as ExplainResult
     from cxr_cli.services.explore.explore import explore as explore
     from cxr_cli.services.explore.result import ExploreResult as ExploreResult
     from cxr_cli.services.parallel import Workers as Workers
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
     from cxr_cli.services.preprocess.options import Options as PreprocessOptions  # noqa: F401
     from cxr_cli.services.preprocess.preprocess import preprocess as preprocess
     from cxr_cli.services.preprocess.result import PreprocessResult as PreprocessResult
+    from cxr_cli.services.report.report import report as report
+    from cxr_cli.services.report.result import ReportResult as ReportResult
     from cxr_cli.services.split.result import SplitResult as SplitResult
     from cxr_cli.services.split.split import divide as divide
     from cxr_cli.services.split.split import split as split
@@ -67,6 +73,7 @@ _PUBLIC = {
     "ClassWeights": "data.class_weights",
     "read_predictions": "data.predictions",
     "Predictions": "data.predictions",
+    "read_boxes": "data.boxes",
     # the pipeline
     "explore": "services.explore.explore",
     "ExploreResult": "services.explore.result",
@@ -95,6 +102,11 @@ _PUBLIC = {
     "PredictResult": "services.predict.result",
     "evaluate": "services.evaluate.evaluate",
     "EvaluateResult": "services.evaluate.result",
+    "explain": "services.explain.explain",
+    "ExplainOptions": "services.explain.gather",
+    "ExplainResult": "services.explain.result",
+    "report": "services.report.report",
+    "ReportResult": "services.report.result",
     # what they share
     "Outputs": "data.files",
     "Workers": "services.parallel",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole pipeline, from images to a table of what was learnt, on images that are drawn for it.
+# The whole pipeline, from images to a report of what was learnt, on images that are drawn for it.
 #
 #   examples/pipeline.sh [FOLDER]
 #
@@ -13,14 +13,21 @@ mkdir -p "${1:-cxr-pipeline}" && cd "${1:-cxr-pipeline}"
     --n-images "${N_IMAGES:-900}" --prevalence 0.25 --size 64 ${PERMUTE:+--permute-labels}
 
 # pipeline
-cxr explore drawn/labels.csv
-cxr split drawn/labels.csv --fractions 0.55,0.15,0.3 --output splits
-cxr check-leakage splits/train splits/valid splits/test --images drawn/images
-cxr preprocess splits/train.csv --images drawn/images --image-size 64 --dtype uint8 --output stores/train
-cxr preprocess splits/valid.csv --images drawn/images --image-size 64 --dtype uint8 --output stores/valid
-cxr preprocess splits/test.csv --images drawn/images --image-size 64 --dtype uint8 --output stores/test
-cxr weights splits/train.csv --save weights.json
-cxr build-model --store stores/train --class-weights weights.json --save model.keras
-cxr train model.keras --train stores/train --valid stores/valid --learning-rate 0.3 --monitor loss --patience 10
-cxr predict cxr-output/train/model.keras stores/test --output test-predictions.csv
-cxr evaluate test-predictions.csv --labels splits/test.csv --train-labels splits/train.csv
+cxr explore drawn/labels.csv --output study/explore
+cxr split drawn/labels.csv --fractions 0.55,0.15,0.3 --output study/splits
+cxr check-leakage study/splits/train study/splits/valid study/splits/test --images drawn/images --output study/leakage
+cxr preprocess study/splits/train.csv --images drawn/images --image-size 64 --dtype uint8 --output study/stores/train
+cxr preprocess study/splits/valid.csv --images drawn/images --image-size 64 --dtype uint8 --output study/stores/valid
+cxr preprocess study/splits/test.csv --images drawn/images --image-size 64 --dtype uint8 --output study/stores/test
+cxr weights study/splits/train.csv --save study/weights/weights.json --output study/weights
+cxr build-model --store study/stores/train --class-weights study/weights/weights.json --save study/model/model.keras \
+    --output study/model
+cxr train study/model/model.keras --train study/stores/train --valid study/stores/valid --learning-rate 0.3 \
+    --monitor loss --patience 10 --output study/training
+cxr predict study/training/model.keras study/stores/test --output study/predictions/test.csv
+cxr evaluate study/predictions/test.csv --labels study/splits/test.csv --train-labels study/splits/train.csv \
+    --output study/evaluation
+# Of a network that learnt on images of 64 pixels, maps of 2 x 2 cells show little, and the exit code says so.
+cxr explain study/training/model.keras study/stores/test --boxes drawn/boxes.csv --train-labels study/splits/train.csv \
+    --output study/explanation || test $? -eq 1
+cxr report study --output study/report.html

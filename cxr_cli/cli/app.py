@@ -15,6 +15,7 @@ from cxr_cli.cli.build_model import build_model
 from cxr_cli.cli.check_leakage import check_leakage
 from cxr_cli.cli.evaluate import evaluate
 from cxr_cli.cli.exits import COULD_NOT, Command, Commands, after_flushing
+from cxr_cli.cli.explain import explain
 from cxr_cli.cli.explore import explore
 from cxr_cli.cli.predict import predict
 from cxr_cli.cli.preprocess import preprocess
@@ -66,6 +67,7 @@ app.command("build-model", cls=Command)(build_model)
 app.command("train", cls=Command)(train)
 app.command("predict", cls=Command)(predict)
 app.command("evaluate", cls=Command)(evaluate)
+app.command("explain", cls=Command)(explain)
 app.command("report", cls=Command)(report)
 
 

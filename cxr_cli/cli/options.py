@@ -210,6 +210,7 @@ PLOTS: dict[str, tuple[str, ...]] = {
     "build-model": ("architecture.png", "depth.png"),
     "train": ("learning-curves.png",),
     "evaluate": ("roc.png", "precision-recall.png", "reliability.png", "forest.png"),
+    "explain": ("maps.png", "outside.png", "localization.png"),
 }
 
 

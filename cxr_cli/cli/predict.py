@@ -25,7 +25,7 @@ from cxr_cli.errors import OutputError
 if TYPE_CHECKING:
     from cxr_cli.data.files import InputFile
     from cxr_cli.services.model_card import ModelCard
-    from cxr_cli.services.predict.sources import FileSource, StoreSource
+    from cxr_cli.services.sources import FileSource, StoreSource
 
 
 def predict(
@@ -137,7 +137,7 @@ def _open(
     given: Path, images: Path | None, card: ModelCard, workers: int | None, schema: str | None
 ) -> StoreSource | FileSource:
     from cxr_cli.data.files import STORE_MANIFEST
-    from cxr_cli.services.predict import sources
+    from cxr_cli.services import sources
 
     if given.is_dir():
         refuse_useless("with a folder", images=images, schema=schema)

@@ -18,7 +18,7 @@ from cxr_cli.services.explain.maps import USUAL_FIELD, resized
 from cxr_cli.services.explain.result import CONTROLS
 
 if TYPE_CHECKING:
-    from cxr_cli.services.explain.explain import Shown
+    from cxr_cli.services.explain.gather import Shown
     from cxr_cli.services.explain.result import ExplainResult, PathologyLocalization
 
 #: Pairs of panels in one row of a sheet.

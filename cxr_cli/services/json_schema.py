@@ -30,6 +30,7 @@ RESULTS: dict[str, str] = {
     "train": "cxr_cli.services.train.result.TrainResult",
     "predict": "cxr_cli.services.predict.result.PredictResult",
     "evaluate": "cxr_cli.services.evaluate.result.EvaluateResult",
+    "explain": "cxr_cli.services.explain.result.ExplainResult",
     "report": "cxr_cli.services.report.result.ReportResult",
 }
 

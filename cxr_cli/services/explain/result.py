@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from cxr_cli.services.result import Result
 
@@ -199,8 +198,6 @@ class ExplainResult(Result):
         Images that could not be read, and why.
     issues
         What was assumed or left out.
-    outputs
-        Files written.
     """
 
     model: str
@@ -222,7 +219,6 @@ class ExplainResult(Result):
     outside: tuple[ExplainedImage, ...]
     failures: Mapping[str, str]
     issues: tuple[str, ...]
-    outputs: tuple[Path, ...] = field(default=(), metadata={"json": False})
 
     @property
     def shows_nothing(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from cxr_cli.data.thresholds import Thresholds
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.metrics.calibration import correct_prior
 from cxr_cli.services.predict.result import FailedImage, PredictedPathology, PredictResult
-from cxr_cli.services.predict.sources import Source
+from cxr_cli.services.sources import Source
 
 Floats = NDArray[Any]
 #: Failures that the result holds itself.
@@ -49,7 +49,7 @@ def predict(
     model
         The model's file, its model card beside it.
     source
-        The images (:mod:`cxr_cli.services.predict.sources`), opened for this model.
+        The images (:mod:`cxr_cli.services.sources`), opened for this model.
     outputs
         Receives the files.
     name

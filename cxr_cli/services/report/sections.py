@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from cxr_cli.services.evaluate.result import EvaluateResult, ModelResult
     from cxr_cli.services.explain.result import ExplainResult
     from cxr_cli.services.explore.result import ExploreResult
+    from cxr_cli.services.model_card import DataSource
+    from cxr_cli.services.predict.result import PredictResult
+    from cxr_cli.services.preprocess.result import PreprocessResult
     from cxr_cli.services.split.result import SplitResult
+    from cxr_cli.services.train.result import TrainResult
     from cxr_cli.services.weights.result import WeightsResult
 
 TITLES = {
@@ -229,7 +233,7 @@ def _split(result: SplitResult) -> _Written:
     return facts, tables, [("Sizes, positives and deviations of the splits", plot_split(result))], notes
 
 
-def _preprocess(result: Any) -> _Written:
+def _preprocess(result: PreprocessResult) -> _Written:
     recipe = result.recipe
     facts = [
         ("Store", str(result.output)),
@@ -343,6 +347,70 @@ def _explain(result: ExplainResult) -> _Written:
     return facts, tables, drawings, list(result.issues)
 
 
+def _train(result: TrainResult) -> _Written:
+    from cxr_cli.plots.train import plot_learning_curves
+
+    options = result.options
+    facts = [
+        ("Started from", f"{result.model.path}, {result.model.sha256[:12]}"),
+        ("Trained", "" if result.trained else "no"),
+        ("Training images", _images_of(result.train)),
+        ("Validation images", _images_of(result.valid)),
+        ("Patients checked", "none shared" if result.patients_checked else "not checked"),
+        ("Stages", ", ".join(options.stages)),
+        ("Loss", result.loss.name + (" with class weights" if result.loss.class_weights is not None else "")),
+        ("Learning rates", ", ".join(f"{rate:g}" for rate in result.learning_rates)),
+        ("Batch size", str(options.batch_size)),
+        ("Augmentation", ", ".join(options.augment) or "none"),
+        ("Model chosen by", f"{options.monitor} on validation images, patience {options.patience}"),
+        ("Seeds", ", ".join(str(run.seed) for run in result.runs)),
+    ]
+    rows = [
+        (
+            str(run.seed),
+            stage.name,
+            _count(stage.n_epochs),
+            _count(stage.best_epoch),
+            stage.stopped_by,
+            f"{run.auroc:.3f}",
+            f"{run.auprc:.3f}",
+            run.model.sha256[:12],
+        )
+        for run in result.runs
+        for stage in run.stages
+    ]
+    columns = ("Seed", "Stage", "Epochs", "Best", "Stopped by", "AUROC", "AUPRC", "SHA-256")
+    tables = [Table("Training, with means over pathologies on the validation images", columns, tuple(rows))]
+    notes = list(result.warnings)
+    for run in result.runs:
+        if not run.sanity.learnt:
+            notes.insert(0, f"Seed {run.seed}: nothing was learnt (validation AUROC {run.sanity.auroc:.2f}).")
+    drawings = [("Learning curves", plot_learning_curves(result))] if result.runs else []
+    return facts, tables, drawings, notes
+
+
+def _images_of(source: DataSource) -> str:
+    patients = "unknown patients" if source.n_patients is None else f"{_count(source.n_patients)} patients"
+    return f"{_count(source.n_images)} of {patients}, store {source.store.sha256[:12]}"
+
+
+def _predict(result: PredictResult) -> _Written:
+    facts = [
+        ("Model", f"{result.model.path}, {result.model.sha256[:12]}"),
+        ("Images", f"{_count(result.n_predicted)} of {_count(result.n_images)} from the {result.kind} {result.source}"),
+        ("Predictions", f"{result.predictions.path}, {result.predictions.sha256[:12]}"),
+        ("Corrected for class weights", "yes" if result.corrected else "no"),
+        ("Decisions by", result.rule or ""),
+    ]
+    rows = [
+        (in_print(row.pathology), f"{row.mean:.3f}", f"{row.minimum:.3f}", f"{row.maximum:.3f}")
+        for row in result.pathologies
+    ]
+    columns = ("Pathology", "Mean", "Minimum", "Maximum")
+    notes = [f"{_count(result.n_failed)} images have no prediction."] if result.n_failed else []
+    return facts, [Table("Predicted probabilities", columns, tuple(rows))], [], notes
+
+
 def _evaluate(result: EvaluateResult) -> _Written:
     from cxr_cli.plots import evaluate as plots
 
@@ -429,6 +497,8 @@ _WRITERS: dict[str, Callable[[Any], _Written]] = {
     "preprocess": _preprocess,
     "weights": _weights,
     "build-model": _build_model,
+    "train": _train,
+    "predict": _predict,
     "evaluate": _evaluate,
     "explain": _explain,
 }

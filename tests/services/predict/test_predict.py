@@ -14,7 +14,7 @@ from cxr_cli.errors import ImageError, InputError, OutputError, UsageError
 from cxr_cli.services.metrics.calibration import correct_prior
 from cxr_cli.services.model_card import read_model_card
 from cxr_cli.services.predict.predict import predict
-from cxr_cli.services.predict.sources import StoreSource, open_folder, open_table
+from cxr_cli.services.sources import StoreSource, open_folder, open_table
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,9 @@ import pytest
 from cxr_cli.data.boxes import read_boxes
 from cxr_cli.data.files import Outputs
 from cxr_cli.errors import InputError, UsageError
-from cxr_cli.services.explain.explain import ExplainOptions, explain
 from cxr_cli.services.explain.frame import box_frame
+from cxr_cli.services.explain.gather import ExplainOptions
+from cxr_cli.services.explain.gather import explain_images as explain
 
 SIDE = 64
 NAMES = ("Mass", "Nodule")
@@ -28,6 +29,7 @@ class Drawn:
         self.labels = np.tile(np.float32([1, np.nan]), (n_images, 1))
         self.corners = [(int(dice.integers(0, size[1] - 16)), int(dice.integers(0, size[0] - 16))) for _ in self.names]
         self.asked = []
+        self.failures = {}
 
     def pixels(self, place):
         image = np.zeros(self.sizes[place], np.float32)

@@ -1,4 +1,4 @@
-"""Images to predict: those of a store, of a table with an image folder, or of a folder; as batches, in order."""
+"""Images for a model: those of a store, of a table with an image folder, or of a folder; as batches, in order."""
 
 from __future__ import annotations
 
