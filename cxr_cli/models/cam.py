@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.errors import InputError, UsageError
+from cxr_cli.errors import InputError, UsageError, argument
 
 Floats = NDArray[np.float32]
 
@@ -75,8 +75,8 @@ def mapper(model: keras.Model, method: str = "auto") -> Mapper:
     if method == "cam" or (method == "auto" and head is not None):
         if head is None:
             raise UsageError(
-                "method 'cam' needs a model that ends in global average pooling and one dense layer",
-                remedy="Use method 'grad-cam', which works for other heads.",
+                f"{argument('method', 'cam')} needs a model that ends in global average pooling and one dense layer",
+                remedy=f"Use {argument('method', 'grad-cam')}, which works for other heads.",
             )
         weighted = keras.ops.matmul(features.output, keras.ops.cast(head.kernel, features.output.dtype))
         return Mapper("cam", keras.Model(model.input, [weighted, model.output]).predict_on_batch, size)
@@ -115,7 +115,7 @@ def _source(model: keras.Model, tensor: Any, skip: Any = ()) -> Any:
 def _gradients(model: keras.Model, features: keras.layers.Layer) -> Any:
     if keras.config.backend() != "tensorflow":
         raise UsageError(
-            f"method 'grad-cam' needs Keras' TensorFlow backend, and {keras.config.backend()} is set",
+            f"{argument('method', 'grad-cam')} needs Keras' TensorFlow backend, and {keras.config.backend()} is set",
             remedy="Set KERAS_BACKEND=tensorflow.",
         )
     import tensorflow as tf

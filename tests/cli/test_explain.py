@@ -85,3 +85,27 @@ def test_wrong_use_is_named(cxr, drawn, more, message):
     done = cxr("explain", drawn / "model.keras", drawn / "stores" / "valid", *more)
     assert done.exit_code == 2 and message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_golden(cxr, drawn, golden):
+    done = explain(cxr, drawn, "--draws", 20, "--pathologies", "Edema", "--no-plots", "--json")
+    document = json.loads(done.stdout)
+    # What depends on the machine: digests, and what TensorFlow computes.
+    for item in document["inputs"]:
+        item.update(size=1, sha256="0")
+    result = document["result"]
+    result["model"] = "model.keras"
+    estimate = {"value": 0.5, "low": 0.4, "high": 0.6}
+    for row in result["localization"]:
+        row.update(above_prior=estimate, verdict="shows nothing: not above the centre prior")
+        for control in row["controls"]:
+            control.update(
+                {name: estimate for name in ("false_boxes", "pointing_game", "mass_inside")},
+                found_at=dict.fromkeys(control["found_at"], estimate),
+            )
+    for row in result["shortcuts"]:
+        row.update(n_images=1, outside_field=0.5, corners=0.5)
+    for row in (*result["shown"], *result["outside"]):
+        row.update(probability=0.5, outside_field=0.5)
+    result["outside"] = result["outside"][:1]
+    golden("explain", json.dumps(document))

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from cxr_cli.data.boxes import BoxList, read_boxes
 from cxr_cli.data.files import STORE_MANIFEST, InputFile, Outputs, describe_input
 from cxr_cli.data.labels import LabelTable, read_labels
-from cxr_cli.errors import InputError
+from cxr_cli.errors import InputError, argument
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.explain.gather import ExplainOptions, Explanation, Images, explain_images
 from cxr_cli.services.explain.inputs import FileImages, StoreImages
@@ -143,7 +143,7 @@ def _seen_in_training(images: Images, train: LabelTable, allowed: bool) -> list[
         raise InputError(
             what,
             expected="images of patients that the model has not seen",
-            remedy="Give other images, or insist with allow_training_patients.",
+            remedy=f"Give other images, or insist with {argument('allow_training_patients')}.",
         )
     if pair.patients is None:
         return [f"patients were not compared with {train.path}: patients of one of the two are unknown"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from cxr_cli.data.boxes import BoxList
-from cxr_cli.errors import InputError, shown
+from cxr_cli.errors import InputError, argument, shown
 
 #: Side in pixels of the images on which NIH's boxes were drawn.
 NIH_SIDE = 1024
@@ -48,7 +48,7 @@ def box_frame(
             raise InputError(
                 f"{boxes.source.path}: boxes reach to {width:g} × {height:g} pixels, beyond the images",
                 expected="boxes in pixels of the image files",
-                remedy="Name the height and width of the images on which they were drawn (box_frame).",
+                remedy=f"Name the height and width of the images on which they were drawn: {argument('box_frame')}.",
             )
         frame = (NIH_SIDE, NIH_SIDE)
         issue = f"boxes reach beyond the image files; read as pixels of NIH's {NIH_SIDE} × {NIH_SIDE} originals"

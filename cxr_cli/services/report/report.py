@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxr_cli.choices import Checklist, checked
 from cxr_cli.data.files import InputFile, Outputs, is_ours
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, argument
 from cxr_cli.services.report.checklists import CHECKLISTS, answers
 from cxr_cli.services.report.collect import Collection, Found, collect
 from cxr_cli.services.report.croissant import croissant
@@ -79,7 +79,8 @@ def report(
     """
     target = Path(page)
     if target.suffix not in (".html", ".md"):
-        raise UsageError(f"page {target.name}: unknown kind of page", expected="a name that ends in .html or .md")
+        given = argument("page", str(target), option=f"--output {target}")
+        raise UsageError(f"{given}: unknown kind of page", expected="a name that ends in .html or .md")
     wanted = [checked(Checklist, name, "checklist") for name in checklists]
     outputs = Outputs(Path()) if outputs is None else outputs
     again = is_ours(outputs.folder / target.with_suffix(".json"))
