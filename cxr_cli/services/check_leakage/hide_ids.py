@@ -32,7 +32,7 @@ def hide_ids(result: AnyResult, salt: bytes) -> AnyResult:
     """Return a result with every patient id and image name replaced by a salted hash.
 
     Fields are recognised by their metadata (``{"holds": "patient"}`` or ``{"holds": "image"}``). Lists that were in
-    the order of ids are put in the order of the hashes, for their order would tell.
+    the order of ids are put in the order of the hashes, because their order would tell.
     """
 
     def alias(kind: str, text: str) -> str:
@@ -53,6 +53,7 @@ def _hidden(value: Any, alias: Any) -> Any:
             changes["patients"] = tuple(sorted(changes["patients"], key=lambda patient: patient.patient_id))
         if isinstance(value, SharedNames):
             changes["images"] = tuple(sorted(changes["images"]))
+            changes["different_images"] = tuple(sorted(changes["different_images"]))
         return dataclasses.replace(value, **changes)
     if isinstance(value, tuple):
         return tuple(_hidden(item, alias) for item in value)

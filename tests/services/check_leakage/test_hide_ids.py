@@ -79,3 +79,22 @@ def test_the_salt_depends_on_the_tables_and_only_on_them(tmp_path):
     other = course(tmp_path / "b", "train", [*rows, ("z.png", 3)])
     assert one != salt_of({"train": other})
     assert other.source.sha256 not in salt_of({"train": other}).hex()
+
+
+def test_names_of_different_images_and_notes_tell_nothing(tmp_path):
+    tables = {}
+    for place, name in enumerate(("train", "valid")):
+        for number in (1, 2, 3):
+            save(
+                tmp_path / name / f"secret-{number}.{'PNG' if number == 3 else 'png'}", film_pixels(10 * place + number)
+            )
+        rows = [(f"secret-{number}.png", 100 * place + number) for number in (1, 2, 3)]
+        tables[name] = course(tmp_path, name, rows)
+    images = fingerprint_splits(tables, {name: tmp_path / name for name in tables})
+    report = check_leakage(tables, images)
+    assert report.pairs[0].names.different_images == ("secret-1.png", "secret-2.png", "secret-3.png")
+    assert "secret-3.PNG" in report.splits[0].image_check.notes[0]
+    hidden = hide_ids(report, salt_of(tables))
+    assert "secret" not in json.dumps(hidden.to_dict())
+    names = hidden.pairs[0].names.different_images
+    assert len(names) == 3 and list(names) == sorted(names)
