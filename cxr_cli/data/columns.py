@@ -208,6 +208,13 @@ def _by_words(
     path: Path, names: Sequence[str], roles: Roles, said: Mapping[str, tuple[str, ...]], values: Values
 ) -> None:
     schema = roles.schema
+    row = next((name for name in names if is_image_name(name)), None)
+    if row is not None:
+        raise LabelTableError(
+            f"{path}: line 1: names an image, {shown(row)}, so it is not a header",
+            expected="the names of the columns",
+            remedy="Add a header line such as Image,Mass; a list of images alone needs the ending .txt.",
+        )
     by_role: dict[str, list[str]] = {role: [] for role in ROLES}
     keys = {name: fold(name) for name in names if name not in roles.uses}
     for role, words in ROLES.items():

@@ -339,6 +339,14 @@ class _Reader:
         own = schema.any_table or roles.said
         texts = [str(item) for item in column.cat.categories]
         separators = separators_of(texts) if own else schema.separators
+        if own and separators == "|" and any(";" in text for text in texts):
+            both = next(text for text in texts if ";" in text)
+            raise LabelTableError(
+                f"{self.raw.path}: line 1: findings in column {shown(name)} could be separated by | or by ;, as in "
+                f"'{shown(both)}'",
+                expected="one sign between findings",
+                remedy="Write all cells alike.",
+            )
         found = read_findings(
             column,
             separators,

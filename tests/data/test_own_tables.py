@@ -329,6 +329,8 @@ def test_absolute_names_are_read_and_never_opened(read):
         ("path,prob_Mass,prob_Edema\na.png,0.1,0.9\n", "is a file of predicted probabilities"),
         ("Image,Mass,Edema\na.png,0.1,0.9\n", "is a file of predicted probabilities"),
         ("label,auc\nMass,0.9\nEdema,0.8\n", "is a table of figures by pathology"),
+        ("a.png,1\nb.png,0\n", "line 1: names an image, a.png, so it is not a header"),
+        ("Image,labels\na.png,Mass;Edema|Hernia\n", "could be separated by | or by ;, as in 'Mass;Edema|Hernia'"),
         ("Image,Mass,mass\na.png,1,0\n", "columns Mass and mass are one pathology"),
     ],
 )
