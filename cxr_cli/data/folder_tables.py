@@ -24,7 +24,7 @@ from cxr_cli.errors import InputError, LabelTableError, shown
 
 if TYPE_CHECKING:
     from cxr_cli.data.dicom.table import HeaderColumns
-    from cxr_cli.data.label_reader import Reading
+    from cxr_cli.data.records import Reading
 
 #: Tables that lie inside a folder of images and name them, as Roboflow writes them.
 TABLES_INSIDE = ("_classes.csv",)

@@ -337,9 +337,10 @@ def read_labels(
     UsageError
         `schema`, `columns`, `map_pathologies` or `patient_pattern` does not fit.
     """
-    from cxr_cli.data.label_reader import Reading, read_raw
+    from cxr_cli.data.label_reader import read_raw
     from cxr_cli.data.lists import read_list
     from cxr_cli.data.patient_ids import compiled_pattern
+    from cxr_cli.data.records import Reading
 
     path = Path(path)
     checked(UncertainPolicy, uncertain, "uncertain")

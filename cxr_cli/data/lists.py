@@ -27,7 +27,7 @@ from cxr_cli.data.tables import RawTable, parse_table, read_lines
 from cxr_cli.errors import LabelTableError, shown
 
 if TYPE_CHECKING:
-    from cxr_cli.data.label_reader import Reading
+    from cxr_cli.data.records import Reading
 
 _SUFFIX = r"\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|webp|gif)"
 #: A name, which may hold blanks, up to the first ending of an image file; then labels.

@@ -219,9 +219,7 @@ def patients_written_in_names(names: Sequence[str]) -> tuple[str, list[str | Non
     return best
 
 
-def namespace_of(
-    names: Sequence[str], with_patient: NDArray[np.bool_], numbers: NDArray[np.int64] | None = None
-) -> str | None:
+def namespace_of(names: Sequence[str], with_patient: NDArray[np.bool_]) -> str | None:
     """Return the data set in whose pattern the names of all images with a known patient are; None if there is none.
 
     Parameters
@@ -230,8 +228,6 @@ def namespace_of(
         Image names.
     with_patient
         Which of them have a known patient, shape (n_names,).
-    numbers
-        `nih_numbers` of the names, where they are known.
     """
     rows: Any = np.flatnonzero(with_patient)
     if not len(rows):

@@ -1,0 +1,88 @@
+"""Age, sex, view, follow-up and split of the rows of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxr_cli.data.cells import MAX_AGE_YEARS, categories, numbers, read_ages, read_sex
+from cxr_cli.data.records import Records, categorical, some
+
+
+class Demographics:
+    """The columns of one table that describe the person and the view."""
+
+    def __init__(self, source: Records) -> None:
+        self.source = source
+
+    def read(self, cells: pd.DataFrame) -> dict[str, Any]:
+        """Return the columns that the table has, one value a row."""
+        roles = self.source.roles
+        found: dict[str, Any] = {}
+        if roles.ages:
+            found["age"] = self._ages(cells)
+        if roles.sex:
+            found["sex"] = self._sexes(categorical(cells[roles.sex]))
+        if roles.view:
+            found["view"] = self._views(cells)
+        if roles.follow_up:
+            found["follow_up"] = self._follow_ups(cells[roles.follow_up], roles.follow_up)
+        if roles.split:
+            column = categorical(cells[roles.split])
+            written = np.array([*(str(item).strip() or None for item in column.cat.categories), None], dtype=object)
+            found["split"] = categories(written, column.cat.codes.to_numpy())
+        return found
+
+    def _follow_ups(self, column: pd.Series[Any], name: str) -> NDArray[np.float64]:
+        values = column.to_numpy(dtype=np.float64) if column.dtype.kind in "iuf" else numbers(self.source.texts[name])
+        strange = np.flatnonzero(np.isinf(values) | (values < 0))
+        self.source.issue("follow-up-unreadable", "follow-up that is not a number: taken as not known", strange)
+        return np.where(np.isfinite(values) & (values >= 0), values, np.nan)
+
+    def _ages(self, cells: pd.DataFrame) -> NDArray[np.float64]:
+        if self.source.schema.parse_ages is not None:
+            years = np.asarray(self.source.schema.parse_ages(cells), dtype=np.float64)
+            wrong = np.flatnonzero((years < 0) | (years > MAX_AGE_YEARS))
+            self.source.issue(
+                "age-out-of-range", f"age below 0 or above {MAX_AGE_YEARS} years: taken as not known", wrong
+            )
+            years[wrong] = np.nan
+            return years
+        column = categorical(cells[self.source.roles.ages[0]])
+        codes, written = column.cat.codes.to_numpy(), [str(item) for item in column.cat.categories]
+        ages = read_ages(written)
+        for kind, these, message in (
+            ("age-converted", ages.converted, "age in months, weeks or days: converted to years"),
+            ("age-out-of-range", ages.too_old, f"age above {MAX_AGE_YEARS} years: taken as not known"),
+            ("age-unreadable", ages.unreadable, "age that is not a number: taken as not known"),
+        ):
+            if these:
+                self.source.issue(kind, f"{message} ({some(written, these)})", np.flatnonzero(np.isin(codes, these)))
+        return ages.years[codes]
+
+    def _sexes(self, column: pd.Series[Any]) -> Any:
+        codes, written = column.cat.codes.to_numpy(), [str(item) for item in column.cat.categories]
+        sexes = np.array([*(read_sex(text) for text in written), None], dtype=object)
+        odd = [code for code, text in enumerate(written) if sexes[code] is None and text.strip()]
+        if odd:
+            self.source.issue(
+                "sex-unreadable",
+                f"sex neither M nor F: taken as not known ({some(written, odd)})",
+                np.flatnonzero(np.isin(codes, odd)),
+            )
+        return categories(sexes, codes)
+
+    def _views(self, cells: pd.DataFrame) -> Any:
+        assert self.source.roles.view is not None
+        column = categorical(cells[self.source.roles.view])
+        written = np.array([*(str(item).strip() or None for item in column.cat.categories), None], dtype=object)
+        codes = column.cat.codes.to_numpy()
+        if not self.source.roles.lateral:
+            return categories(written, codes)
+        lateral = categorical(cells[self.source.roles.lateral])
+        names = np.array([*(str(item).strip() or None for item in lateral.cat.categories), None], dtype=object)
+        side, views = names[lateral.cat.codes.to_numpy()], written[codes]
+        return pd.Categorical(np.where(pd.isna(views) | (side == "Lateral"), side, views))
