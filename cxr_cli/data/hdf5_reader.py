@@ -74,13 +74,19 @@ def main(file: str, folder: str, cpu_seconds: str, n_bytes: str) -> None:
 
 def limit_process(cpu_seconds: int, n_bytes: int) -> None:
     """Limit processor time and memory, where the platform can."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
+    try:
         import resource
-
-        # The soft limit sends a signal that ends the process, the hard one a second later kills it.
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-        resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except ImportError:  # Windows
+        return
+    # The soft limit sends a signal that ends the process, the hard one a second later kills it.
+    limits = (
+        (resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1)),
+        (resource.RLIMIT_AS, (n_bytes, n_bytes)),
+        (resource.RLIMIT_CORE, (0, 0)),
+    )
+    for kind, limit in limits:
+        with contextlib.suppress(OSError, ValueError):  # a lower one is set already
+            resource.setrlimit(kind, limit)
 
 
 def read(path: Path, arrays: BinaryIO) -> dict[str, Any]:
