@@ -229,6 +229,8 @@ def evaluate(
         [path for path in (limits_source, undo_class_weights) if path is not None],
     )
     outputs = open_outputs(output, "evaluate", inputs, no_plots=no_plots)
+    if outputs.keeps_result:
+        outputs.refuse_to_replace("metrics.csv", "thresholds.json")
     with console.progress_bar("Drawing patients", unit="draws") as progress:
         result = service(
             models[name],

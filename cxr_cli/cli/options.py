@@ -208,9 +208,9 @@ PLOTS: dict[str, tuple[str, ...]] = {
     "preprocess": ("distributions.png", "samples.png", "interpolations.png"),
     "weights": ("class-distribution.png", "contributions.png", "loss-shares.png"),
     "build-model": ("architecture.png", "depth.png"),
-    "train": ("learning-curves.png",),
     "evaluate": ("roc.png", "precision-recall.png", "reliability.png", "forest.png"),
     "explain": ("maps.png", "outside.png", "localization.png"),
+    "train": ("learning-curves.png",),
 }
 
 

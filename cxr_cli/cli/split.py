@@ -139,10 +139,6 @@ def split(
         patient_map=known_patients,
         outputs=outputs,
     )
-    if not no_plots:
-        from cxr_cli.plots.split import plot_split
-
-        outputs.write_figure("split.png", plot_split(result))
     console.show("split", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     _warn(result)
     if result.below_minimum or (result.leakage is not None and result.leakage.verdict == "leakage"):

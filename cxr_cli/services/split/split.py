@@ -232,6 +232,10 @@ def split(
     result = _written(result, table, outputs)
     result = replace(result, leakage=_check(result, table, patient_map), left_over=left_over)
     outputs.write_json(MANIFEST, {**head("split"), **result.to_dict()})
+    if outputs.plots:
+        from cxr_cli.plots.split import plot_split
+
+        outputs.write_figure("split.png", plot_split(result))
     return result
 
 

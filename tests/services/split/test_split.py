@@ -90,13 +90,15 @@ def test_same_seed_same_bytes_whatever_the_order_of_rows(lines, shares, seed, ra
     shuffled = list(lines)
     random.shuffle(shuffled)
     with tempfile.TemporaryDirectory() as folder:
-        first = split(table_of(folder, lines), shares, seed=seed, outputs=Outputs(Path(folder) / "out"))
+        first = split(table_of(folder, lines), shares, seed=seed, outputs=Outputs(Path(folder) / "out", plots=False))
         files = {summary.name: Path(summary.path).read_bytes() for summary in first.splits}
         document = (Path(folder) / "out" / "split.json").read_bytes()
-        split(table_of(folder, lines), shares, seed=seed, outputs=Outputs(Path(folder) / "out"))
+        split(table_of(folder, lines), shares, seed=seed, outputs=Outputs(Path(folder) / "out", plots=False))
         assert {name: (Path(folder) / "out" / f"{name}.csv").read_bytes() for name in files} == files
         assert (Path(folder) / "out" / "split.json").read_bytes() == document
-        other = split(table_of(folder, shuffled), shares, seed=seed, outputs=Outputs(Path(folder) / "other"))
+        other = split(
+            table_of(folder, shuffled), shares, seed=seed, outputs=Outputs(Path(folder) / "other", plots=False)
+        )
         for summary in other.splits:
             assert sorted(Path(summary.path).read_bytes().splitlines()) == sorted(files[summary.name].splitlines())
 
@@ -105,7 +107,7 @@ def test_same_seed_same_bytes_whatever_the_order_of_rows(lines, shares, seed, ra
 def test_written_tables_keep_header_and_lines_byte_for_byte(tmp_path, end):
     lines = [f'"{n:08}_000.png",{n % 2}, {n:05} ,0' for n in range(12)]
     table = table_of(tmp_path, lines, end=end)
-    result = split(table, outputs=Outputs(tmp_path / "out"))
+    result = split(table, outputs=Outputs(tmp_path / "out", plots=False))
     for summary, rows in zip(result.splits, result.rows, strict=True):
         expected = end.join([HEADER, *(lines[row] for row in rows)]) + end
         assert Path(summary.path).read_bytes() == expected.encode()
@@ -113,7 +115,7 @@ def test_written_tables_keep_header_and_lines_byte_for_byte(tmp_path, end):
 
 def test_split_json_tells_how_it_came_about(tmp_path):
     table = table_of(tmp_path, [f"{n:08}_000.png,{n % 2},{n},0" for n in range(20)])
-    outputs = Outputs(tmp_path / "out", [table.path])
+    outputs = Outputs(tmp_path / "out", [table.path], plots=False)
     result = split(table, seed=3, min_positives=1, outputs=outputs)
     document = json.loads((tmp_path / "out" / "split.json").read_text())
     assert (document.pop("schema_version"), document.pop("command")) == (1, "split")
@@ -135,7 +137,7 @@ class TestTablesOfAnEarlierDivision:
         """Divide the table, or another one, into one and the same folder; return the names of what is left there."""
 
         def run(shares, table=table):
-            result = split(table, shares, outputs=Outputs(tmp_path / "out"))
+            result = split(table, shares, outputs=Outputs(tmp_path / "out", plots=False))
             assert all(Path(file.path).parent == tmp_path / "out" for file in result.left_over)
             return [Path(file.path).name for file in result.left_over]
 
@@ -153,13 +155,13 @@ class TestTablesOfAnEarlierDivision:
 
     def test_with_path_size_and_digest(self, table, again, tmp_path):
         again({"train": 0.7, "valid": 0.1, "test": 0.2})
-        (file,) = split(table, {"train": 0.8, "valid": 0.2}, outputs=Outputs(tmp_path / "out")).left_over
+        (file,) = split(table, {"train": 0.8, "valid": 0.2}, outputs=Outputs(tmp_path / "out", plots=False)).left_over
         assert file == OutputFile(**vars(describe_input(tmp_path / "out" / "test.csv")))
 
     def test_are_told_after_the_folder_was_moved(self, table, again, tmp_path):
         again(fold_fractions(3))
         (tmp_path / "out").rename(tmp_path / "moved")
-        result = split(table, fold_fractions(2), outputs=Outputs(tmp_path / "moved"))
+        result = split(table, fold_fractions(2), outputs=Outputs(tmp_path / "moved", plots=False))
         assert [file.path for file in result.left_over] == [str(tmp_path / "moved" / "fold-3.csv")]
 
     def test_replaced_by_the_user_are_none_of_ours(self, again, tmp_path):
@@ -313,7 +315,7 @@ class TestOfficial:
     def test_a_patient_in_both_lists_is_leakage(self, table, lists, tmp_path):
         # Rows 40 to 43 are the films of patient 40: lists that tear them apart are honoured, and found out.
         official = lists(table.images[:42], table.images[42:])
-        result = split(table, official=official, outputs=Outputs(tmp_path / "out"))
+        result = split(table, official=official, outputs=Outputs(tmp_path / "out", plots=False))
         assert result.leakage.verdict == "leakage"
         assert {(pair.second, pair.n_patients, pair.n_images) for pair in result.leakage.shared} == {("test", 1, 0)}
 
@@ -351,7 +353,7 @@ def test_patients_of_a_map_stay_whole(tmp_path):
     origin = [{"img_id": f"{n // 3 + 1:08}_{n % 3:03}.png", "subset_img_id": f"id-{n}"} for n in range(60)]
     path.write_text(json.dumps(origin))
     found = PatientMap.read(path)
-    result = split(read_labels(rsna), patient_map=found, outputs=Outputs(tmp_path / "out"))
+    result = split(read_labels(rsna), patient_map=found, outputs=Outputs(tmp_path / "out", plots=False))
     assert result.patients_from == "the map mapping.json" and result.n_patients == 20
     assert result.leakage.verdict == "clean"
     owner = {row: row // 3 for row in range(60)}
@@ -359,7 +361,7 @@ def test_patients_of_a_map_stay_whole(tmp_path):
     assert not set.intersection(*patients) and sum(map(len, patients)) == 20
     own = table_of(tmp_path, [f"{n}.png,1,{n},0" for n in range(20)])
     with pytest.raises(InputError, match="names no image and no patient"):
-        split(own, patient_map=found, outputs=Outputs(tmp_path / "other"))
+        split(own, patient_map=found, outputs=Outputs(tmp_path / "other", plots=False))
 
 
 def test_whose_patients_an_image_shows_is_said_where_the_table_does_not_tell(tmp_path):
@@ -374,7 +376,7 @@ def test_lines_of_one_image_go_together(tmp_path):
     path = tmp_path / "boxes.csv"
     lines = [f"id-{n},{box},0,5,5,1" for n in range(30) for box in range(1 + n % 3)]
     path.write_text("\n".join(["patientId,x,y,width,height,Target", *lines]) + "\n")
-    result = split(read_labels(path), allow_image_split=True, outputs=Outputs(tmp_path / "out"))
+    result = split(read_labels(path), allow_image_split=True, outputs=Outputs(tmp_path / "out", plots=False))
     written = [(tmp_path / "out" / f"{name}.csv").read_text().splitlines()[1:] for name in ("train", "valid", "test")]
     assert sorted(itertools.chain(*written)) == sorted(lines)
     images = [{line.partition(",")[0] for line in part} for part in written]
@@ -395,7 +397,7 @@ class TestPatientsUnknown:
         assert (result.unit, result.n_patients, result.n_units) == ("image", None, 20)
         assert result.splits[0].n_patients is None
         assert any({3, 20} <= set(part.tolist()) for part in result.rows)  # the same image twice
-        written = split(table, allow_image_split=True, outputs=Outputs(tmp_path / "out"))
+        written = split(table, allow_image_split=True, outputs=Outputs(tmp_path / "out", plots=False))
         assert (written.leakage.verdict, written.leakage.n_without_patient) == ("unchecked", 21)
 
     def test_a_row_without_patient_is_named(self, tmp_path):
@@ -477,7 +479,7 @@ def test_a_split_that_stays_empty(tmp_path):
 def test_inputs_are_never_overwritten(tmp_path):
     table = table_of(tmp_path, [f"{n}.png,0,{n},0" for n in range(30)], name="test.csv")
     with pytest.raises(OutputError, match="is an input"):
-        split(table, outputs=Outputs(tmp_path, [table.path]))
+        split(table, outputs=Outputs(tmp_path, [table.path], plots=False))
     assert [path.name for path in tmp_path.iterdir()] == ["test.csv"]
 
 
