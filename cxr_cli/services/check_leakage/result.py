@@ -164,9 +164,9 @@ class PatientOverlap(Result):
     Attributes
     ----------
     n_patients
-        How many they are.
+        Distinct patients in both splits.
     patients
-        Each of them, in ascending order of id.
+        Those patients and their rows, in ascending order of id.
     first
         Their rows in the first split.
     second
@@ -186,9 +186,9 @@ class SharedNames(Result):
     Attributes
     ----------
     n_images
-        How many they are.
+        Distinct image names in both splits.
     images
-        Each of them, sorted.
+        Those names, sorted.
     first
         Their rows in the first split.
     second
@@ -240,7 +240,7 @@ class ExactDuplicates(Result):
     n_different_patient
         Those of them that go under more than one patient id.
     duplicates
-        Each of them.
+        The names and the kind of each, in the order of the first split.
     first
         The rows of the first split that show them.
     second
@@ -296,7 +296,7 @@ class NearDuplicates(Result):
     Attributes
     ----------
     n_pairs
-        All of them.
+        Number of pairs, also of those that are not listed.
     n_different_patient
         Those of them whose images go under different patient ids.
     pairs
@@ -436,7 +436,7 @@ class PathologyLoss(Result):
     Attributes
     ----------
     pathology
-        Its name.
+        Name of the pathology.
     n_positive_before
         Positive images in the split as given.
     n_positive_after

@@ -20,7 +20,7 @@ class PathologyInSplit:
     Attributes
     ----------
     pathology
-        Its name.
+        Name of the pathology.
     n_positive
         Images with it.
     n_known
@@ -55,7 +55,7 @@ class SplitSummary:
     Attributes
     ----------
     name
-        Its name.
+        Name of the split, as in the fractions: train, valid, test, fold-1.
     path
         The table written for it; None if none was.
     sha256
@@ -97,7 +97,7 @@ class Deviation:
     split
         Name of the split.
     pathology
-        Its name.
+        Name of the pathology.
     deviation
         (n_positive - target) / target.
     """
@@ -114,7 +114,7 @@ class RareLabel:
     Attributes
     ----------
     pathology
-        Its name.
+        Name of the pathology.
     n_positive
         Images with it in the whole table.
     n_units
@@ -138,7 +138,7 @@ class BelowMinimum:
     split
         Name of the split.
     pathology
-        Its name.
+        Name of the pathology.
     n_positive
         Images with it in the split.
     wanted
@@ -229,9 +229,9 @@ class SplitResult(Result):
     unit
         What is kept whole: "patient", or "image" where patients are not known.
     seed
-        As given.
+        Random seed.
     min_positives
-        As given.
+        Positives of each pathology that every split but the training split was to get.
     table
         The table that was divided.
     official_lists
