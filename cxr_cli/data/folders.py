@@ -465,6 +465,9 @@ class _Search:
                 self.places[name] = free[0]
                 self.nearly.append(NearName(name, free[0], _difference(name, wanted[name], free[0])))
                 continue
+            if len(candidates) > 1 and _without_ending(wanted[name]) == wanted[name]:
+                self.ambiguous.append(AmbiguousName(name, tuple(candidates)))  # an id without ending
+                continue
             elsewhere = candidates[0] if candidates else self._elsewhere(key, by_place)
             if elsewhere is not None:
                 self.alternatives.append(NearName(name, elsewhere, "place"))

@@ -163,6 +163,17 @@ def test_a_name_with_several_files_is_refused_with_the_folders_that_decide(tmp_p
     locate_images(tmp_path / "images", ["x.png", "y.png"]).refuse_uncertain()
 
 
+def test_an_id_of_several_files_is_refused_like_a_name(tmp_path):
+    build(tmp_path, "COVID/images/COVID-1.png", "COVID/masks/COVID-1.png", "COVID/images/COVID-2.png")
+    located = locate_images(tmp_path, ["COVID-1", "COVID-2"])
+    assert places(located) == [None, "COVID/images/COVID-2.png"]
+    with pytest.raises(
+        ImageError, match=r"COVID-1 could be COVID/images/COVID-1\.png or COVID/masks/COVID-1\.png"
+    ) as caught:
+        located.refuse_uncertain()
+    assert "COVID/images or" in caught.value.remedy
+
+
 def test_the_path_in_the_folder_comes_before_files_of_that_name_below(tmp_path):
     build(tmp_path, "x.png", "masks/x.png")
     assert places(locate_images(tmp_path, ["x.png"])) == ["x.png"]
