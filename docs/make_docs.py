@@ -44,10 +44,10 @@ DATA_SETS = DOCS / "data-sets.md"
 REFERENCE = DOCS / "reference"
 IMAGES = DOCS / "images"
 SCHEMAS = ROOT / "cxr_cli" / "json_schemas"
-#: Pictures of plots have at most so many pixels across, so many colours and so many bytes: pages are to load fast.
+#: Images of plots have at most so many pixels across, so many colours and so many bytes: pages are to load fast.
 PLOT_WIDTH, PLOT_COLOURS, PLOT_BYTES = 1500, 256, 250_000
 
-#: picture in docs/images/ -> (command line that it shows, columns of the terminal); the command lines run one after the
+#: image in docs/images/ -> (command line that it shows, columns of the terminal); the command lines run one after the
 #: other in a folder like the one that `fill_playground` makes.
 RECORDINGS: dict[str, tuple[str, int]] = {
     "explore.svg": ("cxr explore sample_data/train-small.csv | head -47", 82),
@@ -66,7 +66,7 @@ RECORDINGS: dict[str, tuple[str, int]] = {
     ),
 }
 
-#: picture in docs/images/ -> file that the command lines above write.
+#: image in docs/images/ -> file that the command lines above write.
 PLOTS: dict[str, str] = {
     "explore-images.png": "cxr-output/explore/images.png",
     "explore-label-distribution.png": "cxr-output/explore/label-distribution.png",
@@ -83,7 +83,7 @@ PLOTS: dict[str, str] = {
     "build-model-depth.png": "cxr-output/build-model/depth.png",
 }
 
-#: Rich's own frame, without the web font that its default fetches when the picture is looked at.
+#: Rich's own frame, without the web font that its default fetches when the image is looked at.
 SVG = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -370,7 +370,7 @@ def make_commands(folder: Path) -> None:
 
 
 def svg_of(command: str, width: int, output: str) -> str:
-    """Make a picture of a command line and its output."""
+    """Make an image of a command line and its output."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         console = Console(
             record=True, width=width, file=nowhere, force_terminal=True, color_system="truecolor", legacy_windows=False
@@ -381,7 +381,7 @@ def svg_of(command: str, width: int, output: str) -> str:
 
 
 def text_of_svg(svg: str) -> list[str]:
-    """Return the lines of text in such a picture, blanks folded: what a test can compare."""
+    """Return the lines of text in such an image, blanks folded: what a test can compare."""
     lines: dict[str, list[str]] = {}
     for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
         clip = element.get("clip-path", "")
@@ -391,23 +391,23 @@ def text_of_svg(svg: str) -> list[str]:
 
 
 def make_recordings() -> None:
-    """Run every recorded command on the sample data; write its picture and the plots the pages show."""
+    """Run every recorded command on the sample data; write its image and the plots the pages show."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as commands:
         fill_playground(Path(folder))
         make_commands(Path(commands))
-        for picture, (command, width) in RECORDINGS.items():
+        for image, (command, width) in RECORDINGS.items():
             print(command)
             svg = svg_of(command, width, run_in_terminal(command, width, Path(folder), Path(commands)))
-            (IMAGES / picture).write_text(svg, encoding="utf-8")
-        for picture, file in PLOTS.items():
-            save_small(Path(folder) / file, IMAGES / picture)
+            (IMAGES / image).write_text(svg, encoding="utf-8")
+        for image, file in PLOTS.items():
+            save_small(Path(folder) / file, IMAGES / image)
 
 
 def save_small(source: Path, target: Path) -> None:
     """Copy a plot, with fewer colours and as narrow as it must be to keep it small."""
-    with Image.open(source) as picture:
-        plot = picture.convert("RGB")
+    with Image.open(source) as image:
+        plot = image.convert("RGB")
     width = min(plot.width, PLOT_WIDTH)
     while True:
         small = plot.resize((width, round(plot.height * width / plot.width)), Image.Resampling.LANCZOS)
