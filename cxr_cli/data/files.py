@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import filecmp
+import glob
 import hashlib
 import json
 import lzma
@@ -229,6 +230,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete what processes that were killed left of their attempts to write a file with `atomic_path`."""
+    for left in path.parent.glob(f".{glob.escape(path.stem[:40])}-{'?' * 16}.tmp{glob.escape(path.suffix)}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:

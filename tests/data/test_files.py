@@ -273,3 +273,19 @@ def test_what_a_protocol_raises_is_an_error_of_ours(monkeypatch):
     monkeypatch.setattr(fsspec, "open", fail)
     with pytest.raises(InputError, match="cannot be read: unexpected"):
         read_input(Path("s3://bucket/train.csv"))
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    from cxr_cli.data.files import atomic_path, remove_abandoned
+
+    target = tmp_path / "a[b].csv"
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+        left = tmp_path / temporary.name.replace(temporary.name[-20:-8], "x" * 12)
+        left.write_text("half")
+    others = [tmp_path / name for name in (".a[b]-x.tmp.csv", ".ab-0123456789abcdef.tmp.csv", "a[b]-1.csv")]
+    for other in others:
+        other.write_text("mine")
+    remove_abandoned(target)
+    assert not left.exists()
+    assert target.read_text() == "whole" and all(other.exists() for other in others)

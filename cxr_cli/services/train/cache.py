@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import atomic_path, unwritable
+from cxr_cli.data.files import atomic_path, remove_abandoned, unwritable
 from cxr_cli.data.store import npy_header
 from cxr_cli.errors import OutputError
 
@@ -68,6 +68,8 @@ def cached(
     partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for file in (path, partial):
+            remove_abandoned(_key_file(file))
         done = _rows_done(partial, key, size)
         if not done:
             _check_space(path, size)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_cli.data.files import OutputFile, Outputs, describe_input
+from cxr_cli.data.files import TRAINED, OutputFile, Outputs, describe_input, remove_abandoned
 from cxr_cli.data.predictions import Predictions
 from cxr_cli.services.metrics.ranking import auroc, average_precision
-from cxr_cli.services.model_card import LossChoice, ModelCard, TrainedStage, Training, read_model_card
+from cxr_cli.services.model_card import LossChoice, ModelCard, TrainedStage, Training, model_card_path, read_model_card
 from cxr_cli.services.result import plain
 from cxr_cli.services.train.cache import cached
 from cxr_cli.services.train.checkpoint import CHECKPOINT, Checkpoint, read_checkpoint
@@ -298,6 +298,8 @@ class _Run:
         """Return number and state of the stage that an interrupted run was in."""
         from cxr_cli.models.training import StageState
 
+        for name in (CHECKPOINT, *TRAINED, model_card_path(Path(TRAINED[0])).name):
+            remove_abandoned(self.folder / name)
         saved = read_checkpoint(self.checkpoint, self.key)
         if saved is None:
             if self.checkpoint.exists():
