@@ -167,3 +167,24 @@ def drawn(tmp_path_factory) -> Path:
     )
     build_model(options, save=folder / "model.keras")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _networks():
+    return {}
+
+
+@pytest.fixture
+def one_network(_networks, monkeypatch):
+    """Let a saved classifier be opened in a network that is built once: its weights are replaced every time."""
+    from cxr_cli.models import classifier
+
+    build = classifier.build_densenet
+
+    def built(pathologies, image_size, **more):
+        key = (tuple(pathologies), image_size, tuple(sorted(more.items())))
+        if key not in _networks:
+            _networks[key] = build(pathologies, image_size, **more)
+        return _networks[key]
+
+    monkeypatch.setattr(classifier, "build_densenet", built)

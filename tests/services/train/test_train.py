@@ -18,7 +18,7 @@ from cxr_cli.services.train.options import TrainOptions
 from cxr_cli.services.train.sanity import against_chance, mean_of_known
 from cxr_cli.services.train.train import Watch, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_network")]
 
 FAST = TrainOptions(epochs=4, batch_size=8, n_draws=100, patience=9)
 
