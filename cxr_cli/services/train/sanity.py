@@ -97,11 +97,15 @@ def look_at(
     pairs = zip(card.pathologies, train.source.n_positive.values(), strict=True)
     few = [f"{name} {n}" for name, n in pairs if n < FEW_POSITIVES]
     held = ", ".join(few[:4]) + (", …" if len(few) > 4 else "")
-    fits = "fits" if (scheme == "imagenet") == (origin.source == "imagenet") else "may not fit"
+    base = {
+        "random": "a random base was made for none",
+        "imagenet": "ImageNet's weights were made for imagenet",
+        "file": "compare with how the images behind the weight file were standardized",
+    }[origin.source]
     return (
         f"weights never loaded: {weights}",
         "labels in another order or of other images: compare some rows of the table with their images",
-        f"standardization not the base's: {scheme}, which {fits} weights from {origin.trained_on or origin.source}",
+        f"standardization not the base's: images are standardized {scheme}; {base}",
         f"too few positives: {len(few)} of {len(card.pathologies)} pathologies have fewer than {FEW_POSITIVES} in "
         f"{train.source.n_images:,} training images" + (f" ({held})" if few else ""),
         f"learning rate: {', '.join(f'{rate:g}' for rate in rates)}; try ten times less and ten times more",
