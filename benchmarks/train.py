@@ -32,9 +32,9 @@ from cxr_cli.models.training import CachedBatches, StoredBatches, cut, keras_los
 from cxr_cli.services.build_model.build_model import build_model
 from cxr_cli.services.build_model.options import ModelOptions
 from cxr_cli.services.predict.predict import predict
-from cxr_cli.services.predict.sources import StoreSource
 from cxr_cli.services.preprocess.options import Options
 from cxr_cli.services.preprocess.preprocess import preprocess
+from cxr_cli.services.sources import StoreSource
 from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.train.data import open_training_data
 
