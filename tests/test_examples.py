@@ -51,5 +51,5 @@ def test_training_on_a_store_lowers_the_loss(cxr, sample_data, tmp_path):
 def test_pipeline_of_the_readme_is_that_of_the_script():
     script = (ROOT / "examples" / "pipeline.sh").read_text(encoding="utf-8")
     commands = script.partition("# pipeline\n")[2]
-    assert commands.count("cxr ") == 11
+    assert "\ncxr train " in commands
     assert f"```shell norun\n{commands}```" in (ROOT / "README.md").read_text(encoding="utf-8")
