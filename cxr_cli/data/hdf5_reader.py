@@ -56,6 +56,10 @@ MAX_COPIED = 2**29
 Layer = tuple[str, str, dict[str, h5py.Dataset]]
 
 
+class CannotWriteError(Exception):
+    """The arrays cannot be handed over: the disk with temporary files is full, or fails."""
+
+
 def main(file: str, folder: str, cpu_seconds: str, n_bytes: str) -> None:
     """Read a file and write what was found."""
     limit_process(int(cpu_seconds), int(n_bytes))
@@ -69,6 +73,8 @@ def main(file: str, folder: str, cpu_seconds: str, n_bytes: str) -> None:
         found = {"error": kind, "what": error.what, "expected": error.expected, "remedy": error.remedy}
     except MemoryError:
         found = {"error": "memory"}
+    except CannotWriteError as error:
+        found = {"error": "machine", "what": str(error)}
     (target / "found.json").write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -104,12 +110,14 @@ def read(path: Path, arrays: BinaryIO) -> dict[str, Any]:
         The file is missing or cannot be read.
     WeightsFileError
         It is something else, is damaged, holds code, or is larger than any model in some respect.
+    CannotWriteError
+        The stream cannot be written to.
     """
     with contextlib.ExitStack() as stack:
         try:
             file, config = _open(path, stack)
             return _read_layout(path, file, config, arrays)
-        except (InputError, MemoryError):
+        except (InputError, MemoryError, CannotWriteError):
             raise
         except Exception as error:  # h5py and zipfile raise whatever they meet in damaged files
             raise _damaged(path, error) from error
@@ -427,7 +435,11 @@ def _array(dataset: h5py.Dataset, arrays: BinaryIO | None) -> dict[str, Any]:
     if values.dtype.itemsize > 8:
         values = values.astype("<f8")
     place = arrays.tell()
-    arrays.write(values.tobytes())
+    try:
+        arrays.write(values.tobytes())
+        arrays.flush()
+    except OSError as error:
+        raise CannotWriteError(error.strerror or str(error)) from error
     return described | {"dtype": values.dtype.str, "place": place}
 
 

@@ -234,6 +234,8 @@ def _lzw_size(segment: bytes, size: int) -> int:
             if n_bytes > size:
                 return n_bytes
         else:
+            if n_bytes == size:  # some writers leave out the last code
+                return n_bytes
             raise ValueError("unexpected end of compressed data")
         if code == _END:
             return n_bytes

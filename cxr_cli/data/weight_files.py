@@ -343,6 +343,11 @@ def _read_in_process(path: Path, folder: Path, size: int) -> dict[str, Any]:
         raise WeightsFileError(
             f"{path}: reading it takes more than {memory / 2**30:.1f} GB of memory", remedy=f"It is damaged. {REMEDY}"
         )
+    if found["error"] == "machine":
+        raise MachineError(
+            f"the numbers of {path} could not be copied to {folder.parent}: {found['what']}",
+            remedy="Free some space there, or name another folder with TMPDIR.",
+        )
     kind = WeightsFileError if found["error"] == "weights" else InputError
     raise kind(found["what"], expected=found["expected"], remedy=found["remedy"])
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxr_cli.data import weight_files
+from cxr_cli.data import hdf5_reader, weight_files
 from cxr_cli.data.weight_files import open_weight_file, read_array
-from cxr_cli.errors import CxrError, InputError, WeightsFileError
+from cxr_cli.errors import CxrError, InputError, MachineError, WeightsFileError
 from tests.conftest import ROOT
 
 
@@ -405,3 +405,15 @@ def test_this_process_never_opens_hdf5(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["1", "False"]
+
+
+def test_a_full_disk_for_temporary_files_is_not_blamed_on_the_weights(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("this platform has no device that is always full")
+    path = written(tmp_path / "a.h5", small)
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(hdf5_reader.CannotWriteError, match="space"):
+        hdf5_reader.read(path, full)
+    (tmp_path / "found.json").write_text('{"error": "machine", "what": "No space left on device"}')
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(MachineError, match="No space left"):
+        patch.setattr(weight_files, "run_reader", lambda arguments, patience: 0)
+        weight_files._read_in_process(path, tmp_path, 1)
