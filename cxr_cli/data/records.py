@@ -130,7 +130,10 @@ class Records:
     def issue(self, kind: str, message: str, rows: NDArray[Any] | Sequence[int]) -> None:
         """Note an issue of some rows; none if there are no such rows."""
         if len(rows):
-            self.issues.append(Issue(kind, message, len(rows), tuple(int(row) for row in rows[:ISSUE_ROWS])))
+            first = np.asarray(rows[:ISSUE_ROWS])
+            if self.kept is not None:  # rows of the file, not of what is left of it
+                first = np.flatnonzero(self.kept)[first]
+            self.issues.append(Issue(kind, message, len(rows), tuple(first.tolist())))
 
     def error(self, row: int, what: str, *, count: int, expected: str | None, remedy: str) -> LabelTableError:
         """Return the error of a row, with the number of rows like it."""

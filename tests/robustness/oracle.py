@@ -73,7 +73,7 @@ def check_form(table: LabelTable) -> None:
         assert (name == table.patient_ids[code]) if code >= 0 else pd.isna(name)
     for issue in table.issues:
         assert issue.count >= max(1, len(issue.rows))
-        assert all(0 <= row < n for row in issue.rows)
+        assert all(0 <= row < table.account.n_rows for row in issue.rows)
         assert list(issue.rows) == sorted(set(issue.rows))
         assert len(issue.message) <= LONGEST_MESSAGE
         assert issue.message.isprintable(), ascii(issue.message)

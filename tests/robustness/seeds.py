@@ -33,6 +33,9 @@ CHEXPERT = (
     b"CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg,Female,68,Frontal,AP,1.0,,,1.0\n"
     b"CheXpert-v1.0-small/train/patient00002/study2/view2_lateral.jpg,Unknown,87,Lateral,,,-1.0,1.0,-1\n"
 )
+EXCEL = b"sep=;\r\nfilename;Patient ID;Mass;No Finding;Age\r\na.png;7;1;0;40,5\r\nb.png;'8;0;1;50\r\n;;;;\r\n"
+CLASSES = b",file,subject,finding,split\n0,a.png,1,COVID-19,train\n1,b.png,unknown,normal,test\n2,c.png,1E+05,,test\n"
+WORDS_OF_LABELS = b"img,pid,Mass,Edema,Odd\na.png,1,YES,NO,1\nb.png,2,positive,-1,0\nb.png,2,no,,0\n"
 LIST = b"00000013_005.png\n00000013_006.png\nsub/other.png\n"
 
 
@@ -43,7 +46,18 @@ def zipped(content: bytes, name: str = "table.csv", method: int = zipfile.ZIP_DE
     return packed.getvalue()
 
 
-TABLES = [NIH, KAGGLE, COURSE, COURSE_CRLF, CHEXPERT, COURSE.replace(b"\n", b"\r"), NIH.replace(b"\n", b"\r\n")]
+TABLES = [
+    NIH,
+    KAGGLE,
+    COURSE,
+    COURSE_CRLF,
+    CHEXPERT,
+    EXCEL,
+    CLASSES,
+    WORDS_OF_LABELS,
+    COURSE.replace(b"\n", b"\r"),
+    NIH.replace(b"\n", b"\r\n"),
+]
 ARCHIVES = [
     gzip.compress(COURSE, mtime=0),
     zipped(COURSE),
