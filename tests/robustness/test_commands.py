@@ -89,7 +89,8 @@ def xlsx() -> bytes:
 
 BAD_TABLES = {
     "latin-1": "Image,PatientId,Mass\nbildgrö\xdfe.png,1,0\n".encode("latin-1"),
-    "utf-16": "Image,PatientId,Mass\na.png,1,0\n".encode("utf-16"),
+    "damaged utf-16": "Image,PatientId,Mass\na.png,1,0\n".encode("utf-16")[:-1],
+    "no header": b"a.png,1,0\nb.png,0,1\n",
     "empty": b"",
     "header only": b"Image,PatientId,Mass\n",
     "binary": bytes(range(256)) * 10,
