@@ -22,7 +22,7 @@ from tests.robustness.harness import EXAMPLES, NEVER
 from tests.robustness.mutants import mutants
 from tests.robustness.seeds import CHEXPERT, COURSE, NIH
 
-COMMANDS = [command.name for command in app.registered_commands]
+COMMANDS = [command.name for command in app.registered_commands if command.name in EXAMPLES]
 every_command = pytest.mark.parametrize("command", COMMANDS)
 #: Commands that do all their work in a few hundredths of a second.
 QUICK = ["explore", "check-leakage", "split", "weights"]
