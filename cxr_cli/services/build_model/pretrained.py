@@ -26,7 +26,6 @@ from cxr_cli.data.weight_files import (
     read_array,
 )
 from cxr_cli.errors import UsageError, WeightsFileError, argument
-from cxr_cli.services.build_model.consistency import find_exchanged
 from cxr_cli.services.build_model.densenet121 import N_FEATURES, STEM_LAYER, Shapes, base_shapes
 from cxr_cli.services.build_model.torch_densenet import arrange
 
@@ -135,7 +134,6 @@ def read_pretrained(path: Path, *, n_units: int | None = None) -> Pretrained:
             name: {weight: read_array(file, stored, weight) for weight in shapes[name]}
             for name, stored in found.items()
         }
-        _refuse_exchanged(path, layers)
         dense = _dense_layers(file, found.values())
         return Pretrained(
             path=Path(path),
@@ -341,16 +339,6 @@ def _refuse_flipped_kernels(file: WeightFile) -> None:
             f"{file.path}: was written by Keras on Theano, whose convolution kernels are turned by 180 degrees",
             expected="kernels for TensorFlow's convolution",
             remedy=REMEDY,
-        )
-
-
-def _refuse_exchanged(path: Path, layers: Mapping[str, Mapping[str, Floats]]) -> None:
-    exchanged = find_exchanged(layers)
-    if exchanged is not None:
-        raise WeightsFileError(
-            f"{path}: the arrays of {exchanged[0]} and {exchanged[1]} were swapped: each fits the layers around "
-            "the other and not those around itself",
-            remedy="Do not use this file; take the original.",
         )
 
 
