@@ -208,8 +208,8 @@ the header. The {schema} is installed with the package. [cxr {command}](../{comm
 
 
 def data_sets_table() -> str:
-    """Return the matrix of data sets: how each is recognised, where patients and labels are, what is not known."""
-    head = "| `--schema` | data set | recognised by | patients | labels | not known, and to be joined |"
+    """Return the matrix of data sets: how each is recognised, where patients and labels are, what is unknown."""
+    head = "| `--schema` | data set | recognised by | patients | labels | unknown, and to be joined |"
     lines = [head, "|---|---|---|---|---|---|"]
     for schema in ALL_SCHEMAS:
         if schema is OWN:

@@ -32,7 +32,7 @@ ISSUE_ROWS = 20
 
 @dataclass(frozen=True)
 class Issue:
-    """Something in a table that was repaired, set to "not known", or left as it is.
+    """Something in a table that was repaired, set to "unknown", or left as it is.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class TableAccount:
     patient_namespace
         Numbering within which the ids can be compared ("nih"); None for a table of one's own.
     n_rows_without_patient
-        Rows of the result whose patient is not known.
+        Rows of the result whose patient is unknown.
     why_without_patient
         Why, and how many rows for each reason.
     written_as

@@ -128,7 +128,7 @@ class FindingLists:
     labels
         Labels by pathology, shape (n_rows,) each: 1 present, 0 absent, NaN where nothing is known.
     blank, contradicting, undefined
-        Rows that are blank; that name a finding beside "No Finding"; that say that their labels are not known.
+        Rows that are blank; that name a finding beside "No Finding"; that say that their labels are unknown.
     unknown
         Rows with a finding that is none of the data set's, and the first such finding of each; empty as a rule.
     n_written
@@ -166,14 +166,14 @@ def read_findings(
     renamed
         Findings that are read under another name.
     ignored, undefined, negative
-        Findings to pass over; that say that the labels are not known; and that mean "No Finding", beside the words
+        Findings to pass over; that say that the labels are unknown; and that mean "No Finding", beside the words
         that data sets use for it.
     """
     codes, texts = column.cat.codes.to_numpy(), [str(item) for item in column.cat.categories]
     other_names = {fold(key): value for key, value in (renamed or {}).items()}
     passed, unclear, nothing = ({fold(item) for item in items} for items in (ignored, undefined, negative))
     canonical = None if pathologies is None else {fold(name): name for name in pathologies}
-    cells: list[tuple[set[str], bool, bool]] = []  # the pathologies of a cell, whether normal, whether not known
+    cells: list[tuple[set[str], bool, bool]] = []  # the pathologies of a cell, whether normal, whether unknown
     folded: dict[str, str] = {}
     unknown: dict[int, str] = {}
     for code, text in enumerate(texts):

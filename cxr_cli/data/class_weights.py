@@ -29,9 +29,9 @@ class ClassWeights:
     pathologies
         Names, in the order of the label table they come from.
     positive
-        What each label 1 of a pathology is multiplied by in the loss, in the same order.
+        Factor of each label 1 of a pathology in the loss, in the same order.
     negative
-        What each label 0 of a pathology is multiplied by in the loss, in the same order.
+        Factor of each label 0 of a pathology in the loss, in the same order.
     scheme
         How they were computed; empty if the file does not say.
     path
@@ -114,7 +114,7 @@ def _from_json(path: Path) -> ClassWeights:
     if not isinstance(weights, dict):
         command = document.get("command") if isinstance(document, dict) else None
         raise InputError(
-            f"{path}: holds no class weights" + (f" but the result of cxr {shown(str(command))}" if command else ""),
+            f"{path}: has no class weights" + (f" but the result of cxr {shown(str(command))}" if command else ""),
             expected="result.class_weights with pathologies, positive and negative",
             remedy=_REMEDY,
         )
@@ -122,7 +122,7 @@ def _from_json(path: Path) -> ClassWeights:
     for name in ("pathologies", "positive", "negative"):
         values = weights.get(name)
         if not isinstance(values, list):
-            raise InputError(f"{path}: result.class_weights.{name} is no list", remedy=_REMEDY)
+            raise InputError(f"{path}: result.class_weights.{name} is not a list", remedy=_REMEDY)
         columns[name] = values
     return ClassWeights(
         tuple(columns["pathologies"]),
@@ -165,7 +165,7 @@ def _check(path: Path, weights: ClassWeights) -> None:
         raise InputError(f"{path}: has no pathologies", remedy=_REMEDY)
     for name in names:
         if not isinstance(name, str) or not name.strip():
-            raise InputError(f"{path}: {shown(repr(name))} is no name of a pathology", remedy=_REMEDY)
+            raise InputError(f"{path}: {shown(repr(name))} is not the name of a pathology", remedy=_REMEDY)
         if names.count(name) > 1:
             raise InputError(f"{path}: pathology {shown(name)} is there twice", remedy=_REMEDY)
     for sign, values in (("positive", weights.positive), ("negative", weights.negative)):

@@ -39,7 +39,7 @@ class Demographics:
     def _follow_ups(self, column: pd.Series[Any], name: str) -> NDArray[np.float64]:
         values = column.to_numpy(dtype=np.float64) if column.dtype.kind in "iuf" else numbers(self.source.texts[name])
         strange = np.flatnonzero(np.isinf(values) | (values < 0))
-        self.source.issue("follow-up-unreadable", "follow-up that is not a number: taken as not known", strange)
+        self.source.issue("follow-up-unreadable", "follow-up that is not a number: taken as unknown", strange)
         return np.where(np.isfinite(values) & (values >= 0), values, np.nan)
 
     def _ages(self, cells: pd.DataFrame) -> NDArray[np.float64]:
@@ -47,7 +47,7 @@ class Demographics:
             years = np.asarray(self.source.schema.parse_ages(cells), dtype=np.float64)
             wrong = np.flatnonzero((years < 0) | (years > MAX_AGE_YEARS))
             self.source.issue(
-                "age-out-of-range", f"age below 0 or above {MAX_AGE_YEARS} years: taken as not known", wrong
+                "age-out-of-range", f"age below 0 or above {MAX_AGE_YEARS} years: taken as unknown", wrong
             )
             years[wrong] = np.nan
             return years
@@ -56,8 +56,8 @@ class Demographics:
         ages = read_ages(written)
         for kind, these, message in (
             ("age-converted", ages.converted, "age in months, weeks or days: converted to years"),
-            ("age-out-of-range", ages.too_old, f"age above {MAX_AGE_YEARS} years: taken as not known"),
-            ("age-unreadable", ages.unreadable, "age that is not a number: taken as not known"),
+            ("age-out-of-range", ages.too_old, f"age above {MAX_AGE_YEARS} years: taken as unknown"),
+            ("age-unreadable", ages.unreadable, "age that is not a number: taken as unknown"),
         ):
             if these:
                 self.source.issue(kind, f"{message} ({some(written, these)})", np.flatnonzero(np.isin(codes, these)))
@@ -70,7 +70,7 @@ class Demographics:
         if odd:
             self.source.issue(
                 "sex-unreadable",
-                f"sex neither M nor F: taken as not known ({some(written, odd)})",
+                f"sex neither M nor F: taken as unknown ({some(written, odd)})",
                 np.flatnonzero(np.isin(codes, odd)),
             )
         return categories(sexes, codes)

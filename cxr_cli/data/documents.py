@@ -20,13 +20,13 @@ def read_json(path: Path, *, remedy: str | None = None) -> Any:
     Raises
     ------
     InputError
-        The file is missing, unreadable, or no JSON.
+        The file is missing, unreadable, or not JSON.
     """
     content = read_input(path, remedy=remedy)
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON: {shown(str(error), 200)}", remedy=remedy) from error
+        raise InputError(f"{path}: is not JSON: {shown(str(error), 200)}", remedy=remedy) from error
 
 
 def is_number(value: object) -> bool:
@@ -58,4 +58,4 @@ def image_size_of(value: Any) -> tuple[int, int]:
         height, width = value
         if 1 <= height <= LONGEST_SIDE and 1 <= width <= LONGEST_SIDE:
             return height, width
-    raise ValueError(f"{shown(repr(value))} is no image size")
+    raise ValueError(f"{shown(repr(value))} is not an image size")

@@ -384,7 +384,7 @@ class Outputs:
 
     def write_json(self, name: str | Path, document: Any, **where: Any) -> Path:
         """Write a JSON document, indented, in the order given; return the final path."""
-        # Bytes of a path that are no UTF-8 become the escapes that JSON has for them.
+        # Bytes of a path that are not UTF-8 become the escapes that JSON has for them.
         return self.write_bytes(name, (json_text(document) + "\n").encode("utf-8", "backslashreplace"), **where)
 
     def write_figure(self, name: str | Path, figure: Figure, *, dpi: int = 150) -> Path:

@@ -30,7 +30,7 @@ from cxr_cli.errors import ImageError, argument, shown
 _ENDINGS = tuple({*IMAGE_SUFFIXES, ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm", ".dicom"})
 #: Ways in which a name may differ from its file's, in the order in which they are looked for.
 SLASHES, UNICODE, CASE, ENDING = "backslashes", "Unicode form", "letter case", "ending"
-#: A name that is no file's, and the SOP instance UID of a DICOM file.
+#: A name that belongs to no file, and the SOP instance UID of a DICOM file.
 SOP_INSTANCE = "SOP instance UID"
 _LISTED = 4
 

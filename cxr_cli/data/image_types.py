@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 
 class UnknownSamples(ValueError):
-    """An image that is sound, and whose samples have a meaning that is not known: depth, sign, colours."""
+    """A sound image whose samples have an unknown meaning: depth, sign, colours."""
 
 
 #: The types that are read, as Pillow names them, and how the names of such files end, in lower case.
@@ -55,7 +55,7 @@ def may_be_dicom(path: PurePath) -> bool:
 
 
 def foreign_type(content: bytes) -> tuple[str, str] | None:
-    """Name the type of a file that is not read as an image, and what to do with it; None if it is not known.
+    """Name the type of a file that is not read as an image, and what to do with it; None if the type is unknown.
 
     Examples
     --------

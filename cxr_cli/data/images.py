@@ -44,7 +44,7 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What an image file says of itself.
+    """The facts that an image file gives about itself.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ def read_gray(path: Path | str, window: WindowChoice = None) -> GrayImage:
     ------
     ImageError
         The file is missing, is not an image of a known type, is damaged or cut short, holds samples whose meaning
-        is not known, or has more than `MAX_PIXELS` pixels. Names the file.
+        is unknown, or has more than `MAX_PIXELS` pixels. Names the file.
     """
     return decode_gray(read_content(path), path, window)
 
@@ -455,9 +455,9 @@ def _tiff_opened(content: bytes) -> tuple[tiff.TiffMeaning, Image.Image]:
         try:
             image: Image.Image = Image.open(io.BytesIO(content), formats=["TIFF"])
         except UnidentifiedImageError as error:
-            raise UnknownSamples(f"has a layout that is not known ({meaning.bits} bits a sample)") from error
+            raise UnknownSamples(f"has an unknown layout ({meaning.bits} bits a sample)") from error
     if image.mode not in _TIFF_MODES:
-        raise UnknownSamples(f"has mode {image.mode}, which is not known")
+        raise UnknownSamples(f"has the unknown mode {image.mode}")
     return meaning, image
 
 

@@ -169,8 +169,8 @@ class LabelColumns:
             roles.settle(left, "not used", note)
         roles.labels, roles.open = {}, []
         labels = dict(found.labels)
-        self.source.issue("no-findings-cell", "blank findings: labels not known", found.blank)
-        self.source.issue("labels-undefined", "findings that say the labels are not known", found.undefined)
+        self.source.issue("no-findings-cell", "blank findings: labels unknown", found.blank)
+        self.source.issue("labels-undefined", "findings that say the labels are unknown", found.undefined)
         self.source.issue(
             "no-finding-beside-finding", f"{NO_FINDING} beside a finding: the finding is kept", found.contradicting
         )
@@ -312,7 +312,7 @@ class LabelColumns:
     def _issue_uncertain(self, values: Mapping[str, NDArray[np.float64]]) -> None:
         if not self.source.schema.any_table:
             return  # -1 is part of the data set's form, and counted in the overview
-        taken = {"ignore": "not known", "positive": "present", "negative": "absent"}[self.source.reading.uncertain]
+        taken = {"ignore": "unknown", "positive": "present", "negative": "absent"}[self.source.reading.uncertain]
         self.source.issues.append(
             Issue(
                 "uncertain-labels",

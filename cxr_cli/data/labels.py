@@ -30,7 +30,7 @@ RESERVED = ("image", "patient_id", "age", "sex", "view", "follow_up", "split")
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How often each pathology is present, absent and not known.
+    """How often each pathology is present, absent and unknown.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class LabelCounts:
 
     @classmethod
     def of(cls, labels: NDArray[Any]) -> LabelCounts:
-        """Count labels of shape (n_images, n_pathologies): 1 present, 0 absent, NaN not known."""
+        """Count labels of shape (n_images, n_pathologies): 1 present, 0 absent, NaN unknown."""
         positive = (labels == 1).sum(axis=0).astype(np.int64)
         negative = (labels == 0).sum(axis=0).astype(np.int64)
         return cls(positive, negative, len(labels) - positive - negative, prevalence_of(positive, negative))
@@ -87,7 +87,7 @@ class LabelTable:
         Name of the schema it was read as.
     frame
         One row per image described, in the order of the file: ``image`` (text), ``patient_id`` (text in one normal
-        form, or missing), one float32 column per pathology (1 present, 0 absent, NaN not known), then ``age``
+        form, or missing), one float32 column per pathology (1 present, 0 absent, NaN unknown), then ``age``
         (years), ``sex`` (M, F or missing), ``view`` (text or missing), ``follow_up`` and ``split`` where the file has
         them. Patients, sex, view and split are categories of text. Where rows of the file are boxes or the views of
         several readers, they are brought together in one row; a table whose rows are images keeps its rows, also
@@ -95,7 +95,7 @@ class LabelTable:
     pathologies
         Names of the pathologies, in the order of the file (or of the data set, where findings are listed).
     issues
-        What was repaired, set to "not known", or left as it is.
+        What was repaired, set to "unknown", or left as it is.
     account
         What became of every column, row and patient id.
     columns, column_types, null_cells
@@ -107,7 +107,7 @@ class LabelTable:
     uncertain, n_uncertain
         The policy for uncertain labels, and how many cells it touched.
     patient_codes, patient_ids
-        Position of each row's patient in `patient_ids`, shape (n_images,), -1 where the patient is not known; and
+        Position of each row's patient in `patient_ids`, shape (n_images,), -1 where the patient is unknown; and
         the distinct patient ids, in no particular order.
     raw
         The bytes and records behind it.
@@ -179,12 +179,12 @@ class LabelTable:
 
     @cached_property
     def labels(self) -> NDArray[np.float32]:
-        """Labels, shape (n_images, n_pathologies), float32: 1 present, 0 absent, NaN not known."""
+        """Labels, shape (n_images, n_pathologies), float32: 1 present, 0 absent, NaN unknown."""
         return np.ascontiguousarray(self.frame[list(self.pathologies)].to_numpy(dtype=np.float32))
 
     @cached_property
     def counts(self) -> LabelCounts:
-        """How often each pathology is present, absent and not known."""
+        """How often each pathology is present, absent and unknown."""
         return LabelCounts.of(self.labels)
 
     @property
@@ -227,7 +227,7 @@ class LabelTable:
         """Return the table of some rows, in the order given; it knows the lines of the file it came from."""
         chosen = np.asarray(rows, dtype=np.int64)
         codes, kept = pd.factorize(self.patient_codes[chosen])
-        # factorize gives -1 ("not known") a place of its own.
+        # factorize gives -1 ("unknown") a place of its own.
         known = np.array([code >= 0 for code in kept], dtype=bool)
         places = np.where(known, np.cumsum(known) - 1, -1)
         frame = self.frame.iloc[chosen].reset_index(drop=True)

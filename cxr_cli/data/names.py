@@ -36,7 +36,7 @@ def unsafe_names(names: Sequence[str]) -> list[int]:
 
 
 def is_unsafe_name(name: str) -> bool:
-    """Whether an image name is absolute, climbs out of its folder, holds a control character, or is no name at all."""
+    """Whether an image name is absolute, climbs out of its folder, holds a control character, or is not a name."""
     if len(name) > LONGEST_NAME:
         return True
     parts = re.split(r"[/\\]", name)

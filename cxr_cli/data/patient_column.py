@@ -31,7 +31,7 @@ class PatientColumn:
     numbers
         `nih_numbers` of the image names, shape (n_images,); -1 where names cannot be NIH's.
     without
-        Why patients are not known, and the rows concerned.
+        Why patients are unknown, and the rows concerned.
     """
 
     def __init__(self, source: Records, names: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ class PatientColumn:
         self.without: dict[str, NDArray[np.intp]] = {}
 
     def read(self, cells: pd.DataFrame) -> tuple[NDArray[np.int64], tuple[str, ...], str | None]:
-        """Return each row's position among the distinct patient ids (-1: not known), the ids, and their namespace."""
+        """Return each row's position among the distinct patient ids (-1: unknown), the ids, and their namespace."""
         names = self.names
         if self.source.reading.pattern is not None:
             return self._patients_by_pattern(names)
@@ -58,10 +58,10 @@ class PatientColumn:
             ("patient-id-marks", 'patient ids written as \'… or ="…": read without these marks', cleaned.marked),
             (
                 "patient-id-digits-lost",
-                "patient ids in exponent form, as 8.39860E+35: digits were lost, the patient is not known",
+                "patient ids in exponent form, as 8.39860E+35: digits were lost, the patient is unknown",
                 cleaned.digits_lost,
             ),
-            ("patient-placeholder", "patient ids that stand for no one: taken as not known", cleaned.placeholders),
+            ("patient-placeholder", "patient ids that stand for no one: taken as unknown", cleaned.placeholders),
         ):
             if these:
                 rows = np.flatnonzero(np.isin(codes, these))

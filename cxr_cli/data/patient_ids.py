@@ -45,10 +45,10 @@ class CleanIds:
     Attributes
     ----------
     ids
-        In normal form; None where the patient is not known.
+        In normal form; None where the patient is unknown.
     marked, digits_lost, placeholders
         Positions of ids that a spreadsheet has marked as text, of those whose digits it has lost, and of words for
-        "not known".
+        "unknown".
     """
 
     ids: tuple[str | None, ...]
@@ -124,7 +124,7 @@ def ids_by_pattern(names: Sequence[str], pattern: re.Pattern[str]) -> list[str |
 
 
 def coded_ids(ids: Sequence[str | None]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Bring ids to normal form and number them: a code for each (-1 where it is not known), and the distinct ids."""
+    """Bring ids to normal form and number them: a code for each (-1 where it is unknown), and the distinct ids."""
     import pandas as pd
 
     codes, texts = pd.factorize(np.array(ids, dtype=object))

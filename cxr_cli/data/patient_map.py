@@ -41,7 +41,7 @@ class MapUse:
     n_mapped
         Rows of the table whose patient the map tells.
     n_not_in_map
-        Rows of the table that the map does not name; their patients count as not known.
+        Rows of the table that the map does not name; their patients count as unknown.
     """
 
     column: str
@@ -66,7 +66,7 @@ class PatientMap:
     namespace
         Numbering of these patients: a data set's, or "map".
     patients
-        The patient of each line in normal form; None where not known.
+        The patient of each line in normal form; None where unknown.
     """
 
     path: Path

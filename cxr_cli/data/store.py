@@ -202,7 +202,7 @@ class PngWriter:
         folder.mkdir(parents=True, exist_ok=True)
 
     def commit(self, names: Sequence[str], contents: Sequence[bytes]) -> None:
-        """Write pictures; one that was half written by an earlier run is written again.
+        """Write images; one that was half written by an earlier run is written again.
 
         Raises
         ------
@@ -223,7 +223,7 @@ class PngWriter:
             os.sync()
 
     def finish(self, target: Path) -> None:
-        """Give the folder its final name; pictures of an earlier run are replaced."""
+        """Give the folder its final name; images of an earlier run are replaced."""
         import shutil
 
         old = self.folder.with_name("replaced")

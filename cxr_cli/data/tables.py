@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _BOM = b"\xef\xbb\xbf"
 #: A compressed table that unpacks to more than this, or to more than fits into memory, is refused.
 MAX_UNPACKED = 4 * 1024**3
-#: A longer first line is no header: most likely the file has no line ends, or is no table.
+#: A longer first line is not a header: most likely the file has no line ends, or is not a table.
 MAX_HEADER = 1024**2
 _RARE_BLANKS = (b'"', b"\t", b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 _NOT_TEXT = {
@@ -371,7 +371,7 @@ def _unzip(path: Path, packed: bytes, most: int) -> bytes:
 
 
 def check_text(path: Path, content: bytes) -> None:
-    """Raise LabelTableError if bytes are no UTF-8 text, saying what they look like instead."""
+    """Raise LabelTableError if bytes are not UTF-8 text, with a guess at their type."""
     for magic, kind in _NOT_TEXT.items():
         if content.startswith(magic):
             raise LabelTableError(f"{path}: is {kind}, not a table", remedy=_SAVE_AS_CSV)
@@ -385,7 +385,7 @@ def check_text(path: Path, content: bytes) -> None:
         raise LabelTableError(f"{path}: looks like JSON, not a table", remedy=_SAVE_AS_CSV)
     nul = content.find(b"\0")
     if nul >= 0:
-        raise LabelTableError(f"{path}: is no text: byte {nul} is NUL", remedy=_SAVE_AS_CSV)
+        raise LabelTableError(f"{path}: is not text: byte {nul} is NUL", remedy=_SAVE_AS_CSV)
     if not content.isascii():
         try:
             content.decode("utf-8")

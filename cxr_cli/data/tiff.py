@@ -1,7 +1,7 @@
-"""What the tags of a TIFF file say about its samples, read apart from the decoder.
+"""The tags of a TIFF file about its samples, read apart from the decoder.
 
 A decoder gives numbers, not their meaning: it returns 12-bit, signed and negative images alike as 16-bit ones. The
-tags tell depth, sign, polarity and orientation (TIFF 6.0, section 8); what they tell and is not known here is refused.
+tags tell depth, sign, polarity and orientation (TIFF 6.0, section 8); unknown values are refused.
 
 Decoders also pass over strips that are too short or too long, and over checksums. `check_segments` does not.
 """
@@ -33,7 +33,7 @@ _MOST_SEGMENTS = 1 << 16
 #: Code and size of the types that these tags may have: BYTE, SHORT, LONG.
 _TYPES = {1: ("B", 1), 3: ("H", 2), 4: ("I", 4)}
 _PHOTOMETRICS = {0: "WhiteIsZero", 1: "BlackIsZero", 2: "RGB", 3: "palette", 6: "YCbCr"}
-#: More samples for a pixel than four colours and alpha are measurements, not a picture.
+#: More samples for a pixel than four colours and alpha are measurements, not an image.
 _MOST_SAMPLES = 5
 
 
@@ -76,7 +76,7 @@ def read_meaning(content: bytes) -> TiffMeaning:
     ValueError
         The tags cannot be read.
     UnknownSamples
-        They contradict each other or say something that is not known here. Names the tag.
+        They contradict each other or say something that is unknown here. Names the tag.
     """
     tags, photometric_at = _tags(content)
     samples = _one(tags, _SAMPLES, "SamplesPerPixel", 1)
@@ -89,11 +89,11 @@ def read_meaning(content: bytes) -> TiffMeaning:
     if formats != {1}:
         kind = {2: "signed integers", 3: "floating-point numbers"}.get(min(formats - {1}), "of an unknown kind")
         raise UnknownSamples(
-            f"has samples that are {kind} (tag SampleFormat): which value is black and which is white is not known"
+            f"has samples that are {kind} (tag SampleFormat): which value is black and which is white is unknown"
         )
     photometric = _one(tags, _PHOTOMETRIC, "PhotometricInterpretation", None)
     if photometric not in _PHOTOMETRICS:
-        raise UnknownSamples(f"has PhotometricInterpretation {photometric}, which is not known")
+        raise UnknownSamples(f"has PhotometricInterpretation {photometric}, which is unknown")
     _check_depth(bits[0], photometric)
     orientation = _one(tags, _ORIENTATION, "Orientation", 1)
     if not 1 <= orientation <= 8:
@@ -134,7 +134,7 @@ def check_segments(content: bytes, meaning: TiffMeaning) -> None:
     compression = _one(tags, _COMPRESSION, "Compression", 1)
     measure = _MEASURES.get(compression)
     if measure is None or (compression != 1 and _one(tags, _FILL_ORDER, "FillOrder", 1) != 1):
-        raise UnknownSamples(f"is compressed in a way that is not known (tag Compression {compression})")
+        raise UnknownSamples(f"is compressed in a way that is unknown (tag Compression {compression})")
     sizes = _segment_sizes(meaning)
     tiled = _TILES in tags
     starts = tags.get(_TILES if tiled else _STRIPS, ())

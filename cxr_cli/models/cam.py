@@ -107,7 +107,7 @@ def _exact_head(model: keras.Model) -> Any:
 
 
 def _source(model: keras.Model, tensor: Any, skip: Any = ()) -> Any:
-    """Return the layer that a tensor comes from, looking through layers of some types; None if it is not known."""
+    """Return the layer that a tensor comes from, looking through layers of some types; None if it is unknown."""
     found: Any = next((layer for layer in model.layers if getattr(layer, "output", None) is tensor), None)
     return _source(model, found.input, skip) if isinstance(found, skip) else found
 

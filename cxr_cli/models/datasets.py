@@ -30,7 +30,7 @@ class StoreDataset(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of (images, labels) of a store, for ``model.fit``, ``evaluate`` and ``predict``.
 
     Images: float32, shape (batch, height, width, 3). Labels: float32, shape (batch, n_pathologies), 1, 0, NaN where
-    not known, in the order of ``store.pathologies``.
+    unknown, in the order of ``store.pathologies``.
 
     Parameters
     ----------

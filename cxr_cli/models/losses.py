@@ -35,7 +35,7 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):  # type: ignore[misc]
         One weight per pathology for label 1 and for label 0; finite and not negative.
     from_logits
         Whether the model's outputs are logits. If False, they are probabilities; the logits are recovered from the
-        sigmoid that made them, as Keras' own loss does, for after rounding to 1 a probability has no gradient left.
+        sigmoid that made them, as Keras' own loss does, because after rounding to 1 a probability has no gradient left.
     reduction, name, dtype
         As in :class:`keras.losses.Loss`.
 

@@ -35,7 +35,7 @@ class PathologyRanking(keras.metrics.Metric):  # type: ignore[misc]
 
     Notes
     -----
-    AUROC is the share of pairs of a positive and a negative that are ranked in the right order, ties half. AUPRC is
+    AUROC is the fraction of pairs of a positive and a negative that are ranked in the right order, ties half. AUPRC is
     average precision, the sum over thresholds of (recall gained) x precision, without interpolation, as in
     scikit-learn.
 

@@ -69,7 +69,7 @@ def assign_pretrained(model: keras.Model, pretrained: Pretrained) -> LoadedWeigh
     Raises
     ------
     WeightsFileError
-        What comes out is not finite, or the same whatever goes in: numbers that are no weights, each of them
+        The output is not finite, or the same for every input: numbers that are not weights, each of them
         plausible by itself. The model is unchanged then.
     """
     before = model.get_weights()
@@ -100,7 +100,7 @@ def assign_pretrained(model: keras.Model, pretrained: Pretrained) -> LoadedWeigh
 
 
 def _fault(model: keras.Model) -> str | None:
-    """Say what is wrong with what the base makes of a grey ramp and its mirror image; None if nothing is."""
+    """Describe faults in the base's output for a grey ramp and its mirror image; None if there are none."""
     height, width = model.input_shape[1:3]
     ramp = np.linspace(-2, 2, width, dtype=np.float32)[None, :, None] * np.ones((height, 1, 3), np.float32)
     base = keras.Model(model.input, model.get_layer(LAST_BASE_LAYER).output)

@@ -58,11 +58,11 @@ def near_duplicate_sheet(pairs: Sequence[PairImages]) -> Figure:
         pair = item.pair
         cell.suptitle(_title(item), fontsize=10, fontweight="bold" if pair.different_patient else "normal")
         panels = cell.subplots(1, 2)
-        for axes, picture, split, image, patient in (
+        for axes, pixels, split, image, patient in (
             (panels[0], item.first, item.first_split, pair.first_image, pair.first_patient),
             (panels[1], item.second, item.second_split, pair.second_image, pair.second_patient),
         ):
-            axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes.set_axis_off()
             axes.set_title(_caption(split, image, patient), fontsize=8)
     return figure

@@ -26,12 +26,12 @@ _UNITS = {
 
 
 @packaged_style()
-def plot_samples(films: Sequence[Sample], recipe: Recipe) -> Figure:
+def plot_samples(samples: Sequence[Sample], recipe: Recipe) -> Figure:
     """Draw each image before and after, and both histograms in one frame.
 
     Parameters
     ----------
-    films
+    samples
         From `cxr_cli.services.preprocess.samples.read_samples`; at least one.
     recipe
         How they were preprocessed.
@@ -41,20 +41,20 @@ def plot_samples(films: Sequence[Sample], recipe: Recipe) -> Figure:
     Figure
         One row per image: source, result, histograms (grey level below, standardized value above).
     """
-    figure = Figure(figsize=(11, 0.8 + 3.1 * len(films)), layout="constrained")
-    panels = figure.subplots(len(films), 3, squeeze=False, width_ratios=(1, 1, 1.5))
-    for row, (film, (left, middle, right)) in enumerate(zip(films, panels, strict=True)):
-        _show(left, film.before, 0, 255)
-        height, width = film.before.shape
-        left.set_title(f"{film.image}\nbefore: {width} × {height}, grey levels 0–255", fontsize=9)
-        after = _grey(film.after)
+    figure = Figure(figsize=(11, 0.8 + 3.1 * len(samples)), layout="constrained")
+    panels = figure.subplots(len(samples), 3, squeeze=False, width_ratios=(1, 1, 1.5))
+    for row, (sample, (left, middle, right)) in enumerate(zip(samples, panels, strict=True)):
+        _show(left, sample.before, 0, 255)
+        height, width = sample.before.shape
+        left.set_title(f"{sample.image}\nbefore: {width} × {height}, grey levels 0–255", fontsize=9)
+        after = _grey(sample.after)
         _show(middle, after, *_window(after))
         middle.set_title(
             f"after: {recipe.image_size[1]} × {recipe.image_size[0]}\n"
             f"{after.min():.2f} to {after.max():.2f}, mean {_number(after.mean())}, std {after.std():.2f}",
             fontsize=9,
         )
-        _draw_histograms(right, film, _UNITS[recipe.standardize], first=row == 0, last=row == len(films) - 1)
+        _draw_histograms(right, sample, _UNITS[recipe.standardize], first=row == 0, last=row == len(samples) - 1)
     return figure
 
 
@@ -77,21 +77,21 @@ def _show(axes: Axes, pixels: NDArray[np.float32], low: float, high: float) -> N
     axes.set_axis_off()
 
 
-def _draw_histograms(axes: Axes, film: Sample, unit: str, *, first: bool, last: bool) -> None:
+def _draw_histograms(axes: Axes, sample: Sample, unit: str, *, first: bool, last: bool) -> None:
     axes.hist(
-        film.before.ravel(), bins=64, range=(0, 256), density=True, color=style.BEFORE, alpha=0.55, label="before"
+        sample.before.ravel(), bins=64, range=(0, 256), density=True, color=style.BEFORE, alpha=0.55, label="before"
     )
     above = axes.twiny()
     above.hist(
-        film.after.ravel(),
+        sample.after.ravel(),
         bins=64,
         density=False,
-        weights=_weights(film),
+        weights=_weights(sample),
         histtype="step",
         color=style.AFTER,
         lw=1.6,
     )
-    low, high = _matching_range(film)
+    low, high = _matching_range(sample)
     axes.set_xlim(0, 256)
     above.set_xlim(low, high)
     axes.set_yticks([])
@@ -104,19 +104,19 @@ def _draw_histograms(axes: Axes, film: Sample, unit: str, *, first: bool, last: 
         above.set_xlabel(f"After: {unit}", color=style.AFTER)
 
 
-def _weights(film: Sample) -> NDArray[np.float64]:
+def _weights(sample: Sample) -> NDArray[np.float64]:
     """Weigh pixels so that the step line encloses the same area as the histogram below it."""
-    low, high = _matching_range(film)
-    values = film.after.ravel()
+    low, high = _matching_range(sample)
+    values = sample.after.ravel()
     edges = np.histogram_bin_edges(values, bins=64)
     # Density on the lower axis: a step on the upper axis is as wide there as its share of the range says.
     bin_width = (edges[1] - edges[0]) * 256 / (high - low) if high > low else 1.0
     return np.full(values.size, 1 / (values.size * bin_width))
 
 
-def _matching_range(film: Sample) -> tuple[float, float]:
+def _matching_range(sample: Sample) -> tuple[float, float]:
     """Return the range that the upper axis needs for equal grey levels to lie above each other."""
-    before, after = film.before, film.after
+    before, after = sample.before, sample.after
     spread = float(before.std())
     if spread == 0 or float(after.std()) == 0:
         centre = float(after.mean())
@@ -127,20 +127,20 @@ def _matching_range(film: Sample) -> tuple[float, float]:
 
 
 @packaged_style()
-def plot_interpolations(film: Sample, made: Sequence[Interpolated]) -> Figure:
+def plot_interpolations(sample: Sample, made: Sequence[Interpolated]) -> Figure:
     """Draw the middle of an image under every interpolation, pixel by pixel.
 
     Parameters
     ----------
-    film
+    sample
         The image before preprocessing.
     made
         From `cxr_cli.services.preprocess.samples.compare_interpolations`.
     """
     figure = Figure(figsize=(2.6 * (1 + len(made)), 3.3), layout="constrained")
     panels = figure.subplots(1, 1 + len(made))
-    height, width = film.before.shape
-    _show(panels[0], _middle(film.before), 0, 255)
+    height, width = sample.before.shape
+    _show(panels[0], _middle(sample.before), 0, 255)
     panels[0].set_title(f"source\n{width} × {height}", fontsize=10)
     for axes, one in zip(panels[1:], made, strict=True):
         axes.imshow(_middle(one.levels), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -149,7 +149,7 @@ def plot_interpolations(film: Sample, made: Sequence[Interpolated]) -> Figure:
         axes.set_title(f"{one.interpolation}\n{difference}", fontsize=10)
     height, width = made[0].levels.shape
     figure.suptitle(
-        f"Middle of {film.image} at {width} × {height}, with the RMS difference from area", fontsize=style.TITLE
+        f"Middle of {sample.image} at {width} × {height}, with the RMS difference from area", fontsize=style.TITLE
     )
     return figure
 

@@ -69,7 +69,7 @@ class LabelSummary(Result):
     path
         The table as given.
     uncertain
-        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells of the table that hold an uncertain label.
     n_images
@@ -79,9 +79,9 @@ class LabelSummary(Result):
     n_with_several
         Rows with more than one 1.
     n_unknown
-        Label cells that are not known (NaN): all losses but weighted-bce become NaN on them.
+        Label cells that are unknown (NaN): all losses but weighted-bce become NaN on them.
     prevalence
-        Pathologies, and positives as a share of the known, 0 to 1; NaN where nothing is known.
+        Pathologies, and positives as a fraction of the known, 0 to 1; NaN where nothing is known.
     """
 
     path: str

@@ -250,7 +250,7 @@ def map_surviving(
         return
     together = executor if isinstance(executor, Workers) else _HandedIn(executor)
     alone = Workers(1) if isinstance(together, Workers) else together
-    # Two items a worker: one under way and one at hand. How many workers a cluster has is not known.
+    # Two items a worker: one under way and one at hand. How many workers a cluster has is unknown.
     ahead = 2 * together.count + 1 if isinstance(together, Workers) else AHEAD
     lost_worker = _lost_worker_errors()
     again: tuple[type[Exception], ...] = (*lost_worker, MachineError)
@@ -332,7 +332,7 @@ class _LastResort(Generic[Item, Value]):
         self.n_deaths = 0
 
     def do(self, part: Item) -> Value:
-        # Twice: a process that was killed from outside, for want of memory say, is no proof against its image.
+        # Twice: a process that was killed from outside, for lack of memory, say, proves nothing about its image.
         for is_last in (False, True):
             self._see_it_live()
             try:
@@ -384,7 +384,7 @@ class Workers:
 
     They are started afresh and do not copy this process, which may have threads (a progress bar, TensorFlow) that
     must not be copied. They can serve several calls one after the other: starting one takes as long as preparing
-    half a hundred films.
+    fifty images.
 
     Parameters
     ----------
@@ -431,7 +431,7 @@ class Workers:
 def keep_freed_memory() -> None:
     """Let this process keep what it frees for the next image, where glibc would return it and fetch it anew each time.
 
-    Fetching the memory for one film anew is some 700 page faults, which on a virtual machine took three quarters of
+    Fetching the memory for one image anew is some 700 page faults, which on a virtual machine took three quarters of
     the time of decoding it. Freeing a large block once makes glibc's malloc keep blocks of up to that size, and twice
     as much in all (mallopt(3), M_MMAP_THRESHOLD).
     """

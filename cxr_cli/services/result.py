@@ -30,7 +30,7 @@ _PLAIN = frozenset({int, str, bool, type(None)})
 def plain(value: Any) -> Any:
     """Turn dataclasses, numpy scalars and arrays, paths, tuples and mappings into plain JSON values.
 
-    NaN and infinities become None, for JSON has no word for them. Fields whose metadata says
+    NaN and infinities become None, because JSON has no word for them. Fields whose metadata says
     ``{"json": False}`` stay out.
     """
     if value is None or isinstance(value, (bool, str)):

@@ -52,10 +52,10 @@ def test_in_order_of_a_model():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("no json", "is no JSON"),
-        ([1], "holds no class weights; expected"),
-        ({"command": "explore", "result": {}}, "holds no class weights but the result of cxr explore"),
-        (document(positive=None), "result.class_weights.positive is no list"),
+        ("no json", "is not JSON"),
+        ([1], "has no class weights; expected"),
+        ({"command": "explore", "result": {}}, "has no class weights but the result of cxr explore"),
+        (document(positive=None), "result.class_weights.positive is not a list"),
         (document(positive=[0.9]), "1 positive weights for 2 pathologies"),
         (document(negative=[0.1, None]), "the negative weight of Edema is None; expected a number from 1e-12 to 1e+12"),
         (document(negative=[0.1, "0.25"]), "the negative weight of Edema is '0.25'"),
@@ -67,7 +67,7 @@ def test_in_order_of_a_model():
         (document(positive=[0.0, 1.0]), "the positive weight of Mass is 0.0"),
         (document(positive=[-1, 1.0]), "the positive weight of Mass is -1"),
         (document(pathologies=["Mass", "Mass"]), "pathology Mass is there twice"),
-        (document(pathologies=["Mass", 3]), "3 is no name of a pathology"),
+        (document(pathologies=["Mass", 3]), "3 is not the name of a pathology"),
         (document(pathologies=[], positive=[], negative=[]), "has no pathologies"),
         (json.dumps(document()).replace("0.9", "NaN"), "the positive weight of Mass is nan"),
     ],
@@ -86,7 +86,7 @@ def test_bad_json(tmp_path, content, message):
         ("Image,Mass\na.png,1\n", "line 1: no column pathology"),
         (CSV.replace("0.75", "x"), "the positive weight of Edema is nan"),
         (CSV.replace("0.9", "1e300"), "the positive weight of Mass is 1e+300"),
-        (CSV.replace("Edema", ""), "'' is no name of a pathology"),
+        (CSV.replace("Edema", ""), "'' is not the name of a pathology"),
         ("pathology,positive_weight,negative_weight\n", "has no pathologies"),
     ],
 )

@@ -169,7 +169,7 @@ def stored_values(opened: Opened, form: PixelFormat) -> tuple[NDArray[Any], list
     if data is None:
         raise DicomRefused("no pixel data")
     if data.is_float:
-        raise DicomRefused("unsupported pixel format", "fractions, whose full scale is not known")
+        raise DicomRefused("unsupported pixel format", "fractions, whose full scale is unknown")
     if opened.transfer_syntax in _NATIVE:
         return _native(opened, form)
     if opened.transfer_syntax not in COMPRESSIONS:
@@ -324,9 +324,9 @@ def _compressed(opened: Opened, form: PixelFormat) -> tuple[NDArray[Any], list[I
 def _baseline_grey(frame: bytes, form: PixelFormat) -> NDArray[Any]:
     """Decode a grey JPEG of 8 bits as strictly as one that is a file of its own."""
     try:
-        with Image.open(io.BytesIO(frame), formats=["JPEG"]) as picture:
-            values = jpeg.decode_strictly(frame, picture)
-            values = np.asarray(picture) if values is None else values
+        with Image.open(io.BytesIO(frame), formats=["JPEG"]) as image:
+            values = jpeg.decode_strictly(frame, image)
+            values = np.asarray(image) if values is None else values
     except MemoryError:
         raise
     except Exception as error:  # decoders raise of every kind

@@ -88,7 +88,7 @@ class Schema:
     ignored_findings
         Entries of the column of findings that are neither a pathology nor "No Finding".
     undefined_findings
-        Entries of the column of findings which say that the labels of the row are not known.
+        Entries of the column of findings which say that the labels of the row are unknown.
     blank
         What a blank label means.
     uncertain

@@ -1,4 +1,4 @@
-"""Words: what people call the columns of a label table, the findings, their absence, and a patient who is not known."""
+"""Words: what people call the columns of a label table, the findings, their absence, and a patient who is unknown."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ LABEL_WORDS = {
     **dict.fromkeys(("yes", "y", "true", "t", "positive", "pos", "present", "abnormal", "+"), 1.0),
     **dict.fromkeys(("no", "n", "false", "f", "negative", "neg", "absent", "normal", "-"), 0.0),
 }
-#: Texts in the place of a patient id that mean "not known"; folded, or the text itself where nothing is left of it.
+#: Texts in the place of a patient id that mean "unknown"; folded, or the text itself where nothing is left of it.
 PLACEHOLDERS = frozenset(
     """
     unknown unk unkn none null nan na notavailable notknown missing anonymous anonymized anonymised undefined
@@ -220,7 +220,7 @@ _PLACEHOLDER_SIGNS = re.compile(r"[-–—?_.*#/\\ ]+")
 
 
 def is_placeholder(patient_id: str) -> bool:
-    """Whether a patient id stands for a patient who is not known.
+    """Whether a patient id stands for a patient who is unknown.
 
     Examples
     --------

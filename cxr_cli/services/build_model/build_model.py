@@ -222,7 +222,7 @@ def _check_model_card_of(path: Path, pathologies: tuple[str, ...]) -> None:
         document = json.loads(model_card_path(path).read_text(encoding="utf-8"))
         theirs = tuple(document["pathologies"])
     except (OSError, ValueError, LookupError, TypeError):
-        return  # not a model of ours: what its units stand for is not known, and the command says so
+        return  # not a model of ours: what its units stand for is unknown, and the command says so
     if theirs != pathologies:
         raise InputError(
             f"{path}: its head is for {', '.join(map(str, theirs))}, in this order",

@@ -220,7 +220,7 @@ class ExactDuplicate(Result):
     second_images
         Its names in the second split.
     different_patient
-        Whether it goes under more than one patient id; None where that is not known.
+        Whether it goes under more than one patient id; None where that is unknown.
     """
 
     kind: str
@@ -265,11 +265,11 @@ class NearDuplicate(Result):
     second_image
         Name of the image in the second split.
     first_patient
-        Patient of the first image; None where not known.
+        Patient of the first image; None where unknown.
     second_patient
-        Patient of the second image; None where not known.
+        Patient of the second image; None where unknown.
     different_patient
-        Whether they go under different patient ids; None where that is not known.
+        Whether they go under different patient ids; None where that is unknown.
     distance
         Bits in which their hashes differ, 0 to 256.
     correlation
@@ -375,9 +375,9 @@ class SplitReport(Result):
     n_patients
         Distinct patients.
     n_without_patient
-        Rows whose patient is not known.
+        Rows whose patient is unknown.
     uncertain
-        What uncertain labels became: "ignore" (not known), "positive" or "negative"; it matters for the positives
+        What uncertain labels became: "ignore" (unknown), "positive" or "negative"; it matters for the positives
         counted when something is removed.
     n_uncertain
         Cells that hold an uncertain label.

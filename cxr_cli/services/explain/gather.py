@@ -37,7 +37,7 @@ Floats = NDArray[np.float32]
 
 #: Images with the largest fraction of a map outside the lungs' usual field that are listed.
 N_OUTSIDE = 10
-#: Of labels that are not known, this fraction of images counts as positive: those with the highest probability.
+#: Where labels are unknown, this fraction of images counts as positive: those with the highest probability.
 _TOP = 0.1
 
 
@@ -123,7 +123,7 @@ class Shown:
 
 @dataclass
 class Explanation:
-    """The result and the pictures that belong to it."""
+    """The result and the images that belong to it."""
 
     result: ExplainResult
     sheet: list[Shown] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What is in a label table and its images: counts, distributions, co-occurrences, shortcuts, issues."""
+"""Describe a label table and its images: counts, distributions, co-occurrences, shortcuts, issues."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def explore(
     n_images
         How many images to open, drawn at random.
     seed
-        What draws them: the same seed draws the same images.
+        Random seed; the same seed draws the same images.
     check_images
         Open every image, not only the sample.
     window
@@ -87,7 +87,7 @@ def explore(
     UsageError
         `n_images` or `seed` is negative.
     ImageError
-        The image folder cannot be read. (A single image that cannot be opened is no error; it is counted.)
+        The image folder cannot be read. (A single image that cannot be opened is not an error; it is counted.)
     """
     if n_images < 0 or seed < 0:
         raise UsageError(f"{argument('n_images', n_images)}, {argument('seed', seed)}", expected="0 or more")
@@ -200,7 +200,7 @@ def _clusters(patient_codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 def _label_facts(table: LabelTable, data: CodedLabels) -> LabelFacts:
     n_images = data.n_images()[0].astype(np.int64)
     n_labels = data.positive.sum(axis=1)
-    # Combinations that differ only in what is not known are one set of findings.
+    # Combinations that differ only in what is unknown are one set of findings.
     found, places = np.unique(data.positive, axis=0, return_inverse=True)
     counts = np.bincount(places.reshape(-1), weights=n_images).astype(np.int64)
     commonest = np.argsort(-counts, kind="stable")[:N_LISTED]
@@ -333,7 +333,7 @@ def _survey(
 
 
 def _with_paths_as_given(check: ImageCheck, located: LocatedImages) -> ImageCheck:
-    """Name files as the user named their folder: where it lies on this machine is no part of the result."""
+    """Name files as the user named their folder: its place on this machine does not belong in the result."""
     return replace(
         check,
         broken=tuple(replace(item, path=str(located.as_given(item.path))) for item in check.broken),

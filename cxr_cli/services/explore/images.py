@@ -1,4 +1,4 @@
-"""What the image files of a table are like: a random sample or all of them opened, measured and judged."""
+"""The image files of a table: a random sample or all of them opened, measured and judged."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from cxr_cli.services.parallel import KILLED_WORKER, Workers, map_in_order
 if TYPE_CHECKING:
     from cxr_cli.data.images import GrayImage
 
-#: A standard deviation below this share of the full range is no film: the flattest of 39 NIH films has 0.136.
+#: A standard deviation below this fraction of the full range: not a radiograph. The flattest of 39 NIH images: 0.136.
 NEAR_CONSTANT = 0.02
-#: Anatomical contrast below this many standard deviations means inverted. On 39 NIH films it lies between 0.8 and
-#: 2.6, so for the same films inverted between -2.6 and -0.8: the limit keeps its distance from both.
+#: Anatomical contrast below this many standard deviations means inverted. On 39 NIH images it lies between 0.8 and
+#: 2.6, so for the same images inverted between -2.6 and -0.8: the limit keeps its distance from both.
 INVERTED = -0.4
 #: By how much the contrast of a turned image must exceed that of the image as it is: where that is below `_LOW`, and
 #: where it is not.
@@ -59,10 +59,10 @@ class ImageFacts:
     height, width
         In pixels.
     minimum, maximum, mean
-        Of the grey values, as a share of the full range (`GrayImage.full_scale`): 0 is black, 1 is white. Alpha has
+        Of the grey values, as a fraction of the full range (`GrayImage.full_scale`): 0 is black, 1 is white. Alpha has
         no part in it.
     std
-        Standard deviation of the pixels at hand (ddof 0), as a share of the full range.
+        Standard deviation of the pixels at hand (ddof 0), as a fraction of the full range.
     issues
         What is unusual, in fixed words: "16-bit", "inverted", …
     pathologies
@@ -132,9 +132,9 @@ class PixelStatistics:
     n_pixels
         How many pixels they have in all.
     minimum, maximum, mean
-        Of all pixels, as a share of each image's full range, 0 to 1.
+        Of all pixels, as a fraction of each image's full range, 0 to 1.
     std
-        Standard deviation of all pixels (ddof 0), as a share of the full range.
+        Standard deviation of all pixels (ddof 0), as a fraction of the full range.
     sizes
         Sizes ("1024 × 1024", height first), and how many images have each; the commonest first.
     modes
@@ -156,7 +156,7 @@ class PixelStatistics:
 
 @dataclass(frozen=True)
 class ImageCheck:
-    """What opening images showed.
+    """The findings from opening images.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ class ImageTask:
 
 
 def inspect_image(task: ImageTask) -> ImageFacts | BrokenImage:
-    """Open one image and measure it; what cannot be opened is a result too.
+    """Open one image and measure it; an image that cannot be opened is a result too.
 
     Pure and at module level, so that any executor can run it.
     """
@@ -242,7 +242,7 @@ def measure(gray: GrayImage, task: ImageTask) -> ImageFacts:
 
 
 def issues_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
-    """Name what is unusual in a decoded image.
+    """Name the issues of a decoded image.
 
     Parameters
     ----------
@@ -323,11 +323,11 @@ def turned_or_inverted(pixels: NDArray[Any]) -> list[str]:
 
 
 def anatomical_contrast(pixels: NDArray[Any]) -> float:
-    """Tell how much brighter the dense parts of a frontal chest film are than the airy ones.
+    """Measure how much brighter the dense parts of a frontal chest X-ray are than the airy ones.
 
     The mediastinum and the abdomen under the diaphragm stop the beam; lungs and the air above the shoulders let it
-    through. Where each lies in a frontal film is rough anatomy, and differs little between people. Brightness of
-    the border against the centre would be simpler, and is wrong on 4 of 39 NIH films.
+    through. Where each lies in a frontal image is rough anatomy, and differs little between people. Brightness of
+    the border against the centre would be simpler, and is wrong on 4 of 39 NIH images.
 
     Parameters
     ----------
@@ -337,8 +337,8 @@ def anatomical_contrast(pixels: NDArray[Any]) -> float:
     Returns
     -------
     float
-        Mean of (mediastinum - lungs) and (abdomen - upper corners), in the units of the pixels: positive for a film
-        with white bones, exactly its negative for the same film inverted, 0 for a constant image or one with fewer
+        Mean of (mediastinum - lungs) and (abdomen - upper corners), in the units of the pixels: positive for an image
+        with white bones, exactly its negative for the same image inverted, 0 for a constant image or one with fewer
         than 16 rows or columns.
     """
     height, width = pixels.shape

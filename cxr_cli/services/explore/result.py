@@ -1,4 +1,4 @@
-"""What `cxr explore` found, in plain values: what the command prints and writes as JSON."""
+"""The result of `cxr explore` in plain values, as the command prints it and writes it as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Row:
     image
         Its name.
     patient_id
-        In normal form, without leading zeros; None where not known.
+        In normal form, without leading zeros; None where unknown.
     pathologies
         Those present; None where no label of the row is known.
     """
@@ -69,7 +69,7 @@ class TableFacts:
     columns
         In the order of the file.
     uncertain
-        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells that hold an uncertain label.
     n_images
@@ -137,7 +137,7 @@ class PathologyFacts:
     n_negative
         Images without it.
     n_unknown
-        Images where it is not known.
+        Images where it is unknown.
     prevalence
         Positives as a fraction of the known labels, 0 to 1; NaN where nothing is known.
     prevalence_low
@@ -180,7 +180,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """Labels per image. A label that is not known counts as none.
+    """Labels per image. An unknown label counts as absent.
 
     Attributes
     ----------
@@ -240,9 +240,9 @@ class Pair:
     n_images
         Images with both.
     fraction_of_first
-        `n_images` as a share of the images with the first, 0 to 1.
+        `n_images` as a fraction of the images with the first, 0 to 1.
     fraction_of_second
-        `n_images` as a share of the images with the second, 0 to 1.
+        `n_images` as a fraction of the images with the second, 0 to 1.
     lift
         How many times as often as chance would have it, were they independent: 1 means unrelated. Over the
         images where both are known.
@@ -338,9 +338,9 @@ class ImageSurvey:
     notes
         How names were matched otherwise than letter for letter, and what is nearly there, in sentences.
     check
-        What opening them showed.
+        The findings from opening them.
     dicom
-        What the headers of DICOM files say; None if there are none.
+        Tags of the headers of DICOM files, counted; None if there are none.
     """
 
     folder: str
@@ -387,11 +387,11 @@ class ExploreResult(Result):
     images
         None where there is no image folder.
     issues
-        What was repaired in the table, set to "not known", or left as it is.
+        What was repaired in the table, set to "unknown", or left as it is.
     account
         What became of every column, row and patient id of the table.
     seed
-        What drew the random sample of images.
+        Seed of the random sample of images.
     """
 
     table: TableFacts

@@ -33,7 +33,7 @@ class Group:
     n_positive
         Pathologies, and how many images of the group have each.
     prevalence
-        Pathologies, and the share of each among the images where it is known, 0 to 1; NaN where it never is.
+        Pathologies, and the fraction of each among the images where it is known, 0 to 1; NaN where it never is.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Breakdown:
     groups
         Its groups, the largest first, or in ascending order of age.
     n_unknown
-        Images whose group is not known.
+        Images whose group is unknown.
     """
 
     groups: tuple[Group, ...]
@@ -72,9 +72,9 @@ class Difference:
     pathology
         For instance "Edema".
     prevalence
-        Share of the pathology in the group, 0 to 1.
+        Fraction of images with the pathology in the group, 0 to 1.
     prevalence_elsewhere
-        Share of the pathology in the other groups together, 0 to 1.
+        Fraction of images with the pathology in the other groups together, 0 to 1.
     ratio
         The first divided by the second; infinite (null in JSON) where it never occurs elsewhere.
     p_value
@@ -103,7 +103,7 @@ class CodedLabels:
     codes
         Position of each row's combination, shape (n_images,).
     patients
-        A number for each row's patient, shape (n_images,); -1 where the patient is not known.
+        A number for each row's patient, shape (n_images,); -1 where the patient is unknown.
     """
 
     pathologies: tuple[str, ...]
@@ -116,7 +116,7 @@ class CodedLabels:
     def of(
         cls, pathologies: Sequence[str], columns: Sequence[NDArray[np.floating[Any]]], patients: NDArray[np.int64]
     ) -> CodedLabels:
-        """Code one column of labels for each pathology, each of shape (n_images,): 1 present, 0 absent, NaN not known.
+        """Code one column of labels for each pathology, each of shape (n_images,): 1 present, 0 absent, NaN unknown.
 
         Two bits a label, in whole 64-bit numbers: these are told apart many times faster than rows of a matrix.
         """
@@ -169,7 +169,7 @@ def break_down(data: CodedLabels, groups: NDArray[np.int64], names: Sequence[str
     data
         Labels and patients.
     groups
-        Position in `names` of each image's group, shape (n_images,); -1 where it is not known.
+        Position in `names` of each image's group, shape (n_images,); -1 where it is unknown.
     names
         The groups in the order to show them.
     """
@@ -196,8 +196,8 @@ def far_commoner(
 ) -> tuple[Difference, ...]:
     """Find the pathologies that are far commoner in one group than in the others, and not by chance.
 
-    A classifier trained on such a table can score well by telling the groups apart: portable AP films from PA
-    films, one hospital from another. Zech et al. and DeGrave et al. show that networks do exactly that, and fail
+    A classifier trained on such a table can score well by telling the groups apart: portable AP images from PA
+    images, one hospital from another. Zech et al. and DeGrave et al. show that networks do exactly that, and fail
     where the groups are mixed differently.
 
     Parameters
@@ -218,8 +218,8 @@ def far_commoner(
 
     Notes
     -----
-    Films of one patient are alike, so they are no independent observations: the test takes patients as clusters.
-    With y the label, p its share over all n images, and u = (y - p)/n₁ inside the group and -(y - p)/n₀ elsewhere,
+    Images of one patient are alike, so they are not independent observations: the test takes patients as clusters.
+    With y the label, p its fraction over all n images, and u = (y - p)/n₁ inside the group and -(y - p)/n₀ elsewhere,
     z = (p₁ - p₀) / sqrt(Σ over patients of (Σ u)²), the score test with the variance of Liang and Zeger.
 
     References
@@ -299,7 +299,7 @@ def share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def count_distinct(codes: NDArray[np.int64]) -> int:
-    """Count the distinct codes, -1 ("not known") left out."""
+    """Count the distinct codes, -1 ("unknown") left out."""
     present = np.zeros(codes.max(initial=-1) + 1, dtype=bool)
     present[codes[codes >= 0]] = True
     return int(present.sum())

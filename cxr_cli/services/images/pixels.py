@@ -61,7 +61,7 @@ class PixelSums:
 
     @property
     def saturated(self) -> float:
-        """Share of the pixels at black or white."""
+        """Fraction of the pixels at black or white."""
         return self.n_saturated / self.n
 
 

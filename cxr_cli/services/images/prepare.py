@@ -151,13 +151,13 @@ class Prepared:
         For each image, in order: its record as a row of plain values, or why it failed.
     pixels
         Of the images that did not fail, unless the worker wrote them; shape (n, …).
-    pictures
+    pngs
         Their PNGs, where the recipe asks for them.
     """
 
     entries: tuple[list[Any] | str, ...]
     pixels: NDArray[Any] | None = None
-    pictures: tuple[bytes, ...] = ()
+    pngs: tuple[bytes, ...] = ()
 
     @property
     def n_done(self) -> int:
@@ -180,9 +180,9 @@ def prepare(task: Task) -> Prepared:
         with RowsPart(task.rows_file, task.first_row) as part:
             return Prepared(tuple(_prepare_each(task, part.write)))
     if task.recipe.format == "png":
-        pictures: list[bytes] = []
-        entries = tuple(_prepare_each(task, lambda pixels: pictures.append(_png(pixels))))
-        return Prepared(entries, pictures=tuple(pictures))
+        pngs: list[bytes] = []
+        entries = tuple(_prepare_each(task, lambda pixels: pngs.append(_png(pixels))))
+        return Prepared(entries, pngs=tuple(pngs))
     rows: list[NDArray[Any]] = []
     entries = tuple(_prepare_each(task, rows.append))
     none = np.empty((0, *task.recipe.row_shape), task.recipe.dtype)
@@ -202,7 +202,7 @@ def _prepare_each(task: Task, keep: Callable[[NDArray[Any]], None]) -> Iterator[
 
 
 def _reason(error: Exception, path: str) -> str:
-    # The image is named beside it, and where it lies is no part of the result.
+    # The image is named beside it, and its place does not belong in the result.
     return str(error).partition("\n")[0].removeprefix(f"{path}: ")
 
 

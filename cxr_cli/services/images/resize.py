@@ -40,7 +40,7 @@ def resize(pixels: Grey, size: tuple[int, int], interpolation: Interpolation = "
     size
         (height, width) of the result.
     interpolation
-        ``area``: mean of the source pixels that a result pixel covers, the right choice for making films
+        ``area``: mean of the source pixels that a result pixel covers, the right choice for making images
         smaller. ``nearest``, ``bilinear``, ``bicubic``, ``lanczos``: Pillow's filters of these names, which
         are those of Keras' ``load_img``.
 

@@ -9,7 +9,7 @@ from statistics import NormalDist
 def auroc_half_width(n_positive: int, n_negative: int, auroc: float = 0.8, *, level: float = 0.95) -> float:
     """Return half the width of the confidence interval of an area under the ROC curve.
 
-    The images are taken as independent. Several films of one patient are not, so that the true interval is wider,
+    The images are taken as independent. Several images of one patient are not, so that the true interval is wider,
     and a bootstrap over patients should have the last word; for planning, this tells what N positives can buy.
 
     Parameters

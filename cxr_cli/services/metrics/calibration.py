@@ -188,8 +188,8 @@ def expected_calibration_error(bins: Bins) -> float:
 def correct_prior(probabilities: ArrayLike, positive_weights: ArrayLike, negative_weights: ArrayLike) -> Floats:
     """Turn the probabilities of a model trained with class weights into those of one trained without.
 
-    Weighting multiplies the odds that a perfectly fitted model says by positive / negative weight; dividing by that
-    again gives p = q n / (q n + (1 - q) w), with q the probability said and w and n the positive and negative weight.
+    Weighting multiplies the odds that a perfectly fitted model predicts by positive / negative weight; dividing by that
+    again gives p = q n / (q n + (1 - q) w), with q the predicted probability, w the positive and n the negative weight.
 
     Parameters
     ----------
@@ -207,9 +207,9 @@ def correct_prior(probabilities: ArrayLike, positive_weights: ArrayLike, negativ
     >>> correct_prior(0.5, 0.98, 0.02)
     array(0.02)
     """
-    said = np.asarray(probabilities, dtype=np.float64)
-    present = said * np.asarray(negative_weights, dtype=np.float64)
-    absent = (1 - said) * np.asarray(positive_weights, dtype=np.float64)
+    predicted = np.asarray(probabilities, dtype=np.float64)
+    present = predicted * np.asarray(negative_weights, dtype=np.float64)
+    absent = (1 - predicted) * np.asarray(positive_weights, dtype=np.float64)
     return np.asarray(present / (present + absent))
 
 

@@ -1,7 +1,7 @@
-"""Binary cross-entropy, regular and weighted, in NumPy: the reference that other implementations are tested against.
+"""Binary cross-entropy, unweighted and weighted, in NumPy: the reference that other implementations are tested against.
 
 The cross-entropy of one cell with label y and probability p is ``-w_pos * y * log(p + eps)`` plus
-``-w_neg * (1 - y) * log(1 - p + eps)``; regular means both weights are 1. Unknown labels (NaN) add nothing.
+``-w_neg * (1 - y) * log(1 - p + eps)``; unweighted means both weights are 1. Unknown labels (NaN) add nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def loss_parts(
     Parameters
     ----------
     labels
-        Shape (n_images, n_pathologies); 1 present, 0 absent, NaN not known.
+        Shape (n_images, n_pathologies); 1 present, 0 absent, NaN unknown.
     probabilities
         What broadcasts to the shape of `labels`: one number, one per pathology, or one per cell; in [0, 1].
     positive_weights, negative_weights
@@ -83,7 +83,7 @@ def constant_loss_parts(
     epsilon: float = EPSILON,
     reduction: Reduction = "mean",
 ) -> tuple[Floats, Floats]:
-    """Return the regular `loss_parts` of a predictor that says the same of every image, from the counts alone.
+    """Return the unweighted `loss_parts` of a constant prediction, from the counts alone.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def binary_loss(
     Parameters
     ----------
     labels
-        Shape (n_images,); 1 present, 0 absent, NaN not known.
+        Shape (n_images,); 1 present, 0 absent, NaN unknown.
     probabilities
         One number or one per image, in [0, 1].
     positive_weight, negative_weight, epsilon, reduction
@@ -190,13 +190,13 @@ def logit_loss(
     Parameters
     ----------
     labels, logits
-        Shape (n_images, n_pathologies); NaN labels are not known.
+        Shape (n_images, n_pathologies); NaN labels are unknown.
     positive_weights, negative_weights
         One number or one per pathology.
 
     Returns
     -------
-    Float64, shape (n_images, n_pathologies); 0 where the label is not known.
+    Float64, shape (n_images, n_pathologies); 0 where the label is unknown.
     """
     known_labels, scores = _as_labels(labels), np.asarray(logits, dtype=np.float64)
     positive = np.asarray(positive_weights) * np.logaddexp(0, -scores)
@@ -210,7 +210,7 @@ def logit_gradient(
     """Return the derivative of each cell of :func:`logit_loss` by its logit.
 
     That is ``-positive * sigmoid(-logit)`` for a positive, ``negative * sigmoid(logit)`` for a negative and 0 for
-    a label that is not known; parameters, shape and dtype as there.
+    a label that is unknown; parameters, shape and dtype as there.
     """
     known_labels, scores = _as_labels(labels), np.asarray(logits, dtype=np.float64)
     positive = -np.asarray(positive_weights) * _sigmoid(-scores)

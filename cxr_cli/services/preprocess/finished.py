@@ -35,34 +35,34 @@ def finished_store(folder: Path) -> StoreManifest | None:
 def is_made_alike(store: StoreManifest, table: LabelTable, options: Options) -> bool:
     """Whether a run on a table makes a store again, or would if the image files were still the same."""
     recipe = store.recipe
-    if options.fit_statistics:  # what comes of it is not known before the run
+    if options.fit_statistics:  # what comes of it is unknown before the run
         recipe = replace(recipe, statistics=None)
     made = (store.table.sha256, store.uncertain, recipe, store.engine)
     return made == (table.source.sha256, table.uncertain, options.recipe, options.engine)
 
 
-def refuse_to_replace(pictures: Path, located: LocatedImages, *, is_store: bool) -> None:
-    """Raise OutputError if the folder that PNGs are to replace is there and holds the sources or is no store.
+def refuse_to_replace(png_folder: Path, located: LocatedImages, *, is_store: bool) -> None:
+    """Raise OutputError if the folder that PNGs are to replace is there and holds the sources or is not a store.
 
     Parameters
     ----------
-    pictures
+    png_folder
         The folder that is replaced as a whole when the PNGs are complete.
     located
         The sources.
     is_store
         Whether it is known to be a store's.
     """
-    if not pictures.exists():
+    if not png_folder.exists():
         return
-    if _any_inside(pictures, located):
+    if _any_inside(png_folder, located):
         raise OutputError(
-            f"{pictures}: holds images that are to be preprocessed; PNGs would take their place",
+            f"{png_folder}: holds images that are to be preprocessed; PNGs would take their place",
             remedy=f"Choose another {argument('output')}.",
         )
     if not is_store:
         raise OutputError(
-            f"{pictures}: already exists and was not written by cxr preprocess; it will not be replaced",
+            f"{png_folder}: already exists and was not written by cxr preprocess; it will not be replaced",
             remedy=f"Choose another {argument('output')}, or remove it.",
         )
 
@@ -76,7 +76,7 @@ def _any_inside(folder: Path, located: LocatedImages) -> bool:
 
 
 def is_unfinished_run(partial: Path) -> bool:
-    """Whether a folder is what an unfinished run left: it has a journal and nothing that is not ours, or nothing."""
+    """Whether an unfinished run left the folder: it has a journal and nothing that is not ours, or nothing."""
     try:
         # A kill leaves files under their temporary names.
         names = {name for name in os.listdir(partial) if not re.fullmatch(r"\..+-[0-9a-f]{16}\.tmp(\..+)?", name)}

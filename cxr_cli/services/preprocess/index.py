@@ -91,13 +91,13 @@ class IndexWriter:
         self._failed: dict[int, str] = {}
         self._table, self._recipe, self._comparer = table, recipe, comparer
         self._labels, self._patients = table.labels, table.frame["patient_id"].tolist()
-        self._pictures = recipe.format == "png"
+        self._as_png = recipe.format == "png"
         self._seen: set[int] = set()
-        pictures = ["file"] if self._pictures else []
+        file = ["file"] if self._as_png else []
         try:
             self._stream = open(index, "w", newline="", encoding="utf-8")
             self._rows = csv.writer(self._stream, lineterminator="\n")
-            self._rows.writerow(["image", "patient_id", *pictures, *table.pathologies, *VALUE_COLUMNS])
+            self._rows.writerow(["image", "patient_id", *file, *table.pathologies, *VALUE_COLUMNS])
         except OSError as error:
             raise unwritable(index, error) from error
 
@@ -120,7 +120,7 @@ class IndexWriter:
         before, after = pixels_before(record), pixels_after(record, self._recipe)
         self._comparer.add(position, record, before, after)
         image = self._table.images[position]
-        file = [f"images/{png_name(image)}"] if self._pictures else []
+        file = [f"images/{png_name(image)}"] if self._as_png else []
         labels = [_label(value) for value in self._labels[position].tolist()]
         row = [image, _text(self._patients[position]), *file, *labels, *_values(record, before, after)]
         try:

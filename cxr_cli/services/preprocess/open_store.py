@@ -146,7 +146,7 @@ class OpenStore:
             done = [number for number, entry in enumerate(entries, start=self.n_done) if not isinstance(entry, str)]
             images = self.plan.table.images
             names = [png_name(images[self.plan.positions[number]]) for number in done]
-            self._writer.commit(names, [content for value in values for content in value.pictures])
+            self._writer.commit(names, [content for value in values for content in value.pngs])
         elif self._writer is not None:
             handed_over = [value.pixels for value in values if value.pixels is not None]
             pixels = np.concatenate(handed_over) if handed_over else None

@@ -139,7 +139,7 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
     Raises
     ------
     InputError
-        The file is no manifest, holds no statistics, or was made by another recipe.
+        The file is not a manifest, has no statistics, or was made by another recipe.
     """
     made = "cxr preprocess TRAIN --standardize featurewise --statistics fit"
     remedy = f"Give the preprocess.json that '{made}' wrote, or its folder."

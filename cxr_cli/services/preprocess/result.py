@@ -44,7 +44,7 @@ class Pixels:
     std
         Population standard deviation over all pixels.
     saturated
-        Share of pixels at black or white; after preprocessing, of those that were so before they were standardized.
+        Fraction of pixels at black or white; after preprocessing, of those that were so before they were standardized.
     """
 
     minimum: float
@@ -195,7 +195,7 @@ class PreprocessResult(Result):
     seed
         Of the samples, drawn at random, for fitting and for comparison.
     uncertain
-        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells of the table that hold an uncertain label.
     n_images

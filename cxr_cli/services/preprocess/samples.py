@@ -1,4 +1,4 @@
-"""A few films before and after preprocessing, with their pixels, for looking at."""
+"""A few images before and after preprocessing, with their pixels, for looking at."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cxr_cli.services.store.standardization import mean_and_std, standardize
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One film before and after.
+    """One image before and after.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Interpolated:
-    """One film resized by one interpolation.
+    """One image resized by one interpolation.
 
     Attributes
     ----------
@@ -62,17 +62,17 @@ class Interpolated:
     distance: float
 
 
-def compare_interpolations(film: Sample, size: tuple[int, int]) -> tuple[Interpolated, ...]:
-    """Resize a film by every interpolation.
+def compare_interpolations(sample: Sample, size: tuple[int, int]) -> tuple[Interpolated, ...]:
+    """Resize an image by every interpolation.
 
     Parameters
     ----------
-    film
-        A film before preprocessing.
+    sample
+        An image before preprocessing.
     size
         (height, width) of the results.
     """
-    source = np.rint(film.before).astype(np.uint8)
+    source = np.rint(sample.before).astype(np.uint8)
     mean = area(source, size)
     made = []
     for interpolation in choices(Interpolation):
@@ -83,19 +83,19 @@ def compare_interpolations(film: Sample, size: tuple[int, int]) -> tuple[Interpo
 
 
 def read_samples(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[Sample, ...]:
-    """Read some films and preprocess them again.
+    """Read some images and preprocess them again.
 
     Parameters
     ----------
     folder
         The image folder.
     images
-        Names of films that are there and can be read.
+        Names of images that exist and can be read.
     recipe
         How they were preprocessed; the result is standardized whatever the store holds.
     """
     seen = replace(recipe, dtype="float32", format="npy")
-    films = []
+    samples = []
     for image, path in zip(images, locate_images(folder, images).paths, strict=True):
         if path is not None:
             source = read_gray(path, read_window(recipe.window))
@@ -103,5 +103,5 @@ def read_samples(folder: Path, images: Sequence[str], recipe: Recipe) -> tuple[S
             resized = resize_to_levels(source, seen)
             sums = sum_pixels(resized, 255)
             after = standardize(resized, seen.standardize, *mean_and_std(seen.standardize, sums, seen.statistics))
-            films.append(Sample(image, before, resized, after))
-    return tuple(films)
+            samples.append(Sample(image, before, resized, after))
+    return tuple(samples)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 #: Starting a process takes as long as preparing half a hundred images: below this much work for each, one is faster.
 BYTES_PER_WORKER = 64 << 20
 #: How many images a task has at most, and how much it brings back at most. Here large tasks are best, for each wakes
-#: this process several times; of a cluster it is not known how many workers wait for their share.
+#: this process several times; of a cluster it is unknown how many workers wait for their share.
 TASK_IMAGES, TASK_BYTES = 32, 8 << 20
 CLUSTER_TASK_IMAGES, CLUSTER_TASK_BYTES = 8, 4 << 20
 #: How large its files are at most: an interrupted run waits for the tasks under way.
@@ -66,7 +66,7 @@ def task_sizes(n_items: int, largest: int, n_workers: int) -> Iterator[int]:
     n_items, largest
         How many items there are, and how many a task may have.
     n_workers
-        How many workers share them; 0 where it is not known.
+        How many workers share them; 0 where it is unknown.
 
     Examples
     --------

@@ -70,7 +70,7 @@ class Source:
     Attributes
     ----------
     command
-        The command line as it can be typed again, or the command's name where it is not known.
+        The command line as it can be typed again, or the command's name where it is unknown.
     path
         The result file.
     sha256

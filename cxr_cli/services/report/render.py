@@ -19,7 +19,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """A PNG with images of patients.
 
     Attributes
@@ -43,7 +43,7 @@ def as_html(
     title: str,
     result: ReportResult,
     sections: Sequence[Section],
-    pictures: Mapping[str, Sequence[Picture]],
+    images: Mapping[str, Sequence[EmbeddedImage]],
     software: str,
 ) -> str:
     """Return one self-contained page.
@@ -56,8 +56,8 @@ def as_html(
         Custody and checklists.
     sections
         With figures as SVG.
-    pictures
-        Result file → pictures to show with it.
+    images
+        Result file → images to show with it.
     software
         Versions behind the model, in a phrase; "" if unknown.
     """
@@ -77,7 +77,7 @@ def as_html(
             checklists=[SimpleNamespace(**{**_fields(item), "entries": item.items}) for item in result.checklists],
         ),
         sections=[
-            SimpleNamespace(**{**_fields(section), "parts": [_with_pictures(part, pictures) for part in section.parts]})
+            SimpleNamespace(**{**_fields(section), "parts": [_with_images(part, images) for part in section.parts]})
             for section in sections
         ],
         commands=commands_of(sections),
@@ -90,8 +90,8 @@ def _fields(item: Any) -> dict[str, Any]:
     return dict(vars(item))
 
 
-def _with_pictures(part: Part, pictures: Mapping[str, Sequence[Picture]]) -> SimpleNamespace:
-    return SimpleNamespace(**_fields(part), pictures=pictures.get(part.source.path, ()))
+def _with_images(part: Part, images: Mapping[str, Sequence[EmbeddedImage]]) -> SimpleNamespace:
+    return SimpleNamespace(**_fields(part), images=images.get(part.source.path, ()))
 
 
 def commands_of(sections: Iterable[Section]) -> list[str]:

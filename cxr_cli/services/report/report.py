@@ -15,7 +15,7 @@ from cxr_cli.services.report.collect import Collection, Found, collect
 from cxr_cli.services.report.croissant import croissant
 from cxr_cli.services.report.custody import breaks
 from cxr_cli.services.report.page import Part, Section
-from cxr_cli.services.report.render import Picture, as_html, as_markdown
+from cxr_cli.services.report.render import EmbeddedImage, as_html, as_markdown
 from cxr_cli.services.report.result import (
     ReportedChecklist,
     ReportedItem,
@@ -27,13 +27,13 @@ from cxr_cli.services.report.result import (
 from cxr_cli.services.report.sections import sections as sections_of
 
 #: Plots that show images of patients, by command: on the page only if asked for.
-_PICTURES = {
+_IMAGES = {
     "explore": {"images.png": "Images drawn at random"},
-    "preprocess": {"images.png": "Images before and after preprocessing"},
+    "preprocess": {"samples.png": "Images before and after preprocessing"},
     "check-leakage": {"near-duplicates.png": "Near duplicates side by side"},
     "explain": {"maps.png": "Where the model looks", "outside.png": "Maps with most of their mass outside the lungs"},
 }
-#: Pictures are at most so many pixels wide, and all of them together so many bytes.
+#: Images are at most so many pixels wide, and all of them together so many bytes.
 _WIDEST, _MOST_BYTES = 1100, 900_000
 
 
@@ -100,8 +100,8 @@ def report(
     if target.suffix == ".md":
         outputs.write_text(target, as_markdown(title, result, sections, software), named_by_user=True)
     else:
-        pictures = _pictures(collection) if with_images else {}
-        outputs.write_text(target, as_html(title, result, sections, pictures, software), named_by_user=True)
+        images = _embedded_images(collection) if with_images else {}
+        outputs.write_text(target, as_html(title, result, sections, images, software), named_by_user=True)
     for metadata in (croissant(run, title) for run in collection.of("explore")[:1]):
         if metadata is not None:
             # It cannot say that it is ours; the page beside it, which the user named, does.
@@ -150,16 +150,16 @@ def _software(collection: Collection) -> str:
     return ""
 
 
-def _pictures(collection: Collection) -> Mapping[str, list[Picture]]:
+def _embedded_images(collection: Collection) -> Mapping[str, list[EmbeddedImage]]:
     """Read the plots with images that the runs wrote, as long as there is room for them on the page."""
-    found: dict[str, list[Picture]] = {}
+    found: dict[str, list[EmbeddedImage]] = {}
     room = _MOST_BYTES
     for run in collection.runs:
         for name in run.outputs:
-            caption = _PICTURES.get(run.command, {}).get(Path(name).name)
+            caption = _IMAGES.get(run.command, {}).get(Path(name).name)
             png = None if caption is None else _small_png(run, name)
             if caption is not None and png is not None and len(png) <= room:
-                found.setdefault(str(run.path), []).append(Picture(caption, png))
+                found.setdefault(str(run.path), []).append(EmbeddedImage(caption, png))
                 room -= len(png)
     return found
 

@@ -35,7 +35,7 @@ class ReportedRun(Result):
     Attributes
     ----------
     command
-        The command line, or the command's name where it is not known.
+        The command line, or the command's name where it is unknown.
     result_file
         Path of its ``result.json``.
     sha256

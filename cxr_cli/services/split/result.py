@@ -71,7 +71,7 @@ class SplitSummary:
     fraction
         Of all images in the table, 0 to 1.
     target_fraction
-        The share it should have, 0 to 1; None in an official split.
+        The fraction it should have, 0 to 1; None in an official split.
     pathologies
         One entry per pathology, in the order of the table.
     """
@@ -190,7 +190,7 @@ class SharedBySplits:
     second
         Name of the second split.
     n_patients
-        Patients in both; None where they are not known.
+        Patients in both; None where they are unknown.
     n_images
         Image names in both.
     """
@@ -212,7 +212,7 @@ class LeakageCheck:
     shared
         The pairs of splits that share something.
     n_without_patient
-        Rows whose patient is not known.
+        Rows whose patient is unknown.
     """
 
     verdict: str
@@ -227,7 +227,7 @@ class SplitResult(Result):
     Attributes
     ----------
     unit
-        What is kept whole: "patient", or "image" where patients are not known.
+        What is kept whole: "patient", or "image" where patients are unknown.
     seed
         Random seed.
     min_positives
@@ -241,7 +241,7 @@ class SplitResult(Result):
     patients_from
         Where patient ids come from: "column NAME", "image names", a map, or "unknown".
     uncertain
-        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells that hold an uncertain label.
     n_images
@@ -263,7 +263,7 @@ class SplitResult(Result):
     worst
         The largest deviation over pathologies and splits that have a target; None where none has one.
     mean_deviation
-        Mean absolute deviation over the same, a share of the target; None where none has one.
+        Mean absolute deviation over the same, a fraction of the target; None where none has one.
     largest_miss
         Largest difference between positives and target over the same, in images (below 1: whole images allow no
         better); None where none has one.

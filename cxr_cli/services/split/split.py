@@ -1,4 +1,4 @@
-"""Patient-disjoint splits in which every pathology has its share."""
+"""Patient-disjoint splits that balance every pathology."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def divide(
     seed: int = 0,
     allow_image_split: bool = False,
 ) -> SplitResult:
-    """Divide a label table so that patients stay whole and every split has its share of every pathology.
+    """Divide a label table so that patients stay whole and every split has its part of every pathology.
 
     Patients are what is divided; positives and images are what is counted (`stratify.assign_units`). The order of
     rows has no influence.
@@ -134,7 +134,7 @@ def divide(
     seed
         Decides between equally good divisions; 0 or more.
     allow_image_split
-        Let an image whose patient is not known stand for itself. Images of one patient may then fall into several
+        Let an image whose patient is unknown stand for itself. Images of one patient may then fall into several
         splits without anyone being able to tell.
 
     Returns

@@ -26,12 +26,12 @@ def count_per_unit(units: npt.NDArray[np.int64], labels: npt.NDArray[np.float32]
     units
         Shape (n_images,): number of the unit an image belongs to, 0 to n_units - 1.
     labels
-        Shape (n_images, n_pathologies): 1 present, 0 absent, NaN not known.
+        Shape (n_images, n_pathologies): 1 present, 0 absent, NaN unknown.
 
     Returns
     -------
     Shape (n_units, n_measures), in images. Measures are the positives of each pathology in turn, then the images
-    whose label is known, for each pathology that is not known everywhere (prevalence has two parts to balance
+    whose label is known, for each pathology that is unknown everywhere (prevalence has two parts to balance
     there), and last all images.
     """
     known = ~np.isnan(labels)

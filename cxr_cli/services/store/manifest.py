@@ -24,7 +24,7 @@ _REMEDY = "Pass the preprocess.json that 'cxr preprocess' wrote, or its folder."
 
 @dataclass(frozen=True)
 class Preprocessing(Result):
-    """What must be done to an image before a model sees it; a part of the model.
+    """The preparation of an image before a model sees it; a part of the model.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Preprocessing(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class StoreManifest:
-    """What ``preprocess.json`` says of a store; written last of all, so that a folder without it is not finished.
+    """The content of ``preprocess.json``; written last of all, so that a folder without it is not finished.
 
     Attributes
     ----------
@@ -170,7 +170,7 @@ class StoreManifest:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What was done to the images, as a part of a model."""
+        """The preparation of the images, as a part of a model."""
         statistics = self.recipe.statistics if self.recipe.standardize == "featurewise" else None
         return Preprocessing(
             standardize=self.recipe.standardize,
@@ -224,7 +224,7 @@ class StoreManifest:
 
 
 def _refuse_unknown_steps(recipe: object) -> None:
-    """Refuse a recipe with a name that is not known: what it did to the pixels is not known either.
+    """Refuse a recipe with an unknown name, because its effect on the pixels is unknown.
 
     Raises
     ------
@@ -234,11 +234,11 @@ def _refuse_unknown_steps(recipe: object) -> None:
     known = {field.name for field in fields(Recipe)}
     for name in recipe if isinstance(recipe, dict) else ():
         if name not in known:
-            raise ValueError(f"recipe.{name} is not known")
+            raise ValueError(f"recipe.{name} is unknown")
 
 
 def check_recipe(folder: Path, image_size: tuple[int, int], preprocessing: Preprocessing) -> None:
-    """Check that the images of a store are what a model takes.
+    """Check that the images of a store fit a model.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class Store:
         What its ``preprocess.json`` says.
     index
         One row per image, in the order of the images: ``image``, ``patient_id`` (text), one float32 column per
-        pathology (NaN: not known), and what was measured of the image.
+        pathology (NaN: unknown), and what was measured of the image.
     pathologies
         Names of the label columns, in order.
     """
@@ -62,7 +62,7 @@ class Store:
 
     @cached_property
     def labels(self) -> NDArray[np.float32]:
-        """Labels, shape (n_images, n_pathologies): 1 present, 0 absent, NaN not known."""
+        """Labels, shape (n_images, n_pathologies): 1 present, 0 absent, NaN unknown."""
         return np.ascontiguousarray(self.index[list(self.pathologies)].to_numpy(dtype=np.float32))
 
     @cached_property
@@ -122,7 +122,7 @@ class Store:
             path = _inside(self.folder, name)
             pixels_read = read_gray(path).pixels
             if pixels_read.shape != shape[1:] or pixels_read.dtype != made.dtype:
-                raise InputError(f"{path}: is no picture of this store", remedy="Run 'cxr preprocess' again.")
+                raise InputError(f"{path}: is not an image of this store", remedy="Run 'cxr preprocess' again.")
             made[place] = pixels_read
         return made
 

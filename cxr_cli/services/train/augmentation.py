@@ -46,7 +46,7 @@ class Ranges:
     rotation
         Degrees, to either side (``rotation_range``).
     shift
-        Share of width and height, to either side (``width_shift_range``, ``height_shift_range``).
+        Fraction of width and height, to either side (``width_shift_range``, ``height_shift_range``).
     zoom
         Zoom factors run from 1 - zoom to 1 + zoom (``zoom_range``).
     flip

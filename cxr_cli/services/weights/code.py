@@ -16,7 +16,7 @@ loss = WeightedBinaryCrossentropy({arguments})
 model.compile(optimizer="adam", loss=loss)
 
 # Do not pass these weights to model.fit(class_weight=...): for labels with many pathologies it silently weights each
-# image by the argmax of its labels. A label that is not known is NaN: it adds neither loss nor gradient.
+# image by the argmax of its labels. An unknown label is NaN: it adds neither loss nor gradient.
 """
 
 _TORCH = '''\

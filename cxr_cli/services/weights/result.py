@@ -22,9 +22,9 @@ class PathologyWeights(Result):
     n_negative
         Images without it.
     n_unknown
-        Images where it is not known.
+        Images where it is unknown.
     prevalence
-        Positives as a share of the known, 0 to 1; NaN where nothing is known.
+        Positives as a fraction of the known, 0 to 1; NaN where nothing is known.
     positive_weight
         What each label 1 is multiplied by in the loss.
     negative_weight
@@ -37,13 +37,13 @@ class PathologyWeights(Result):
     negative_contribution
         The same for the negatives; before weighting it is 1 - `prevalence`.
     unweighted_loss_fraction
-        Share of this pathology in the total loss, without weights, of a model that says 0.5 of every image, 0 to 1.
+        Fraction of this pathology in the total unweighted loss at a constant prediction of 0.5, 0 to 1.
     weighted_loss_fraction
         The same with weights.
     logit_shift
         log(`positive_weight` / `negative_weight`), by which weighting raises the logits of a model that fits perfectly.
     corrected_half
-        What a probability of 0.5 said by a model trained with these weights means, 0 to 1.
+        True probability behind a predicted 0.5 of a model trained with these weights, 0 to 1.
     """
 
     pathology: str
@@ -122,9 +122,9 @@ class WeightsResult(Result):
     n_known
         Label cells that count.
     n_unknown
-        Label cells that are not known and left out.
+        Label cells that are unknown and left out.
     uncertain
-        What uncertain labels became: "ignore" (not known), "positive" or "negative".
+        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells that hold an uncertain label.
     scheme

@@ -54,7 +54,7 @@ def compute_weights(
     -----
     Weights that balance positives and negatives *inside* a pathology do not balance pathologies *between* each
     other: with scheme "frequency" a pathology's loss is in proportion to f (1 - f), so that rare ones hardly count;
-    "balanced" gives all the same share.
+    "balanced" gives all the same fraction.
     """
     if not table.pathologies:
         raise LabelTableError(f"{table.path}: has no pathologies", remedy="Give a table with labels.")

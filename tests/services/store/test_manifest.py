@@ -47,7 +47,7 @@ def test_what_is_written_is_read_back(tmp_path):
         ({"recipe": None}, "(recipe is NoneType)"),
         ({"recipe": {"image_size": [320, 320]}, "pathologies": 3}, "pathologies is int"),
         ({"image_size": 320}, "recipe.image_size is int"),
-        ({"image_size": [0, 320]}, "is no image size"),
+        ({"image_size": [0, 320]}, "is not an image size"),
         ({"standardize": "global"}, "recipe.standardize"),
         ({"statistics": None}, "recipe.statistics are missing"),
         ({"statistics": {"mean": 1e300, "std": 0, "n_images": 1, "n_pixels": 1}}, "mean 1e+300 is not a grey level"),

@@ -56,7 +56,7 @@ def train(real_data):
 
 
 def test_by_hand(table):
-    """Mass: 2 of 4 known; Edema: 1 of 4, one not known."""
+    """Mass: 2 of 4 known; Edema: 1 of 4, one unknown."""
     result = compute_weights(table([[1, 0], [1, np.nan], [0, 1], [0, 0]]))
     mass, edema = result.pathologies
     assert (mass.n_positive, mass.n_negative, mass.n_unknown, mass.prevalence) == (2, 2, 0, 0.5)
