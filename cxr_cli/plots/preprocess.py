@@ -21,6 +21,7 @@ _UNITS = {
     "samplewise": "standard deviations of the image",
     "featurewise": "standard deviations of the training images",
     "imagenet": "standard deviations of ImageNet (three channels)",
+    "torchxrayvision": "value from −1024 (black) to 1024 (white)",
     "none": "grey level",
 }
 

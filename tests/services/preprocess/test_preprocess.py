@@ -462,7 +462,7 @@ def test_pngs_never_take_the_place_of_other_things(films, tmp_path):
     mine.write_text("precious")
     run(films, tmp_path / "out")
     for start_over in (False, True):
-        with pytest.raises(OutputError, match="is no store's"):
+        with pytest.raises(OutputError, match="was not written by cxr preprocess"):
             run(films, tmp_path / "out", PNG, start_over=start_over)
     assert mine.read_text() == "precious"
 
