@@ -1,4 +1,4 @@
-"""The account of a table's reading: what became of every column, every row and every patient id."""
+"""The account of a table's reading: how every column, every row and every patient id was read."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Issue:
 
 @dataclass(frozen=True)
 class ColumnUse:
-    """What became of one column.
+    """How one column was read.
 
     Attributes
     ----------
     name
         As in the header; empty where it has none.
     use
-        What it was taken for, "ignored" (known, and of no use here), or "not used".
+        Its role, "ignored" (known, and of no use here), or "not used".
     note
         More about it: the pathology as which it was read, or how to use it; None where there is nothing to say.
     """
@@ -73,14 +73,14 @@ class ColumnUse:
 
 @dataclass(frozen=True)
 class TableAccount:
-    """What became of every column, row and patient id of a table.
+    """The account of every column, row and patient id of a table.
 
     Attributes
     ----------
     columns
         In the order of the file.
     rows_describe
-        What a row describes: "images", "boxes", "readers" (one reader's view of an image) or "studies".
+        Content of a row: "images", "boxes", "readers" (one reader's view of an image) or "studies".
     n_rows
         Rows of the file.
     n_rows_used
@@ -95,7 +95,7 @@ class TableAccount:
     labels
         How labels are written: "one column per pathology", "list of findings", "one class", "none".
     blank
-        What a blank label means: "unknown" or "absent".
+        Meaning of a blank label: "unknown" or "absent".
     patients
         Where patient ids come from: "column NAME", "image names", or "unknown".
     patient_namespace
@@ -105,7 +105,7 @@ class TableAccount:
     why_without_patient
         Why, and how many rows for each reason.
     written_as
-        What is unusual in how the file is written: encoding, separators, decimal commas, empty columns.
+        Unusual features of the file: encoding, separators, decimal commas, empty columns.
     joined
         Further files that were joined, each with the columns it brought.
     mapped

@@ -113,7 +113,7 @@ class Roles:
     uses: dict[str, ColumnUse] = field(default_factory=dict)
 
     def settle(self, name: str, use: Use, note: str | None = None) -> None:
-        """Say what became of a column."""
+        """Note how a column was read."""
         self.uses[name] = ColumnUse("" if name.startswith("Unnamed: ") else name, use, note)
 
 

@@ -83,7 +83,7 @@ class GrayImage:
         Orientation in the file, as in EXIF: 1 upright, 3 upside down, 6 and 8 on its side, …; `pixels` are turned
         already.
     issues
-        What was assumed on reading, in fixed words: of DICOM files only, see `cxr_cli.data.dicom.terms.Issue`.
+        Assumptions made on reading, in fixed words: of DICOM files only, see `cxr_cli.data.dicom.terms.Issue`.
     """
 
     pixels: Gray

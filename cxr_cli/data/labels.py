@@ -97,7 +97,7 @@ class LabelTable:
     issues
         What was repaired, set to "unknown", or left as it is.
     account
-        What became of every column, row and patient id.
+        The account of every column, row and patient id.
     columns, column_types, null_cells
         The header of the file; the type pandas infers for each column ("str", "int64", "float64", …); and how many
         of its cells pandas reads as missing.

@@ -1,4 +1,4 @@
-"""What may be read at all: files, not pipes or devices, and no more than fits into memory."""
+"""Limits of reading: files, not pipes or devices, and no more than fits into memory."""
 
 from __future__ import annotations
 

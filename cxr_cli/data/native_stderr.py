@@ -1,4 +1,4 @@
-"""What C libraries write to stderr past Python, caught instead of printed."""
+"""Catch text that C libraries write to stderr past Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions files: what a model of any framework predicted, one row per image and one column per pathology."""
+"""Predictions files: probabilities by a model of any framework, one row per image and one column per pathology."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def freeze(model: keras.Model, scheme: str) -> None:
     Parameters
     ----------
     model
-        What :func:`build_densenet` returned, or such a model loaded again.
+        From :func:`build_densenet`, or such a model loaded again.
     scheme
         ``"base"``: the whole base. ``"none"``: nothing. ``"all-but-last-N-blocks"``: all but the last N of the
         four dense blocks, the transitions between these, and the final batch normalisation.

@@ -15,7 +15,7 @@ from cxr_cli.services.build_model.pretrained import Pretrained, read_pretrained
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What was loaded.
+    """Loaded weights.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ def load_pretrained(model: keras.Model, path: Path, *, keep_head: bool = False) 
     Parameters
     ----------
     model
-        What :func:`cxr_cli.models.densenet.build_densenet` returned.
+        From :func:`cxr_cli.models.densenet.build_densenet`.
     path
         The file.
     keep_head

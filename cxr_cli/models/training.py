@@ -60,7 +60,7 @@ def cut(model: keras.Model, stage: Stage) -> tuple[keras.Model | None, keras.Mod
     Parameters
     ----------
     model
-        What :func:`cxr_cli.models.densenet.build_densenet` returned.
+        From :func:`cxr_cli.models.densenet.build_densenet`.
     stage
         Also decides which layers are trainable (:data:`FREEZE`).
 

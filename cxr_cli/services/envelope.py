@@ -57,7 +57,7 @@ def envelope(
     command
         The command's name.
     result
-        What its service returned.
+        Result of its service.
     inputs, outputs
         The files read and written.
     hashes

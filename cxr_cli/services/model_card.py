@@ -1,4 +1,4 @@
-"""The model card: what is known of a saved model, in a JSON file beside it; one reader and writer for all commands."""
+"""The model card: facts about a saved model, in a JSON file beside it; one reader and writer for all commands."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PretrainedWeights(Result):
     untrained
         Whether the file's batch normalisations have never seen an image.
     trained_on
-        What is known of the images behind the weights: "nothing" for random ones, "ImageNet" for the published
+        Training images of the weights: "nothing" for random ones, "ImageNet" for the published
         file, "unknown" for any other (they may have been among your test images).
     """
 
@@ -62,14 +62,14 @@ class PretrainedWeights(Result):
 
 @dataclass(frozen=True)
 class LabelSummary(Result):
-    """What the label table means for the loss.
+    """Facts of the label table that matter for the loss.
 
     Attributes
     ----------
     path
         The table as given.
     uncertain
-        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
+        How uncertain labels were read: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells of the table that hold an uncertain label.
     n_images
@@ -197,7 +197,7 @@ class Training(Result):
     auroc, auprc
         Means over pathologies on the validation images of the model kept; chosen on these images, and so optimistic.
     warnings
-        What was said when it was trained.
+        Warnings from its training.
 
     References
     ----------
@@ -225,7 +225,7 @@ class Training(Result):
 
 @dataclass(frozen=True)
 class ModelCard(Result):
-    """What is needed to use, judge and rebuild a saved model.
+    """Everything needed to use, judge and rebuild a saved model.
 
     Attributes
     ----------
@@ -236,7 +236,7 @@ class ModelCard(Result):
     image_size
         (height, width) in pixels.
     preprocessing
-        What must be done to an image before the model sees it.
+        The preparation of an image before the model sees it.
     pretrained
         Where the weights came from, before any training by cxr.
     loss
@@ -244,7 +244,7 @@ class ModelCard(Result):
     metrics
         Names of what ``fit`` reports, besides one value per pathology.
     freeze
-        What training leaves alone.
+        Layers that training does not change.
     learning_rate
         Step size of Adam.
     mixed_precision
@@ -254,7 +254,7 @@ class ModelCard(Result):
     parameters
         Numbers of weights by kind.
     labels
-        What the label table means for the loss; None without a table.
+        Facts of the label table that matter for the loss; None without a table.
     versions
         Of cxr, Python, Keras, its backend and NumPy.
     training

@@ -21,7 +21,7 @@ class Decoder:
     Attributes
     ----------
     module
-        What must be installed.
+        Package to install.
     plugin
         pydicom's name for it; None where it is called without pydicom.
     """

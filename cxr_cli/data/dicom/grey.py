@@ -234,7 +234,7 @@ def to_grey(
         Shape (height, width). uint8 (full scale 255) where eight bits or fewer span the whole range as they are,
         otherwise uint16 (full scale 65535).
     issues
-        What was assumed on the way.
+        Assumptions made on the way.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the headers of DICOM files say: who, which view, how stored; read without the pixels, a few kilobytes a file."""
+"""Headers of DICOM files: patient, view, storage; read without the pixels, a few kilobytes a file."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class DicomImage:
     mode
         How the source stores pixels: "MONOCHROME1 12 bit".
     issues
-        What is unusual, each at most once.
+        Issues, each at most once.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]

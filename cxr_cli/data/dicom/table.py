@@ -1,4 +1,4 @@
-"""A folder of DICOM files as a table: who and what the headers tell, and labels joined by UID or file name."""
+"""A folder of DICOM files as a table: patients and views from headers, and labels joined by UID or file name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Closed lists: what is unusual about a DICOM image that is read, and why one is not read."""
+"""Closed lists: issues of DICOM images that are read, and reasons why others are refused."""
 
 from __future__ import annotations
 

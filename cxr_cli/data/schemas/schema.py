@@ -90,7 +90,7 @@ class Schema:
     undefined_findings
         Entries of the column of findings which say that the labels of the row are unknown.
     blank
-        What a blank label means.
+        Meaning of a blank label.
     uncertain
         The label value that means "uncertain".
     age, sex, view, follow_up, split
@@ -100,7 +100,7 @@ class Schema:
     reader
         Column that names the reader of a row, where several read one image.
     rows
-        What one row describes.
+        Content of one row.
     other
         Further columns known to the data set and not used.
     image_folders

@@ -1,4 +1,4 @@
-"""What a DenseNet is made of: its layers as plain values, and what follows from them: blocks, wiring, costs."""
+"""The parts of a DenseNet: its layers as plain values, and derived from them blocks, wiring, costs."""
 
 from __future__ import annotations
 

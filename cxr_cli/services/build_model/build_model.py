@@ -47,7 +47,7 @@ def build_model(
     outputs
         Where plots are written; takes note of all files written. None writes the model only.
     pretrained
-        What `read_weights` returned for the same options, if it was called already.
+        Result of `read_weights` for the same options, if it was called already.
 
     Raises
     ------

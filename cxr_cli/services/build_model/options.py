@@ -1,4 +1,4 @@
-"""What to build: the options of a model, checked before Keras is loaded."""
+"""Options of a model, checked before Keras is loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ N_DENSE_BLOCKS = 4
 
 @dataclass(frozen=True)
 class ModelOptions(Result):
-    """What to build.
+    """Options of a model.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class ModelOptions(Result):
     image_size
         (height, width) in pixels, each at least 32.
     preprocessing
-        What is done to the images.
+        Preparation of the images.
     pretrained
         "none" (random), "imagenet" (Keras' cache or download), or a weight file.
     keep_head

@@ -64,7 +64,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """What a weight file holds for DenseNet121.
+    """The weights of DenseNet121 in a file.
 
     Attributes
     ----------

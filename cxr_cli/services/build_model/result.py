@@ -1,4 +1,4 @@
-"""A model as it was built: what ``cxr build-model`` returns."""
+"""The result of ``cxr build-model``: a model as it was built."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class BuildModelResult(Result):
     image_size
         (height, width) in pixels.
     preprocessing
-        What must be done to an image before the model sees it.
+        The preparation of an image before the model sees it.
     loss
         The loss, with its weights.
     metrics
         Names of what ``fit`` reports, besides one value per pathology.
     labels
-        What the label table means for the loss; None without a table.
+        Facts of the label table that matter for the loss; None without a table.
     pretrained
         Where the weights came from.
     freeze
-        What training leaves alone, as given.
+        Layers that training does not change, as given.
     learning_rate
         Step size of Adam.
     mixed_precision
@@ -42,7 +42,7 @@ class BuildModelResult(Result):
     seed
         Of random weights.
     architecture
-        What the model is made of, read from it.
+        Parts of the model, read from it.
     versions
         Of cxr, Python, Keras, its backend and NumPy.
     saved

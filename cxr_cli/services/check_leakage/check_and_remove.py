@@ -55,7 +55,7 @@ def check_and_remove(
     remove_from
         Splits to write cleaned copies of. If two of them share something, it is removed from the one named first.
     remove
-        What is removed; each level includes those before it. See `remove.rows_to_remove`.
+        Kind of leakage to remove; each level includes those before it. See `remove.rows_to_remove`.
     outputs
         Where copies and plots are written; ``outputs.written`` lists them. Needed for `remove_from` and `plots`.
     plots

@@ -41,7 +41,7 @@ _CACHE_KIND = "cxr image fingerprints"
 
 
 class Fingerprint(NamedTuple):
-    """What is kept of one image file.
+    """The fingerprint of one image file.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ def rows_to_remove(
     splits
         The label tables.
     report
-        What `check_leakage` found in them.
+        Result of `check_leakage` on them.
     order
         The splits to remove from, the preferred one first: of two splits that share something, the one that comes
         first loses it. What two splits share that are both not named stays.

@@ -1,4 +1,4 @@
-"""What is reported of leakage between splits: plain values, and the JSON of `check-leakage`."""
+"""The result of `check-leakage`: leakage between splits as plain values."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class BrokenImage(Result):
     image
         Its name in the table.
     reason
-        What is wrong with it.
+        The reason.
     """
 
     image: str = field(metadata=IMAGE)
@@ -316,7 +316,7 @@ class NearDuplicates(Result):
 
 @dataclass(frozen=True)
 class PairReport(Result):
-    """What two splits have in common.
+    """Patients and images common to two splits.
 
     Attributes
     ----------
@@ -361,7 +361,7 @@ class SplitReport(Result):
     Attributes
     ----------
     name
-        What the split is called, from its argument.
+        Name of the split, from its argument.
     path
         The table as given.
     schema
@@ -377,7 +377,7 @@ class SplitReport(Result):
     n_without_patient
         Rows whose patient is unknown.
     uncertain
-        What uncertain labels became: "ignore" (unknown), "positive" or "negative"; it matters for the positives
+        How uncertain labels were read: "ignore" (unknown), "positive" or "negative"; it matters for the positives
         counted when something is removed.
     n_uncertain
         Cells that hold an uncertain label.
@@ -390,7 +390,7 @@ class SplitReport(Result):
     image_check
         Which images could be compared; None where images were not compared.
     notes
-        What to know about the reading of the table, in sentences.
+        Notes on the reading of the table, in sentences.
     """
 
     name: str
@@ -490,14 +490,14 @@ class CleanedSplit(Result):
 
 @dataclass(frozen=True)
 class Removal(Result):
-    """What was removed, and what the written files show when they are checked again from scratch.
+    """The removal, and the second check of the written files from scratch.
 
     Attributes
     ----------
     removed_from
         Splits in the order in which they were preferred for removal.
     kinds
-        What was removed: ``patients``, ``exact-duplicates``, ``near-duplicates``.
+        Kinds of leakage removed: ``patients``, ``exact-duplicates``, ``near-duplicates``.
     splits
         Each split that was written.
     after
@@ -512,7 +512,7 @@ class Removal(Result):
 
 @dataclass(frozen=True)
 class LeakageReport(Result):
-    """What several splits have in common.
+    """Patients and images common to several splits.
 
     Attributes
     ----------
@@ -527,9 +527,9 @@ class LeakageReport(Result):
     pairs
         Each two splits.
     unchecked
-        What could not be checked.
+        Checks that were not possible.
     notes
-        What else one should know, in sentences.
+        Further notes, in sentences.
     thresholds
         From when on images counted as near duplicates; None where images were not compared.
     removal

@@ -50,7 +50,7 @@ class Validation:
     truth
         Their labels.
     issues
-        What to know about both.
+        Notes on both.
     """
 
     files: Sequence[Predictions]

@@ -41,7 +41,7 @@ class Truth:
     labels
         Float64, shape (n_images, n_pathologies); 1 present, 0 absent, NaN unknown.
     issues
-        What was noticed on the way.
+        Issues found on the way.
     """
 
     path: str
@@ -95,7 +95,7 @@ class EvaluationSet:
     not_scored
         Pathologies that the first model and the labels do not share.
     issues
-        What was noticed on the way.
+        Issues found on the way.
     """
 
     images: tuple[str, ...]

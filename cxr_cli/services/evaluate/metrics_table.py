@@ -45,7 +45,7 @@ def metrics_table(result: EvaluateResult) -> str:
     Parameters
     ----------
     result
-        What `evaluate` returned.
+        Result of `evaluate`.
     """
     text = io.StringIO()
     rows = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")

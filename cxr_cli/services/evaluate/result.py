@@ -449,7 +449,7 @@ class EvaluateResult(Result):
     leakage
         Whether patients or images of the test set were also used for training or for choosing thresholds.
     issues
-        What to know about the inputs.
+        Notes on the inputs.
     published
         Published results, if asked for.
     """

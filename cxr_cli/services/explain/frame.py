@@ -32,7 +32,7 @@ def box_frame(
     frame
         (height, width); None if the boxes are in the pixels of the files.
     issue
-        What was assumed; None if nothing was.
+        The assumption; None if there was none.
 
     Raises
     ------

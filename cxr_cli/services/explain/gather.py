@@ -159,7 +159,7 @@ def explain_images(
     options
         Defaults: all pathologies, exact maps where possible.
     issues
-        What a reader must know already, for the result.
+        Notes so far, for the result.
     outputs
         Where maps are written if `options.save_maps`.
     progress

@@ -1,4 +1,4 @@
-"""What `explain` returns: measures of the maps against boxes and controls, and the check for shortcuts."""
+"""The result of `explain`: measures of the maps against boxes and controls, and the check for shortcuts."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class ExplainedImage(Result):
     pathology
         Whose map is shown.
     probability
-        What the model predicts, 0 to 1.
+        Predicted probability, 0 to 1.
     outside_field
         Fraction of the map's positive values outside the usual field, 0 to 1; null if none is positive.
     n_boxes
@@ -197,7 +197,7 @@ class ExplainResult(Result):
     failures
         Images that could not be read, and why.
     issues
-        What was assumed or left out.
+        Assumptions and omissions.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""What the headers of DICOM images say, counted: tags that matter, and what one should know before using the images."""
+"""Count the tags in headers of DICOM images, and warn of those that matter before the images are used."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def explore(
     Parameters
     ----------
     table
-        What `cxr_cli.data.labels.read_labels` returned.
+        From `cxr_cli.data.labels.read_labels`.
     image_folder
         Where the images are, flat or nested (`cxr_cli.data.folders.find_image_folder` looks beside the table);
         None leaves images out.

@@ -64,7 +64,7 @@ class ImageFacts:
     std
         Standard deviation of the pixels at hand (ddof 0), as a fraction of the full range.
     issues
-        What is unusual, in fixed words: "16-bit", "inverted", …
+        Issues, in fixed words: "16-bit", "inverted", …
     pathologies
         Findings present; None where no label of the image is known.
     window
@@ -97,7 +97,7 @@ class BrokenImage:
     path
         The file, in the folder as given.
     reason
-        What is wrong with it.
+        The reason.
     """
 
     image: str
@@ -114,7 +114,7 @@ class ImageIssues:
     image
         Its name in the table.
     issues
-        What is unusual, in fixed words: "16-bit", "inverted", …
+        Issues, in fixed words: "16-bit", "inverted", …
     """
 
     image: str

@@ -69,7 +69,7 @@ class TableFacts:
     columns
         In the order of the file.
     uncertain
-        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
+        How uncertain labels were read: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells that hold an uncertain label.
     n_images
@@ -389,7 +389,7 @@ class ExploreResult(Result):
     issues
         What was repaired in the table, set to "unknown", or left as it is.
     account
-        What became of every column, row and patient id of the table.
+        The account of every column, row and patient id of the table.
     seed
         Seed of the random sample of images.
     """

@@ -207,7 +207,7 @@ def far_commoner(
     groups, names
         Each image's group, as in `break_down`.
     attribute
-        What the groups are groups of, for the result.
+        Attribute that forms the groups, for the result.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from cxr_cli.services.images.exact_sums import sum_of_squares, sum_of_values
 
 @dataclass(frozen=True)
 class PixelSums:
-    """What is known of a set of pixels; sets are joined with ``+``.
+    """Sums over a set of pixels; sets are joined with ``+``.
 
     Attributes
     ----------

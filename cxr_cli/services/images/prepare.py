@@ -26,7 +26,7 @@ from cxr_cli.services.store.standardization import mean_and_std, standardize
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """What is known of one image.
+    """Facts about one image.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class ImageRecord:
     before
         Sums over the source's pixels, on its own scale.
     issues
-        What was assumed on reading, see `cxr_cli.data.images.GrayImage`.
+        Assumptions made on reading, see `cxr_cli.data.images.GrayImage`.
     resized
         Sums over the resized pixels before standardization, in grey levels from 0 to 255, as they are stored:
         rounded for uint8.

@@ -1,4 +1,4 @@
-"""What ``cxr predict`` returns."""
+"""The result of ``cxr predict``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FailedImage(Result):
 
 @dataclass(frozen=True)
 class PredictedPathology(Result):
-    """What was predicted for one pathology.
+    """The predictions for one pathology.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class PredictResult(Result):
     model
         The model.
     kind
-        What was given: a "store", a "table" with its images, or a "folder" of images.
+        Kind of input: a "store", a "table" with its images, or a "folder" of images.
     source
         Its path.
     n_images

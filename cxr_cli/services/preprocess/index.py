@@ -1,4 +1,4 @@
-"""What preprocessing made of the images: a line for each in the index, and the comparison before and after."""
+"""The preprocessed images: a line for each in the index, and the comparison before and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``cxr preprocess`` is asked to do, checked; and statistics carried from the training table's store."""
+"""Options of ``cxr preprocess``, checked; and statistics carried from the training table's store."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class StatisticsSource:
 
 @dataclass(frozen=True)
 class Options:
-    """What to make, and how to go about it.
+    """Options of `preprocess`.
 
     Attributes
     ----------
     recipe
-        What to make of each image.
+        Preparation of each image.
     engine
         ``fast``, or ``keras``: Keras' own ImageDataGenerator, one process, as the reference.
     fit_statistics

@@ -1,4 +1,4 @@
-"""What a run is about, settled before anything is opened or written."""
+"""The plan of a run, settled before anything is opened or written."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Plan:
 
     @classmethod
     def of(cls, table: LabelTable, located: LocatedImages, output: Path, options: Options) -> Plan:
-        """Look at the files and settle what the run is about."""
+        """Look at the files and settle the plan."""
         positions = [position for position, path in enumerate(located.paths) if path is not None]
         paths = [str(path) for path in located.paths if path is not None]
         digest, n_source_bytes = _files_digest(paths)

@@ -1,4 +1,4 @@
-"""Decode, resize, standardize and store every image of a label table; say what that made of them."""
+"""Decode, resize, standardize and store every image of a label table, and compare before with after."""
 
 from __future__ import annotations
 

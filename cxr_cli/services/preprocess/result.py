@@ -1,4 +1,4 @@
-"""What preprocessing a table gives: the store, the images that are not in it, and pixels before and after."""
+"""The result of preprocessing a table: the store, the images that are not in it, and pixels before and after."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Start:
-    """What is about to be written.
+    """The files about to be written.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ class Start:
 
 @dataclass(frozen=True)
 class PreprocessResult(Result):
-    """What `preprocess` did.
+    """The result of `preprocess`.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ class PreprocessResult(Result):
     failures_file
         A line for each image that is not in the store.
     manifest
-        What is needed to repeat the run.
+        Everything needed to repeat the run.
     shape
         Of the array: (n_done, height, width), or (n_done, height, width, 3) where the channels differ.
     dtype
@@ -195,7 +195,7 @@ class PreprocessResult(Result):
     seed
         Of the samples, drawn at random, for fitting and for comparison.
     uncertain
-        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
+        How uncertain labels were read: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells of the table that hold an uncertain label.
     n_images
@@ -217,7 +217,7 @@ class PreprocessResult(Result):
     comparison
         The images before and after.
     image_issues
-        What was assumed on reading images of the store, or lost of their grey levels, and in how many.
+        Assumptions made on reading images of the store, losses of grey levels, and in how many.
     """
 
     output: Path

@@ -39,13 +39,13 @@ class Found:
     outputs
         Files it wrote; those whose content matters to later steps with their SHA-256.
     result
-        What the command found.
+        Result of the command.
     source
         The file ``path`` itself, with its SHA-256.
     intact
         Whether the document is as cxr wrote it.
     arguments
-        What was typed after ``cxr``; empty if the library was called.
+        Command line after ``cxr``; empty if the library was called.
     """
 
     path: Path
@@ -75,7 +75,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Collection:
-    """What lies below some folders.
+    """The results below some folders.
 
     Attributes
     ----------

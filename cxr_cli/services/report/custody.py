@@ -42,7 +42,7 @@ class Break(Result):
     path
         The file in question.
     message
-        What is wrong, in a sentence.
+        The break, in a sentence.
     """
 
     kind: str

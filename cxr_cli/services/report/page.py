@@ -12,7 +12,7 @@ class Table:
     Attributes
     ----------
     caption
-        What it shows.
+        Caption.
     columns
         Headers; the first column names the row.
     rows
@@ -31,7 +31,7 @@ class Figure:
     Attributes
     ----------
     caption
-        What it shows; also the alternative text.
+        Caption; also the alternative text.
     svg
         Markup of one ``<svg>`` element.
     """
@@ -42,7 +42,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Part:
-    """What one run of a command contributes.
+    """The contribution of one run of a command.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ class EmbeddedImage:
     Attributes
     ----------
     caption
-        What it shows.
+        Caption.
     png
         The file's bytes.
     """

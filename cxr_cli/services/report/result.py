@@ -1,4 +1,4 @@
-"""What `report` returns: the content of the page, without its figures."""
+"""The result of `report`: the content of the page, without its figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ReportedTable(Result):
     Attributes
     ----------
     caption
-        What it shows.
+        Caption.
     columns
         Headers.
     rows
@@ -30,7 +30,7 @@ class ReportedTable(Result):
 
 @dataclass(frozen=True)
 class ReportedRun(Result):
-    """What one run of a command contributes.
+    """The contribution of one run of a command.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class ReportedRun(Result):
     tables
         Its tables.
     notes
-        What a reader must know.
+        Notes for the reader.
     """
 
     command: str
@@ -98,7 +98,7 @@ class ReportedItem(Result):
     commands
         Commands whose results would answer it.
     also_write
-        What the authors must add to it.
+        The part that the authors must add.
     """
 
     number: str

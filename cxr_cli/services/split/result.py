@@ -1,4 +1,4 @@
-"""What is reported of a division into splits: plain values, and the JSON of `split`."""
+"""The result of `split`: a division into splits as plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cxr_cli.services.result import Result
 
 @dataclass(frozen=True)
 class PathologyInSplit:
-    """What one split got of one pathology.
+    """One pathology in one split.
 
     Attributes
     ----------
@@ -203,7 +203,7 @@ class SharedBySplits:
 
 @dataclass(frozen=True)
 class LeakageCheck:
-    """What check-leakage says of the written tables.
+    """The result of check-leakage on the written tables.
 
     Attributes
     ----------
@@ -227,7 +227,7 @@ class SplitResult(Result):
     Attributes
     ----------
     unit
-        What is kept whole: "patient", or "image" where patients are unknown.
+        Unit that is kept whole: "patient", or "image" where patients are unknown.
     seed
         Random seed.
     min_positives
@@ -241,7 +241,7 @@ class SplitResult(Result):
     patients_from
         Where patient ids come from: "column NAME", "image names", a map, or "unknown".
     uncertain
-        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
+        How uncertain labels were read: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells that hold an uncertain label.
     n_images
@@ -249,13 +249,13 @@ class SplitResult(Result):
     n_patients
         Distinct patients; None where the table names none.
     n_units
-        What was divided: patients, those who share an image name counted as one, or single images.
+        Number of units: patients (those who share an image name count as one) or single images.
     pathologies
         Names, in the order of the table.
     n_positive
         Images with each, in the same order.
     expected_auroc
-        For which `auroc_half_width` is foretold.
+        For which `auroc_half_width` is predicted.
     splits
         One entry per split.
     training
@@ -274,7 +274,7 @@ class SplitResult(Result):
     official
         How the official test list differs from the rest; None without one.
     leakage
-        What check-leakage says of the written tables; None if none were written.
+        The result of check-leakage on the written tables; None if none were written.
     left_over
         Tables of an earlier division that are still in the folder as it wrote them, and that this one did not replace.
         They do not belong to it, and share images with it if both divide the same images.

@@ -40,7 +40,7 @@ Ints = npt.NDArray[np.int64]
 _ONE_BY_ONE = argument("allow_image_split", True)
 #: 70 % to learn from, 10 % to choose with, 20 % to judge by, as in Wang et al., CVPR 2017.
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
-#: The area for which confidence intervals are foretold: about the mean over the 14 findings in the literature.
+#: The area for which confidence intervals are predicted: about the mean over the 14 findings in the literature.
 EXPECTED_AUROC = 0.8
 #: How the fractions of two, three splits are called when they are given without names.
 _NAMES = {2: ("train", "valid"), 3: ("train", "valid", "test")}

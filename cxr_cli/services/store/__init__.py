@@ -1,1 +1,1 @@
-"""Read what ``cxr preprocess`` writes: manifest, recipe, standardization and pixels."""
+"""Read the output of ``cxr preprocess``: manifest, recipe, standardization and pixels."""

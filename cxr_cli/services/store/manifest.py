@@ -83,7 +83,7 @@ class StoreManifest:
     image_folder
         Where the images were.
     uncertain
-        What uncertain labels of the table became.
+        How uncertain labels of the table were read.
     recipe
         How each image was made.
     epsilon
@@ -115,7 +115,7 @@ class StoreManifest:
     comparison
         The images before and after, as plain values.
     image_issues
-        What was assumed on reading images, and in how many.
+        Assumptions made on reading images, and in how many.
     file
         The manifest itself, if it was read from a file.
     """

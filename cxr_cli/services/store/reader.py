@@ -1,4 +1,4 @@
-"""Reading what ``cxr preprocess`` wrote: standardized float32 batches with their labels, from any kind of store."""
+"""Read the output of ``cxr preprocess``: standardized float32 batches with their labels, from any kind of store."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ CHECKPOINT = "checkpoint.npz"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a training needs to go on.
+    """The state from which a training continues.
 
     Attributes
     ----------

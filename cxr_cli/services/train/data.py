@@ -112,7 +112,7 @@ def _key(store: Store) -> str:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two stores share.
+    """Patients and images common to two stores.
 
     Attributes
     ----------

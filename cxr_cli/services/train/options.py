@@ -1,4 +1,4 @@
-"""What to train and how: options checked before Keras is loaded."""
+"""Training options checked before Keras is loaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrainOptions(Result):
     patience
         Epochs without a better value after which a stage ends.
     monitor
-        What chooses the epoch, on the validation images: mean AUROC, mean average precision, or the loss.
+        Criterion that chooses the epoch, on the validation images: mean AUROC, mean average precision, or the loss.
     batch_size
         Images in a step.
     augment

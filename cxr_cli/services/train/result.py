@@ -1,4 +1,4 @@
-"""What ``cxr train`` returns."""
+"""The result of ``cxr train``."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class TrainRun(Result):
     history, predictions
         CSV of all epochs, and of the best model's probabilities on the validation images.
     stages
-        What each stage did.
+        Results of the stages.
     auroc, auprc
         Means over pathologies of the best model on the validation images; the epoch was chosen on them, so they are
         optimistic.

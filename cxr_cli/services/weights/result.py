@@ -1,4 +1,4 @@
-"""Class weights of a label table and what they do to the loss: the JSON of `weights`."""
+"""Class weights of a label table and their effect on the loss: the JSON of `weights`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxr_cli.services.result import Result
 
 @dataclass(frozen=True)
 class PathologyWeights(Result):
-    """One pathology: how often it is there, its weights and what they do.
+    """One pathology: prevalence, weights and their effect.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class PathologyWeights(Result):
 
 @dataclass(frozen=True)
 class LossParts(Result):
-    """What one pathology's positives and negatives add to the loss of a predictor.
+    """The contribution of one pathology's positives and negatives to the loss of a prediction.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class PredictorLoss(Result):
     Attributes
     ----------
     predictor
-        What it says: "always 0.9", …, "always the prevalence", or "predictions" for those of a file.
+        Its name: "always 0.9", …, "always the prevalence", or "predictions" for those of a file.
     unweighted_loss
         Binary cross-entropy summed over pathologies, without weights.
     weighted_loss
@@ -111,7 +111,7 @@ class PredictorLoss(Result):
 
 @dataclass(frozen=True)
 class WeightsResult(Result):
-    """Class weights of a label table and what they do to the loss.
+    """Class weights of a label table and their effect on the loss.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class WeightsResult(Result):
     n_unknown
         Label cells that are unknown and left out.
     uncertain
-        What uncertain labels became: "ignore" (unknown), "positive" or "negative".
+        How uncertain labels were read: "ignore" (unknown), "positive" or "negative".
     n_uncertain
         Cells that hold an uncertain label.
     scheme

@@ -1,4 +1,4 @@
-"""What ``cxr weights`` writes: plots, and the file of class weights for build-model and train."""
+"""Write the output of ``cxr weights``: plots, and the file of class weights for build-model and train."""
 
 from __future__ import annotations
 

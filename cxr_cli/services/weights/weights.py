@@ -1,4 +1,4 @@
-"""Class weights of a label table: how rare each pathology is, what weights balance it, and what they do to the loss."""
+"""Class weights of a label table: how rare each pathology is, weights that balance it, and their effect on the loss."""
 
 from __future__ import annotations
 
