@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxr_cli.data.files import STORE_MANIFEST
 from cxr_cli.services.report.collect import Collection, Found
 from cxr_cli.services.result import Result
 
@@ -18,11 +19,11 @@ _MOST_BYTES = 2 * 1024**3
 MADE_BY: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "preprocess": ((".csv", ("split",)),),
     "weights": ((".csv", ("split",)),),
-    "build-model": (("preprocess.json", ("preprocess",)),),
-    "train": (("preprocess.json", ("preprocess",)), (".keras", ("build-model",))),
-    "predict": (("preprocess.json", ("preprocess",)), (".keras", ("train", "build-model"))),
+    "build-model": ((STORE_MANIFEST, ("preprocess",)),),
+    "train": ((STORE_MANIFEST, ("preprocess",)), (".keras", ("build-model",))),
+    "predict": ((STORE_MANIFEST, ("preprocess",)), (".keras", ("train", "build-model"))),
     "evaluate": ((".csv", ("predict", "train")),),
-    "explain": (("preprocess.json", ("preprocess",)), (".keras", ("train", "build-model"))),
+    "explain": ((STORE_MANIFEST, ("preprocess",)), (".keras", ("train", "build-model"))),
 }
 #: Commands whose input of an ending is one among others: an evaluation also reads label tables.
 _ONE_OF_MANY = {("evaluate", ".csv")}
