@@ -10,7 +10,7 @@ import pytest
 from cxr_cli.data import schemas
 from cxr_cli.data.labels import read_labels
 from cxr_cli.data.schemas import SCHEMAS, Schema, fold, related
-from cxr_cli.data.schemas.vocabulary import KNOWN_PATHOLOGIES, NOT_LABELS, NOT_THE_SAME, ROLES, SAME
+from cxr_cli.data.schemas.vocabulary import KNOWN_PATHOLOGIES, NOT_LABELS, NOT_THE_SAME, ROLES, SAME, same_pathology
 from tests.conftest import ROOT
 
 #: A data set that nobody has: everything about it is unusual, and one entry says so.
@@ -111,6 +111,13 @@ def test_words_are_in_one_form_and_one_role():
     assert not NOT_LABELS & KNOWN_PATHOLOGIES.keys()
     for one, other, source in (*SAME, *NOT_THE_SAME):
         assert one != other and source
+
+
+def test_the_other_name_of_a_pathology():
+    assert same_pathology("Effusion", ["Mass", "Pleural Effusion"]) == "Pleural Effusion"
+    assert same_pathology("pleural effusion", ["effusion"]) == "effusion"
+    assert same_pathology("Pleural_Thickening", ["Pleural Other"]) is None
+    assert same_pathology("Mass", ["Mass"]) is None
 
 
 def test_known_relations():

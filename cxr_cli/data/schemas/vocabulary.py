@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 #: The 14 findings of ChestX-ray14 in the alphabetical order of its files (Wang et al., CVPR 2017, arXiv:1705.02315).
 NIH_PATHOLOGIES = (
@@ -258,3 +259,19 @@ NOT_THE_SAME = (
     ("Cardiomegaly", "Enlarged Cardiomediastinum", "the mediastinum may be wide and the heart of normal size"),
     ("Infiltration", "Lung Opacity", "Lung Opacity is the wider term (Irvin et al. 2019)"),
 )
+
+
+def same_pathology(name: str, among: Iterable[str]) -> str | None:
+    """Return the name under which another data set knows a pathology, if it is one of those given and `SAME` says so.
+
+    Examples
+    --------
+    >>> same_pathology("Effusion", ["Edema", "Pleural Effusion"]), same_pathology("Mass", ["Lung Lesion"])
+    ('Pleural Effusion', None)
+    """
+    known = {fold(other): other for other in among}
+    for one, other, _ in SAME:
+        for here, there in ((one, other), (other, one)):
+            if fold(here) == fold(name) != fold(there) and fold(there) in known:
+                return known[fold(there)]
+    return None

@@ -13,6 +13,7 @@ from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.patient_ids import patient_of_nih_name
 from cxr_cli.data.predictions import Predictions, folded
 from cxr_cli.data.schemas import NO_FINDING
+from cxr_cli.data.schemas.vocabulary import same_pathology
 from cxr_cli.errors import InputError, UsageError, argument, shown
 from cxr_cli.services.evaluate.result import Issue, NotScored
 from cxr_cli.services.metrics.bootstrap import clusters_of
@@ -352,6 +353,14 @@ def _file_name(name: str) -> str:
     return name.replace("\\", "/").rpartition("/")[2]
 
 
+def _no_predictions(name: str, predicted: Sequence[str]) -> str:
+    """Say that a pathology has no predictions, and under which other name they may be there."""
+    other = same_pathology(name, predicted)
+    if other is None:
+        return "no predictions"
+    return f"no predictions; {other} may be the same: --map-pathologies '{name}={other}'"
+
+
 def _shared_pathologies(predictions: Predictions, truth: Truth) -> tuple[tuple[str, ...], list[int], list[NotScored]]:
     predicted = set(map(folded, predictions.pathologies))
     labelled = set(map(folded, truth.pathologies))
@@ -363,7 +372,11 @@ def _shared_pathologies(predictions: Predictions, truth: Truth) -> tuple[tuple[s
             remedy="Name the columns of predictions as in the label table.",
         )
     not_scored = [
-        *(NotScored(name, "no predictions") for name in truth.pathologies if folded(name) not in predicted),
+        *(
+            NotScored(name, _no_predictions(name, predictions.pathologies))
+            for name in truth.pathologies
+            if folded(name) not in predicted
+        ),
         *(
             NotScored(name, f"no labels in {truth.path}")
             for name in predictions.pathologies
