@@ -3,7 +3,7 @@
     python benchmarks/explore.py [LABELS] [--images DIR] [--rounds 9] [--copies 10]
 
 LABELS defaults to NIH's table of 112,120 images in the folder that CXR_REAL_DATA names, or else to a table of that
-form and size made up for the purpose; images to those in CXR_REAL_DATA, or else to the sample films, each linked
+form and size made up for the purpose; images to those in CXR_REAL_DATA, or else to the sample images, each linked
 `--copies` times under another name. The aims: at most 1.6 times the bare script without plots, and all cores busy.
 """
 

@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py [COMMAND …] [--rounds 3] [--largest 112120]
 
-Inputs are made up: tables in NIH's form of 7,008, 28,030 and 112,120 images (--largest), films repeated or drawn by
+Inputs are made up: tables in NIH's form of 7,008, 28,030 and 112,120 images (--largest), images repeated or drawn by
 rule, hashes at random. Every run is a process of its own, start included; memory is the largest sum of resident
 memory over the process and its workers, looked at every 20 ms (Linux), so that pages they share count for each.
 The slope is that of the last step: log of how many times the time (or memory) over log of how many times the work;
@@ -102,7 +102,7 @@ def hashes(folder: Path, largest: int) -> list[Series]:
 
 
 def leaky_films(folder: Path, largest: int) -> list[Series]:
-    """Return check-leakage with images: made-up films, all different."""
+    """Return check-leakage with images: made-up images, all different."""
     loads = []
     for times in TIMES:
         n = 64 * times
@@ -113,11 +113,11 @@ def leaky_films(folder: Path, largest: int) -> list[Series]:
             (place / f"{name}.csv").write_text(f"Image,Mass,PatientId\n{rows}", encoding="utf-8")
         splits = place / "train.csv", place / "test.csv"
         loads.append(Workload(n, cxr("check-leakage", *splits, "--images", place / "images")))
-    return [Series("check-leakage --images, 256 × 256", "films", tuple(loads))]
+    return [Series("check-leakage --images, 256 × 256", "images", tuple(loads))]
 
 
 def preprocessed(folder: Path, largest: int) -> list[Series]:
-    """Return preprocess on films of 1024 × 1024."""
+    """Return preprocess on images of 1024 × 1024."""
     (folder / "sources").mkdir()
     sources, _ = films(folder / "sources")
     loads = []
@@ -127,7 +127,7 @@ def preprocessed(folder: Path, largest: int) -> list[Series]:
         output = labels.parent / "store"
         arguments = ("preprocess", labels, "--images", images, "--dtype", "uint8", "--output", output)
         loads.append(Workload(n, cxr(*arguments)))
-    return [Series("preprocess, 1024 × 1024, uint8", "films", tuple(loads))]
+    return [Series("preprocess, 1024 × 1024, uint8", "images", tuple(loads))]
 
 
 def models(folder: Path, largest: int) -> list[Series]:

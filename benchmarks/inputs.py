@@ -28,21 +28,21 @@ def real_folder() -> Path | None:
 
 
 def films(folder: Path, side: int = 1024) -> tuple[list[Path], str]:
-    """Return films and what they are: real ones, or the sample's scaled up into `folder`."""
+    """Return images and their description: real ones, or the sample's scaled up into `folder`."""
     real = real_folder()
     if real is not None:
         found = sorted(path for path in (real / "images-small").glob("*.png") if not path.name.startswith("."))
-        return found, f"{len(found)} real films of NIH's"
+        return found, f"{len(found)} real NIH images"
     made = []
     for path in sorted((SAMPLE / "images-small").glob("*.png"))[:40]:
         made.append(folder / path.name)
         with Image.open(path) as image:
             image.resize((side, side), Image.Resampling.BICUBIC).save(made[-1])
-    return made, f"{len(made)} films of the sample data, scaled up to {side} × {side}"
+    return made, f"{len(made)} images of the sample data, scaled up to {side} × {side}"
 
 
 def repeated(sources: list[Path], n: int, folder: Path) -> tuple[Path, Path]:
-    """Link or copy films until there are `n` of them; return a table that names them all, and their folder."""
+    """Link or copy images until there are `n` of them; return a table that names them all, and their folder."""
     images = folder / "images"
     images.mkdir(parents=True)
     rows = ["Image,Effusion,Mass,PatientId"]
@@ -89,7 +89,7 @@ def halves(table: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def made_up_films(folder: Path, n: int, side: int = 256) -> None:
-    """Write `n` films that differ: smooth noise, 8-bit grey."""
+    """Write `n` images that differ: smooth noise, 8-bit grey."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(n)
     for place in range(n):

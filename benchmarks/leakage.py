@@ -2,7 +2,7 @@
 
     python benchmarks/leakage.py [--hashes 112120] [--images 160]
 
-Films are the real ones in the folder that CXR_REAL_DATA names, or else the sample data; the whole run needs the real
+Images are the real ones in the folder that CXR_REAL_DATA names, or else the sample data; the whole run needs the real
 table. Everything is shown as a ratio to something simple that is run beside it.
 """
 
@@ -105,7 +105,7 @@ def fingerprint_films(films: list[Path], n_images: int) -> None:
     print(f"  bare decoding (read_gray)     {bare:6.2f}")
     print(f"  decoding with Pillow          {pillow:6.2f}   ratio {pillow / bare:.2f}")
     print(f"  fingerprint, one process      {whole:6.2f}   ratio {whole / bare:.2f}")
-    headline("fingerprint of a film, against decoding it", [whole / bare for bare, whole, _ in rounds])
+    headline("fingerprint of an image, against decoding it", [whole / bare for bare, whole, _ in rounds])
     with Workers() as workers:
         run(fingerprint_image, workers)  # they start
         parallel = min(run(fingerprint_image, workers) for _ in range(3))

@@ -2,7 +2,7 @@
 
     python benchmarks/preprocess.py [--images 400] [--rounds 9] [--size 320]
 
-Films are the real ones in the folder that CXR_REAL_DATA names, or else the sample data's scaled up to 1024 × 1024,
+Images are the real ones in the folder that CXR_REAL_DATA names, or else the sample data's scaled up to 1024 × 1024,
 repeated under other names until there are as many as asked for. Every contestant reads, decodes, resizes and
 standardizes them all, per image; cxr moreover sums up every source pixel, and stores the result, index and manifest on
 disk, while the others hand batches over and forget them. What happens once for all is not counted: loading TensorFlow,
@@ -140,13 +140,13 @@ def by_isal(content: bytes) -> np.ndarray[Any, Any]:
 
 
 def decoders(sample: list[str]) -> dict[str, Callable[[bytes], Any]]:
-    """Return the decoders that can be compared on these films."""
+    """Return the decoders that can be compared on these images."""
     found: dict[str, Callable[[bytes], Any]] = {
         "kornia_rs, as cxr uses it": lambda content: decode_gray(content, "film.png").pixels,
         "Pillow": lambda content: np.asarray(Image.open(io.BytesIO(content))),
     }
     if importlib.util.find_spec("isal") and importlib.util.find_spec("imagecodecs"):
-        with contextlib.suppress(ValueError):  # films written by others have other filters
+        with contextlib.suppress(ValueError):  # images written by others have other filters
             for path in sample:
                 by_isal(read_content(path))
             found["isal and imagecodecs.delta_decode"] = by_isal
@@ -167,7 +167,7 @@ def time_decoders(paths: list[str], rounds: int) -> str:
     functions = {name: run(decode) for name, decode in decoders(paths).items()}
     timings = functions_in_turns(functions, 2 * rounds)
     own = next(iter(functions))
-    print(f"\nDecoding alone, one core, {len(contents)} films, checksums verified: ratio to cxr's")
+    print(f"\nDecoding alone, one core, {len(contents)} images, checksums verified: ratio to cxr's")
     for name, timing in timings.items():
         values = ratios(timing, timings[own])
         print(f"  {name:36}{statistics.median(values):7.2f}   ({min(values):.2f} to {max(values):.2f})")
@@ -244,7 +244,7 @@ def against(one: str, timing: Timing, other: str, beside: Timing) -> None:
 
 
 def as_if_for(n_images: int, n_floor: int, cores: int, floor: Timing) -> Timing:
-    """Scale the floor, measured on fewer films and one core, to all films and all cores."""
+    """Scale the floor, measured on fewer images and one core, to all images and all cores."""
     scale = n_images / n_floor
     return Timing(
         tuple(wall * scale / cores for wall in floor.wall), tuple(processor * scale for processor in floor.processor)

@@ -59,7 +59,7 @@ def group_shuffle_split(patients: Ints, labels: Labels, seed: int) -> Ints:
 
 def iterative_stratification(patients: Ints, labels: Labels, seed: int) -> Ints:
     """Stratify patients by the labels they ever had."""
-    # It knows no groups: patients are its samples, with a label where any of their films has it.
+    # It knows no groups: patients are its samples, with a label where any of their images has it.
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
     ever = count_per_unit(patients, labels)[:, : labels.shape[1]] > 0

@@ -62,7 +62,7 @@ POSITIVES = {
 CHRONIC = ("Hernia", "Fibrosis", "Emphysema", "Cardiomegaly", "Pleural_Thickening")  # on every film of a patient
 ROWS_WITH_FINDINGS = (90, 23)
 
-# NIH numbers its patients from 1 to 30805: a number above 90000 is no real patient's.
+# NIH numbers its patients from 1 to 30805: a number above 90000 belongs to no real patient.
 FIRST_PATIENT = 90001
 TRAIN_PATIENTS = ((1, 135), (2, 14), (3, 6), (4, 2), (6, 1))  # (films, patients with so many), only in train
 VALID_PATIENTS = ((1, 36), (2, 2), (3, 1))  # only in valid; the patient of the copied film comes on top
@@ -952,7 +952,7 @@ def boxes_of(finding: str, change: Array) -> list[Box]:
         here[tuple(np.array(sorted(region)).T)] = True
         rows, columns = np.nonzero(changed & here.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1))
         top, side = int(rows.min()), int(columns.min())
-        if len(rows) >= 12:  # specks at a border are no place to look at
+        if len(rows) >= 12:  # specks at a border are not worth a look
             boxes.append(Box(finding, side, top, int(columns.max()) + 1 - side, int(rows.max()) + 1 - top))
     return boxes
 

@@ -201,7 +201,7 @@ def _read_layout(path: Path, file: h5py.File, config_text: str, arrays: BinaryIO
         layout, ordered = "HDF5 without attributes", False
         layers = _from_paths(datasets)
     if not layers:
-        raise WeightsFileError(f"{path}: holds no weights", remedy=REMEDY)
+        raise WeightsFileError(f"{path}: has no weights", remedy=REMEDY)
     return {
         "layout": layout,
         "ordered": ordered,

@@ -61,7 +61,7 @@ class PatientColumn:
                 "patient ids in exponent form, as 8.39860E+35: digits were lost, the patient is unknown",
                 cleaned.digits_lost,
             ),
-            ("patient-placeholder", "patient ids that stand for no one: taken as unknown", cleaned.placeholders),
+            ("patient-placeholder", "patient ids that are placeholders: taken as unknown", cleaned.placeholders),
         ):
             if these:
                 rows = np.flatnonzero(np.isin(codes, these))

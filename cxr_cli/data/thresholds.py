@@ -107,7 +107,7 @@ def _from_json(path: Path) -> Thresholds:
     rules = document.get("thresholds") if isinstance(document, dict) else None
     if not isinstance(rules, dict) or not rules or not all(isinstance(values, dict) for values in rules.values()):
         raise InputError(
-            f"{path}: holds no thresholds",
+            f"{path}: has no thresholds",
             expected="thresholds by rule and pathology, as cxr evaluate writes them",
             remedy=_REMEDY,
         )

@@ -312,7 +312,7 @@ def _foreign(start: bytes) -> tuple[str, str]:
     if start.startswith(b"\x1f\x8b"):
         return "is compressed with gzip (unpack it first)", REMEDY
     if start[8:10] == b'{"':
-        return "is a safetensors file, which holds no Keras weights", REMEDY
+        return "is a safetensors file, which has no Keras weights", REMEDY
     if text.startswith((b"{", b"[")):
         return "is a JSON document", REMEDY
     if start.startswith(b"\x89HDF"):

@@ -233,7 +233,7 @@ def open_folder(folder: Path, card: ModelCard, workers: int | None = None) -> Fi
     Raises
     ------
     InputError
-        It does not exist, or holds no images.
+        It does not exist, or has no images.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such file or folder", remedy="Give a store, a label table or an image folder.")
@@ -248,7 +248,7 @@ def open_folder(folder: Path, card: ModelCard, workers: int | None = None) -> Fi
                 names.append((Path(root) / name).relative_to(folder).as_posix())
     if not names:
         raise InputError(
-            f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES[:6])}, …)",
+            f"{folder}: has no images ({', '.join(IMAGE_SUFFIXES[:6])}, …)",
             remedy="Give a store, a label table or an image folder.",
         )
     ordered = tuple(sorted(names))

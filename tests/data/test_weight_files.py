@@ -62,7 +62,7 @@ FOREIGN = {
     "text mode": (b"\x89HDF\n\x1a\n" + bytes(100), "transferred as text"),
     "anything": (b"hello", "not an HDF5 file"),
     "head only": (hdf5(small)[:200], "is cut off"),
-    "without weights": (hdf5(lambda file: None), "holds no weights"),
+    "without weights": (hdf5(lambda file: None), "has no weights"),
     "cut .keras": (archive(config__json=b"{}", model__weights__h5=bytes(999))[:500], "is cut off"),
 }
 

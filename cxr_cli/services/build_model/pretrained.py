@@ -263,7 +263,7 @@ def _by_order(file: WeightFile, shapes: Shapes) -> dict[str, StoredLayer]:
         if not file.ordered or len(stored) != len(names):
             n_convolutions = sum(item.kind == "conv2d" for item in file.layers)
             raise WeightsFileError(
-                f"{file.path}: holds no layer of DenseNet121 by name, but {len(file.layers)} layers with weights, "
+                f"{file.path}: has no layer of DenseNet121 by name, but {len(file.layers)} layers with weights, "
                 f"{n_convolutions} of them convolutions ({_some([item.label for item in file.layers])})",
                 expected="the 120 convolutions and 121 batch normalisations of DenseNet121",
                 remedy=REMEDY,

@@ -146,7 +146,7 @@ def read_statistics(path: Path, recipe: Recipe) -> tuple[Statistics, StatisticsS
     manifest = StoreManifest.read(path, remedy=remedy)
     before, fitted_on = manifest.recipe, manifest.statistics_fitted_on
     if before.statistics is None or fitted_on is None or manifest.file is None:
-        raise InputError(f"{path}: holds no statistics of a training table", remedy=remedy)
+        raise InputError(f"{path}: has no statistics of a training table", remedy=remedy)
     for name in ("image_size", "interpolation", "dtype", "window"):
         was, now = getattr(before, name), getattr(recipe, name)
         if was != now:

@@ -148,7 +148,7 @@ def test_what_cannot_be_predicted_is_named(drawn, card, tmp_path):
 
     with pytest.raises(UsageError, match="32 × 32 pixels, the model takes 64 × 64"):
         StoreSource(drawn / "stores" / "valid", replace(card, image_size=(64, 64)))
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(InputError, match="has no images"):
         open_folder(drawn / "stores", card)
     with pytest.raises(InputError, match="no such file or folder"):
         open_folder(tmp_path / "missing", card)

@@ -550,7 +550,7 @@ def test_statistics_of_another_recipe_are_refused(films, tmp_path):
     with pytest.raises(InputError, match=r"image size \(16, 24\), not \(32, 32\)"):
         read_statistics(tmp_path / "train", replace(FEATUREWISE, image_size=(32, 32)))
     run(films, tmp_path / "other")
-    with pytest.raises(InputError, match="holds no statistics"):
+    with pytest.raises(InputError, match="has no statistics"):
         read_statistics(tmp_path / "other", FEATUREWISE)
 
 
