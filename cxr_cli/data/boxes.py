@@ -1,4 +1,4 @@
-"""Box lists: where on an image a finding is, as NIH's ``BBox_List_2017.csv`` says it."""
+"""Box lists: where on an image a finding is, as in NIH's ``BBox_List_2017.csv``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cells say: labels, lists of findings, ages, sexes and views, each from the text or number in a column."""
+"""Read cells: labels, lists of findings, ages, sexes and views, each from the text or number in a column."""
 
 from __future__ import annotations
 

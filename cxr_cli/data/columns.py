@@ -1,4 +1,4 @@
-"""Which column is which: by the schema of a data set, by words in a table of one's own, or as the user says."""
+"""Which column is which: by the schema of a data set, by words in a table of one's own, or by the user's choice."""
 
 from __future__ import annotations
 

@@ -419,7 +419,7 @@ def _is_input(target: Path) -> OutputError:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether `cxr` wrote a file: it says so itself, or a document of ours beside it does.
+    """Whether `cxr` wrote a file: it is marked so, or a document of ours beside it lists it.
 
     A link is not ours, wherever it leads.
     """

@@ -112,7 +112,7 @@ def _headers(listing: _Listing, folder: Path) -> HeaderColumns | None:
 def _dicom_table(
     listing: _Listing, headers: HeaderColumns, folder: Path, schema: str | None, reading: Reading
 ) -> LabelTable:
-    """Read a folder of DICOM files: who and what their headers tell, and labels of further tables."""
+    """Read a folder of DICOM files: patients and views from headers, and labels of further tables."""
     from cxr_cli.data.dicom.table import COLUMNS, are_classes
     from cxr_cli.data.label_reader import read_raw
 

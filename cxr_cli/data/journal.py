@@ -21,7 +21,7 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Journal:
-    """Entries of finished work in order, one JSON value a line, below a line that says what run they belong to.
+    """Entries of finished work in order, one JSON value a line, below a line that identifies their run.
 
     Each has a checksum behind it: from the first line that is damaged or out of place, work is done again. Entries
     reach the disk at checkpoints, after the data they speak of: what the journal says is done is done.

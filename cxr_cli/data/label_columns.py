@@ -107,7 +107,7 @@ class LabelColumns:
         return all(re.fullmatch(r"\d+(?:\.\d+)?", text.strip()) for text in texts)
 
     def _open_columns(self, cells: pd.DataFrame) -> None:
-        """Take columns of which only the values tell that they hold labels."""
+        """Take columns that are recognised as labels by their values only."""
         roles = self.source.roles
         read = []
         for name in roles.open:
@@ -359,7 +359,7 @@ class LabelColumns:
                 )
 
     def mapped(self, labels: Mapping[str, Labels]) -> dict[str, Labels]:
-        """Rename pathologies as the user says; what falls together is present where any of them is."""
+        """Rename pathologies on demand; merged ones are present where any of them is."""
         mapped = self.source.reading.mapped
         if not mapped:
             return dict(labels)

@@ -203,7 +203,7 @@ class LabelTable:
         return self.account.rows_describe != "patients"
 
     def has(self, column: str) -> bool:
-        """Whether the file tells ``age``, ``sex``, ``view``, ``follow_up`` or ``split``."""
+        """Whether the file has ``age``, ``sex``, ``view``, ``follow_up`` or ``split``."""
         return column in self.frame.columns
 
     def select(self, rows: Iterable[int]) -> bytes:
@@ -260,7 +260,7 @@ class LabelTable:
         }
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what every command should say about the reading of this table, one sentence each."""
+        """Return notes on the reading of this table for every command, one sentence each."""
         return tuple(issue.message for issue in self.issues if issue.kind in LOUD)
 
 

@@ -54,7 +54,7 @@ def largest_table() -> int | None:
 
 
 def free_memory() -> int | None:
-    """Return the bytes of memory that this process could still get; None on platforms that do not tell.
+    """Return the bytes of memory that this process could still get; None on platforms that do not report it.
 
     The machine's, or those of the container (control group) or of the process (``ulimit -v``) if they are fewer.
     """

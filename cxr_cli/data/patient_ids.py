@@ -58,7 +58,7 @@ class CleanIds:
 
 
 def clean_patient_ids(written: Sequence[str]) -> CleanIds:
-    """Bring distinct patient ids to one normal form, and find those that do not tell a patient.
+    """Bring distinct patient ids to one normal form, and find those that do not identify a patient.
 
     Examples
     --------

@@ -112,7 +112,7 @@ class PatientMap:
         return cls(path, describe_input(path), columns, target, namespace, tuple(patients))
 
     def apply(self, table: LabelTable) -> tuple[LabelTable, MapUse | None]:
-        """Return a table with the patients that this map tells, and how it was used.
+        """Return a table with the patients of this map, and how it was used.
 
         A table that names the map's own patients, or nothing that is in the map, is returned as it is, without a use.
 

@@ -148,6 +148,6 @@ def find_chunk(content: bytes, wanted: bytes) -> bytes | None:
 
 
 def significant_bits(chunks: Mapping[bytes, bytes]) -> int | None:
-    """Return how many bits of the grey (or first) channel were in the original (chunk sBIT); None if not told."""
+    """Return how many bits of the grey (or first) channel were in the original (chunk sBIT); None if not recorded."""
     body = chunks.get(b"sBIT", b"")
     return body[0] if body and 1 <= body[0] <= 16 else None

@@ -108,7 +108,7 @@ class Records:
             self.issues.append(Issue(kind, message, 1))
 
     def unusual(self) -> dict[str, str]:
-        """Return what is unusual in how the file is written: a kind of issue, and what to say."""
+        """Return unusual features of the file: a kind of issue, and its message."""
         raw = self.raw
         found = {}
         if raw.encoding != "utf-8":

@@ -84,7 +84,7 @@ class StoredLayer:
 
     @property
     def label(self) -> str:
-        """Name for messages; Keras' legacy format says each one twice, as "conv1/conv/conv1/conv"."""
+        """Name for messages; Keras' legacy format repeats each one, as "conv1/conv/conv1/conv"."""
         half = self.path[: len(self.path) // 2]
         return shown(half if self.path == f"{half}/{half}" else self.path or self.kind)
 

@@ -19,7 +19,7 @@ BATCH_SIZE = 32
 
 
 def generator(recipe: Recipe) -> Any:
-    """Return the ImageDataGenerator that standardizes as the recipe says."""
+    """Return the ImageDataGenerator that standardizes by the recipe."""
     scheme = recipe.standardize
     made = tf.keras.preprocessing.image.ImageDataGenerator(
         samplewise_center=scheme == "samplewise",

@@ -436,7 +436,7 @@ class _Evaluate(keras.callbacks.Callback):  # type: ignore[misc]
         self.run = run
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Stop where the loss is no longer a number, and tell how far the epoch is."""
+        """Stop where the loss is no longer a number, and report how far the epoch is."""
         run = self.run
         if not math.isfinite(float((logs or {})["loss"])):
             rows = run.batches.rows(batch)

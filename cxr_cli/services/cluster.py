@@ -117,7 +117,7 @@ def _check_address(address: str) -> None:
 
 
 def _within(seconds: float, connect: Callable[[], Client], address: str) -> Client:
-    """Call a function that may never return: a port that accepts connections and says nothing is not timed out."""
+    """Call a function that may never return: a port that accepts connections and never answers does not time out."""
     outcome: queue.SimpleQueue[Client | BaseException] = queue.SimpleQueue()
 
     def run() -> None:

@@ -101,7 +101,7 @@ def _hashes(outputs: Sequence[Path]) -> dict[str, str]:
 
 
 def keep_result(command: str, result: Result, inputs: Sequence[InputFile], outputs: Outputs) -> dict[str, Any]:
-    """Return the document of a command, and write it beside its outputs unless the command was told to write nothing.
+    """Return the document of a command, and write it beside its outputs unless the command is to write nothing.
 
     Raises
     ------

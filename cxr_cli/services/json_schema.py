@@ -88,7 +88,7 @@ def document_schema(command: str) -> dict[str, Any]:
 
 
 def field_descriptions(kind: type) -> dict[str, str]:
-    """Return what the Attributes section of a class' docstring says of each field, in one line each."""
+    """Return the description of each field in the Attributes section of a class' docstring, in one line each."""
     found: dict[str, str] = {}
     for parent in reversed(kind.__mro__):
         text = inspect.cleandoc(parent.__dict__.get("__doc__") or "")
@@ -159,7 +159,7 @@ def _named(definitions: dict[type, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _in_json(text: str) -> str:
-    """Say of the JSON what a docstring says of the Python object."""
+    """Rewrite a docstring's description of a Python object for its JSON."""
     return re.sub(r"\b(None|NaN)\b", "null", text).replace("``", "`")
 
 

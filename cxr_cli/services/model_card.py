@@ -166,7 +166,7 @@ class TrainedStage(Result):
 
 @dataclass(frozen=True)
 class Training(Result):
-    """How a model was trained: what CLAIM asks a report on training to tell.
+    """How a model was trained: the items that CLAIM asks for in a report on training.
 
     Attributes
     ----------

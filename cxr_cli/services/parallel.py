@@ -362,7 +362,7 @@ class _LastResort(Generic[Item, Value]):
 
 
 def _lives(function: Callable[..., object]) -> bool:
-    """Return True; that it comes back says that the process lives and has found the function's module."""
+    """Return True; its return proves that the process lives and has found the function's module."""
     return callable(function)
 
 

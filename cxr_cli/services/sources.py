@@ -113,7 +113,7 @@ class StoreSource:
 
 
 class FileSource:
-    """Images in files, prepared as the model card says.
+    """Images in files, prepared as the model card describes.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _reason(entry: object) -> str | None:
 
 
 def recipe_of_card(card: ModelCard) -> Recipe:
-    """Return how images must be prepared for a model; areas are averaged where its card does not say."""
+    """Return how images must be prepared for a model; areas are averaged where its card names no interpolation."""
     wanted = card.preprocessing
     known = wanted.interpolation in get_args(Interpolation)
     statistics = None

@@ -22,7 +22,7 @@ _END = b"\xff\xd9"
 
 @dataclass(frozen=True)
 class Codestream:
-    """What a codestream says of itself; a decoder allocates by it, whatever the DICOM header says."""
+    """The header of a codestream; a decoder allocates by it, whatever the DICOM header claims."""
 
     height: int
     width: int
@@ -107,7 +107,7 @@ def decode_codestream(frame: bytes, family: Family) -> NDArray[Any]:
 
 
 def _verify_that_data_suffice(frame: bytes, decoded: NDArray[Any], decode: Any, family: Family) -> None:
-    """Notice compressed data that end too early or too late; libjpeg fills in guesses and says nothing.
+    """Notice compressed data that end too early or too late; libjpeg fills in guesses silently.
 
     Data appended to a sound image change nothing: it is complete before they come. Where data were missing, they are
     taken for them, and another image comes out. In a lossless image each bit also counts: where its last bytes may be

@@ -133,7 +133,7 @@ class DicomHeader:
 
     @property
     def is_lateral(self) -> bool:
-        """Whether the header tells a view from the side."""
+        """Whether the header declares a lateral view."""
         view = self.view.upper()
         return view in _LATERAL or ("LATERAL" in view and "DECUBITUS" not in view)
 

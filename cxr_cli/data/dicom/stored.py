@@ -336,7 +336,7 @@ def _baseline_grey(frame: bytes, form: PixelFormat) -> NDArray[Any]:
 
 
 def _as_declared(values: NDArray[Any], bits: int, family: str, form: PixelFormat) -> tuple[NDArray[Any], list[Issue]]:
-    """Read the bits of decoded values by the pixel representation of the header, whatever the codestream says.
+    """Read the bits of decoded values by the pixel representation of the header, whatever the codestream declares.
 
     JPEG-LS and JPEG have no sign, and JPEG 2000 files exist whose codestream has another one than the header.
     """

@@ -27,7 +27,7 @@ _LABELS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0"})
 
 @dataclass(frozen=True)
 class HeaderColumns:
-    """What the headers of a folder's images say, in the order of the images.
+    """Facts from the headers of a folder's images, in the order of the images.
 
     Attributes
     ----------

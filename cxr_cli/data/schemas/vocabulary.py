@@ -262,7 +262,7 @@ NOT_THE_SAME = (
 
 
 def same_pathology(name: str, among: Iterable[str]) -> str | None:
-    """Return the name under which another data set knows a pathology, if it is one of those given and `SAME` says so.
+    """Return another data set's name for a pathology, if it is among those given and `SAME` lists the pair.
 
     Examples
     --------

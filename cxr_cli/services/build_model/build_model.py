@@ -116,7 +116,7 @@ def _read(path: Path, options: ModelOptions) -> Pretrained:
 
 
 def assemble(options: ModelOptions, pretrained: Pretrained | None = None) -> tuple[keras.Model, PretrainedWeights]:
-    """Build the Keras model itself: loaded, frozen, compiled; also say where its weights came from.
+    """Build the Keras model itself: loaded, frozen, compiled; also return the origin of its weights.
 
     For training right away, without a file in between. `pretrained` is what `read_weights` returned, if it was called
     already.
@@ -217,7 +217,7 @@ def _load(model: keras.Model, options: ModelOptions, pretrained: Pretrained | No
 
 
 def _check_model_card_of(path: Path, pathologies: tuple[str, ...]) -> None:
-    """Refuse to keep a head whose model card says that its units are other pathologies, or in another order."""
+    """Refuse to keep a head whose model card lists other pathologies, or another order."""
     try:
         document = json.loads(model_card_path(path).read_text(encoding="utf-8"))
         theirs = tuple(document["pathologies"])

@@ -47,7 +47,7 @@ def relation(table: LabelTable, other: LabelTable) -> str | None:
 
 
 def origin(table: LabelTable) -> str | None:
-    """Return the data set whose patients a table's images show, by name, where the table itself does not tell them."""
+    """Return the data set whose patients a table's images show, by name, where the table itself does not name them."""
     source = schema_named(table.schema).derived_from
     named = [schema for schema in SCHEMAS if source is not None and source in (schema.name, schema.patient_namespace)]
     if table.has_patients or source is None or not any(schema.patient_namespace for schema in named):

@@ -67,7 +67,7 @@ class Descriptor(NamedTuple):
 
 
 def is_blank(thumbnail: NDArray[np.floating], white: float) -> bool:
-    """Tell whether a thumbnail is so even that comparing it would say nothing.
+    """Return whether a thumbnail is too even to be compared.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Fingerprints of image files: what tells exact duplicates, and the descriptors that find near duplicates.
+"""Fingerprints of image files: hashes for exact duplicates, and the descriptors that find near duplicates.
 
 One pure function of one file, run over many on any executor, and a cache file, so that a second run decodes
 nothing that has not changed.

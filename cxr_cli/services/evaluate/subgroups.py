@@ -1,4 +1,4 @@
-"""The first model in subgroups: sexes, ages, views, or whatever a table tells."""
+"""The first model in subgroups: sexes, ages, views, or any attribute of a table."""
 
 from __future__ import annotations
 

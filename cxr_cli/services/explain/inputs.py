@@ -56,7 +56,7 @@ class StoreImages:
 
 
 class FileImages:
-    """Images in files, prepared as the model card says.
+    """Images in files, prepared as the model card describes.
 
     Parameters
     ----------

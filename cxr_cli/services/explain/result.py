@@ -90,7 +90,7 @@ class PathologyLocalization(Result):
 
     @property
     def shows_nothing(self) -> bool:
-        """Whether there were enough patients to say, and the map is not above the centre prior."""
+        """Whether there were enough patients to judge, and the map is not above the centre prior."""
         return self.verdict.startswith("shows nothing")
 
 

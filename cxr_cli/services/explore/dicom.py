@@ -107,7 +107,7 @@ _TAGS: dict[str, Callable[[DicomHeader], str]] = {
 def survey_headers(
     paths: Sequence[Path], *, executor: Executor | Workers | None = None, window: str | None = None
 ) -> DicomFacts | None:
-    """Read the headers of the DICOM files among some images, and count what they say.
+    """Read the headers of the DICOM files among some images, and count their tags.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One image from file to standardized pixels: the pure function that workers run, and what it tells of the image."""
+"""One image from file to standardized pixels: the pure function that workers run, and its record of the image."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class _Steps:
 
 
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """Return labels and scores as float64 arrays of one shape, checked as `auroc` says."""
+    """Return labels and scores as float64 arrays of one shape, checked as for `auroc`."""
     known, values = np.asarray(labels, np.float64), np.asarray(scores, np.float64)
     if known.shape != values.shape:
         raise ValueError(f"labels of shape {known.shape} and scores of shape {values.shape}")

@@ -129,7 +129,7 @@ class OpenStore:
         return self.note(entries)
 
     def add_rows(self, pixels: np.ndarray[Any, Any]) -> None:
-        """Keep rows that were made here; `note` tells of their images."""
+        """Keep rows that were made here; `note` describes their images."""
         if isinstance(self._writer, RowsWriter):
             self._writer.reserve(len(pixels))
             self._writer.commit(len(pixels), pixels)
@@ -201,5 +201,5 @@ class OpenStore:
 
 
 def record_of(entry: list[Any] | str) -> ImageRecord | str:
-    """Return what an entry of the journal tells of an image: its record, or why there is none."""
+    """Return an image's record from an entry of the journal, or the reason why there is none."""
     return entry if isinstance(entry, str) else ImageRecord.from_row(entry)

@@ -60,7 +60,7 @@ class Found:
 
     @cached_property
     def folder(self) -> Path:
-        """The folder in which the command ran, as far as its own paths tell: relative paths start there."""
+        """The folder in which the command ran, as far as its own paths show: relative paths start there."""
         here = Path(os.path.abspath(self.path))
         for name in self.outputs:
             parts = Path(name).parts

@@ -101,7 +101,7 @@ def _source(
 
 
 def _key(store: Store) -> str:
-    """Hash what the store says of its images, and size and time of the array that holds them."""
+    """Hash the store's records of its images, and size and time of the array that holds them."""
     digest = hashlib.sha256((store.folder / STORE_MANIFEST).read_bytes())
     digest.update((store.folder / store.manifest.index).read_bytes())
     if store.manifest.recipe.format == "npy":
