@@ -22,8 +22,8 @@ cxr preprocess study/splits/test.csv --images drawn/images --image-size 64 --dty
 cxr weights study/splits/train.csv --save study/weights/weights.json --output study/weights
 cxr build-model --store study/stores/train --class-weights study/weights/weights.json --save study/model/model.keras \
     --output study/model
-cxr train study/model/model.keras --train study/stores/train --valid study/stores/valid --learning-rate 0.3 \
-    --monitor loss --patience 10 --output study/training
+cxr train study/model/model.keras --train study/stores/train --valid study/stores/valid --learning-rate 0.05 \
+    --monitor loss --patience 10 --epochs 300 --output study/training
 cxr predict study/training/model.keras study/stores/test --output study/predictions/test.csv
 cxr evaluate study/predictions/test.csv --labels study/splits/test.csv --train-labels study/splits/train.csv \
     --output study/evaluation

@@ -268,8 +268,13 @@ def _say(result: TrainResult) -> None:
         if run.stages[-1].stopped_by == "time limit":
             console.note("the time limit ended the training; the same command goes on")
         if not sanity.learnt:
+            holds = f", and its interval over patients, {sanity.low:.3f} to {sanity.high:.3f}, holds 0.5"
+            why = (
+                f"the mean validation AUROC is {sanity.auroc:.3f}{holds}"
+                if sanity.low <= 0.5
+                else "the untrained model was kept"
+            )
             console.warn(
-                f"nothing was learnt: the mean validation AUROC is {sanity.auroc:.3f}, and its interval over patients, "
-                f"{sanity.low:.3f} to {sanity.high:.3f}, holds 0.5. Look at, in this order:\n"
+                f"nothing was learnt: {why}. Look at, in this order:\n"
                 + "\n".join(f"{number}. {cause}" for number, cause in enumerate(sanity.look_at, 1))
             )

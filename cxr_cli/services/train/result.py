@@ -71,7 +71,7 @@ class Sanity(Result):
     Attributes
     ----------
     learnt
-        Whether the interval of the mean AUROC lies above 0.5.
+        Whether the interval of the mean AUROC lies above 0.5, and some epoch was better than the untrained model.
     auroc
         Mean AUROC on the validation images after the last epoch, which was not chosen by looking at them.
     low, high

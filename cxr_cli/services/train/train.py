@@ -504,15 +504,20 @@ class _Run:
             training.result.learning_rates,
             base_trained="all" in self.options.stages,
         )
+        # Where no epoch was better than the start, the model kept is the untrained one.
+        kept = training.head_bias is None or any(stage.best_epoch for stage in self.stages)
+        learnt = chance.learnt and kept
+        if not kept:
+            causes = ("no epoch was better than the start: a lower learning rate, or more patience", *causes)
         return Sanity(
-            learnt=chance.learnt,
+            learnt=learnt,
             auroc=chance.auroc,
             low=chance.low,
             high=chance.high,
             n_draws=chance.n_draws,
             initial_loss=self.initial_loss,
             constant_loss=mean_loss(valid.labels, np.broadcast_to(constant, valid.labels.shape), training.result.loss),
-            look_at=() if chance.learnt else causes,
+            look_at=() if learnt else causes,
         )
 
     def _card(self, saved: OutputFile, values: Mapping[str, Any]) -> ModelCard:
