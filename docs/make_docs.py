@@ -83,6 +83,12 @@ PLOTS: dict[str, str] = {
     "build-model-depth.png": "cxr-output/build-model/depth.png",
 }
 
+#: picture in docs/images/ -> (command line that makes a page, the page, width and height of the window); they follow
+#: the recordings in the same folder. Needs Chromium; without it, the pictures stay as they are.
+PAGES: dict[str, tuple[str, str, tuple[int, int]]] = {
+    "report-page.png": ("cxr report cxr-output --output report.html", "report.html", (1100, 1250)),
+}
+
 #: Rich's own frame, without the web font that its default fetches when the image is looked at.
 SVG = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -402,6 +408,24 @@ def make_recordings() -> None:
             (IMAGES / image).write_text(svg, encoding="utf-8")
         for image, file in PLOTS.items():
             save_small(Path(folder) / file, IMAGES / image)
+        for picture, (command, page, size) in PAGES.items():
+            print(command)
+            run_in_terminal(command, 100, Path(folder), Path(commands))
+            screenshot(Path(folder) / page, size, IMAGES / picture)
+
+
+def screenshot(page: Path, size: tuple[int, int], target: Path) -> None:
+    """Save what Chromium shows of a page."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        print(f"no Chromium: {target.name} stays as it is")
+        return
+    with tempfile.TemporaryDirectory() as profile:
+        whole = Path(profile) / "whole.png"
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking"]
+        flags += [f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", f"--screenshot={whole}"]
+        subprocess.run([browser, *flags, page.as_uri()], check=True, capture_output=True)
+        save_small(whole, target)
 
 
 def save_small(source: Path, target: Path) -> None:
