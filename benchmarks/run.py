@@ -45,6 +45,7 @@ BENCHMARKS = (
     Benchmark("training_input", "Training input", quick=("--images", "64", "--rounds", "1")),
     Benchmark("weights", "weights", quick=("--repeats", "1")),
     Benchmark("build_model", "build-model", arguments=("3",), quick=("1",)),
+    Benchmark("explain", "explain", quick=("--images", "32", "--rounds", "2")),
     Benchmark("evaluate", "evaluate", quick=("--draws", "100", "--slow-draws", "3", "--largest", "16000")),
     Benchmark("dicom", "DICOM", quick=("--images", "1", "--rounds", "1", "--files", "1000")),
     Benchmark("growth", "Growth", quick=("--rounds", "1", "--largest", "16000")),
