@@ -276,7 +276,7 @@ def _unknown_of(schema: Schema) -> str:
 
 def vocabulary_tables() -> str:
     """Return the tables of names that mean the same, and of names that do not."""
-    lines = ["| name | is | said by |", "|---|---|---|"]
+    lines = ["| name | is | source |", "|---|---|---|"]
     lines += [f"| {one} | {other} | {source} |" for one, other, source in SAME]
     lines += ["", "| name | is not | because |", "|---|---|---|"]
     lines += [f"| {one} | {other} | {source} |" for one, other, source in NOT_THE_SAME]
