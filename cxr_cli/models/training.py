@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cxr_cli.errors import CxrError
+from cxr_cli.errors import CxrError, InputError
 from cxr_cli.models.datasets import StoreDataset, as_three_channels
 from cxr_cli.models.densenet import HEAD_LAYER, POOLING_LAYER, freeze
 from cxr_cli.models.losses import WeightedBinaryCrossentropy
@@ -190,7 +190,7 @@ class StoredBatches(_Shuffled):
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         """Return batch number `index` of this epoch."""
         rows = self.rows(index)
-        images = self.store.batch(rows)
+        images = finite_images(self.store, rows)
         if self.ranges is not None:
             images = np.stack([self._altered(image, int(row)) for image, row in zip(images, rows, strict=True)])
         return as_three_channels(images), self.labels[rows]
@@ -208,8 +208,36 @@ class StoredBatches(_Shuffled):
         return image[:, ::-1] if self.mirrored[row] else image
 
 
-class MirroredImages(StoreDataset):
-    """The batches of a store in order, each image mirrored left to right."""
+def finite_images(store: Store, rows: Array) -> Array:
+    """Return images of a store; a pixel that is not a number would pass through ReLU and pooling unseen.
+
+    Raises
+    ------
+    InputError
+        An image has one.
+    """
+    images = store.batch(rows)
+    bad = np.flatnonzero(~np.isfinite(images).all(axis=tuple(range(1, images.ndim))))
+    if len(bad):
+        name = store.index["image"].iloc[int(rows[bad[0]])]
+        raise InputError(
+            f"{store.folder}: image {name} has pixels that are NaN or infinite ({len(bad)} such images in its batch)",
+            remedy="Run 'cxr preprocess' again.",
+        )
+    return images
+
+
+class StoredImages(StoreDataset):
+    """The batches of a store in order, all pixels finite."""
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        """Return batch number `index`."""
+        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        return as_three_channels(finite_images(self.store, rows)), self.store.labels[rows]
+
+
+class MirroredImages(StoredImages):
+    """The same, each image mirrored left to right."""
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         """Return batch number `index`."""
@@ -419,6 +447,8 @@ def probabilities_of(rest: keras.Model, valid: Any) -> Array:
     """Return the probabilities of the validation images, float32 of shape (n_images, n_pathologies)."""
     if isinstance(valid, keras.utils.PyDataset):
         return np.asarray(rest.predict(valid, verbose=0))
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:  # each replica would predict the whole batch
+        return np.asarray(rest.predict(np.asarray(valid, np.float32), batch_size=256, verbose=0))
     parts = [rest.predict_on_batch(np.asarray(part, np.float32)) for part in _parts(valid, 256)]
     return np.concatenate([np.asarray(part) for part in parts])
 

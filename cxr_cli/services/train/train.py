@@ -228,15 +228,14 @@ class _Training:
     def activations(self, front: keras.Model, stage: Any, split: str, *, mirrored: bool = False) -> Array:
         """Return the outputs of the frozen part for the images of a store, from the cache or computed now."""
         from cxr_cli.models.classifier import outputs_of
-        from cxr_cli.models.datasets import StoreDataset
-        from cxr_cli.models.training import MirroredImages
+        from cxr_cli.models.training import MirroredImages, StoredImages
 
         data = self.data[split]
         dtype = self.options.cache_type if stage == "last-block" else "float32"
         name = f"cache/{split}-{stage}{'-mirrored' if mirrored else ''}.npy"
         path = self.outputs.folder / name
         batch_size = self.options.batch_size
-        dataset = MirroredImages if mirrored else StoreDataset
+        dataset = MirroredImages if mirrored else StoredImages
 
         def fill(first: int, last: int, take: Callable[[int, Array], None]) -> None:
             batches = dataset(data.store, batch_size, rows=np.arange(first, last))
