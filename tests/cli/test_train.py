@@ -75,7 +75,7 @@ def test_sanity_gate_is_bad_news(cxr, arguments, monkeypatch):
     causes = [done.stderr.index(cause) for cause in (
         "1. weights never loaded: the base has random weights and stayed frozen",
         "2. labels in another order",
-        "3. standardization not the base's: samplewise",
+        "3. standardization not the base's: images are standardized samplewise; a random base",
         "4. too few positives",
         "5. learning rate: 0.05",
     )]  # fmt: skip

@@ -9,7 +9,7 @@ from PIL import Image
 from cxr_cli.data.images import read_gray
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import UsageError
-from cxr_cli.services.predict import sources
+from cxr_cli.services import sources
 from cxr_cli.services.preprocess.options import Options
 from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.store.manifest import Preprocessing, check_recipe

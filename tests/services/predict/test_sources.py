@@ -4,7 +4,7 @@ import pytest
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.errors import ImageError
-from cxr_cli.services.predict import sources
+from cxr_cli.services import sources
 from tests.films import film_pixels, save
 
 
