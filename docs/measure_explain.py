@@ -1,4 +1,4 @@
-"""Measure the table of ``docs/explain.md``: maps of a model trained on drawn images of 256 pixels, beside controls.
+"""Measure the table of ``docs/explain-example.md``: maps of a model trained on drawn images, beside controls.
 
 python docs/measure_explain.py            # some ten minutes on two cores; writes the table into the page
 python docs/measure_explain.py --n-images 200 --print
@@ -13,11 +13,12 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "explain.md"
+PAGE = ROOT / "docs" / "explain-example.md"
 MAPS = {"model": "model", "random": "random map", "prior": "centre prior", "untrained": "random weights"}
 
 
@@ -81,10 +82,8 @@ def table(result: dict[str, Any], n_images: int, size: int) -> str:
             lines.append(f"| {' | '.join([name, MAPS[control['map']], *cells])} |")
     nothing = [_name(row) for row in rows if "shows nothing" in row["verdict"]]
     above = [_name(row) for row in rows if "better" in row["verdict"]]
-    lines += [
-        "",
-        f"Above the centre prior: {', '.join(above) or 'none'}. Not above it: {', '.join(nothing) or 'none'}.",
-    ]
+    lines += ["", f"Above the centre prior: {', '.join(above) or 'none'}."]
+    lines += textwrap.wrap(f"Not above it: {', '.join(nothing) or 'none'}.", 120)
     return "\n".join(lines)
 
 
@@ -99,7 +98,7 @@ def _interval(item: dict[str, float]) -> str:
 def main() -> None:
     """Measure, and write the table into the page or print it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--n-images", type=int, default=600)
+    parser.add_argument("--n-images", type=int, default=400)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--print", action="store_true", help="print the table instead of writing it into the page")
     arguments = parser.parse_args()
