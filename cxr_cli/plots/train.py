@@ -5,10 +5,12 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cxr_cli.data.drawing import packaged_style
 from cxr_cli.plots.style import GUIDE, INK, NOTE, PANEL, TITLE, series, tidy
 from cxr_cli.services.train.result import Epoch, TrainResult
 
 
+@packaged_style()
 def plot_learning_curves(result: TrainResult) -> Figure:
     """Draw loss, AUROC and AUPRC of each epoch, one line per run; stages follow one another.
 

@@ -48,7 +48,7 @@ def both(films, tmp_path, recipe, **options):
 
 
 @pytest.mark.parametrize("interpolation", KERAS_INTERPOLATIONS)
-@pytest.mark.parametrize("scheme", choices(Standardization))
+@pytest.mark.parametrize("scheme", [name for name in choices(Standardization) if name != "torchxrayvision"])
 def test_engines_agree(films, tmp_path, scheme, interpolation):
     recipe = Recipe((32, 48), scheme, interpolation)
     fast, keras = both(films, tmp_path, recipe, fit_statistics=scheme == "featurewise")

@@ -149,7 +149,7 @@ def test_images_are_shown_as_they_are_with_their_findings(result):
 
 @pytest.mark.parametrize(("height", "width"), [(1280, 640), (3, 2000), (1, 1)])
 def test_large_images_are_shrunk_by_averaging(result, tmp_path, height, width):
-    pixels = np.arange(height * width).reshape(height, width) % 251 * 257
+    pixels = (np.arange(height * width).reshape(height, width) + 250) % 251 * 257
     Image.fromarray(pixels.astype(np.uint16)).save(tmp_path / "large.png")
     item = dataclasses.replace(result.images.check.sample[0], path=str(tmp_path / "large.png"))
     image = plots.images([item]).axes[0].images[0]
@@ -189,7 +189,7 @@ def test_histograms_add_up_and_say_mean_and_deviation(result):
 
 def test_empty_and_unknown_labels_can_be_drawn(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("Image,PatientId,Mass,Edema\na.png,1,,0\nb.png,2,,0\n")
+    path.write_text("Image,PatientId,Mass,Edema\na.png,1,-1,0\nb.png,2,-1,0\n")
     nothing = explore(read_labels(path))
     assert math.isnan(nothing.pathologies[0].prevalence)
     drawn = dict(plots.figures(nothing))

@@ -20,7 +20,7 @@ def result(sample_data):
 def awkward(tmp_path):
     """One pathology without positives, one of which nothing is known, one with unknown labels."""
     path = tmp_path / "labels.csv"
-    path.write_text("Image,Mass,Edema,Hernia\na.png,1,0,\nb.png,0,0,\nc.png,,0,\n")
+    path.write_text("Image,Mass,Edema,Hernia\na.png,1,0,-1\nb.png,0,0,-1\nc.png,,0,-1\n")
     return compute_weights(read_labels(path))
 
 

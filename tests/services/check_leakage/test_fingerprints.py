@@ -172,7 +172,7 @@ def test_a_cache_whose_names_are_none_is_refused(films, tmp_path, names):
     for content in (json.dumps(names).encode(), b"[" * 100_000):
         parts["paths"] = np.frombuffer(content, np.uint8)
         np.savez(path, **parts)
-        with pytest.raises(InputError, match="no cache of fingerprints"):
+        with pytest.raises(InputError, match="not a cache of fingerprints"):
             FingerprintCache.load(path)
 
 
