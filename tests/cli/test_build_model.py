@@ -96,7 +96,7 @@ def test_tables_on_stdout_talk_on_stderr(cxr, train, weight_file, tmp_path):
     for text in (
         "do not pass class_weight to fit()",
         "the file's head of 1,000 units",
-        "they may have seen your test images",
+        "may include your test images",
         *(f"saved {name}" for name in ("out/model.keras", "out/model.keras.json", "plots/architecture.png")),
     ):
         assert text in done.stderr and text not in done.stdout

@@ -94,7 +94,7 @@ class OpenStore:
     def _damaged(self) -> OutputError:
         return OutputError(
             f"{self.plan.partial}: the unfinished run in this folder is damaged",
-            remedy=f"Add {argument('start_over')}.",
+            remedy=f"Add {argument('start_over', True)}.",
         )
 
     def _sync(self) -> None:
