@@ -97,8 +97,9 @@ class Run:
             raise AssertionError(said)
 
     def results(self) -> dict[str, bytes]:
-        """Return the bytes of what a training writes."""
-        return {name: (self.folder / name).read_bytes() for name in RESULTS}
+        """Return the bytes of what a training writes, without the folder's name: the model card says where it lies."""
+        folder = str(self.folder).encode()
+        return {name: (self.folder / name).read_bytes().replace(folder, b"") for name in RESULTS}
 
     def left_over(self) -> list[str]:
         """Return the names of files that should not be there."""
