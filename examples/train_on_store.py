@@ -13,8 +13,8 @@ import argparse
 import keras
 
 import cxr_cli.models  # noqa: F401 - registers the loss and the metrics, so that the model can be loaded
+from cxr_cli import open_store
 from cxr_cli.models.datasets import StoreDataset
-from cxr_cli.services.store.reader import open_store
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("store", help="output folder of cxr preprocess")

@@ -33,6 +33,8 @@ _IMAGES = {
     "check-leakage": {"near-duplicates.png": "Near duplicates side by side"},
     "explain": {"maps.png": "Where the model looks", "outside.png": "Maps with most of their mass outside the lungs"},
 }
+#: Plots that show no patient and whose curves are too long for a result: on every page.
+_PLOTS = {"evaluate": {"roc.png": "ROC curves", "precision-recall.png": "Precision-recall curves"}}
 #: Images are at most so many pixels wide, and all of them together so many bytes.
 _WIDEST, _MOST_BYTES = 1100, 900_000
 
@@ -100,7 +102,7 @@ def report(
     if target.suffix == ".md":
         outputs.write_text(target, as_markdown(title, result, sections, software), named_by_user=True)
     else:
-        images = _embedded_images(collection) if with_images else {}
+        images = _embedded_images(collection, with_images)
         outputs.write_text(target, as_html(title, result, sections, images, software), named_by_user=True)
     for metadata in (croissant(run, title) for run in collection.of("explore")[:1]):
         if metadata is not None:
@@ -150,13 +152,14 @@ def _software(collection: Collection) -> str:
     return ""
 
 
-def _embedded_images(collection: Collection) -> Mapping[str, list[EmbeddedImage]]:
-    """Read the plots with images that the runs wrote, as long as there is room for them on the page."""
+def _embedded_images(collection: Collection, with_images: bool) -> Mapping[str, list[EmbeddedImage]]:
+    """Read plots that the runs wrote, as long as there is room for them on the page; those of patients if asked for."""
     found: dict[str, list[EmbeddedImage]] = {}
     room = _MOST_BYTES
     for run in collection.runs:
         for name in run.outputs:
-            caption = _IMAGES.get(run.command, {}).get(Path(name).name)
+            plots = _PLOTS.get(run.command, {}) | (_IMAGES.get(run.command, {}) if with_images else {})
+            caption = plots.get(Path(name).name)
             png = None if caption is None else _small_png(run, name)
             if caption is not None and png is not None and len(png) <= room:
                 found.setdefault(str(run.path), []).append(EmbeddedImage(caption, png))

@@ -9,6 +9,7 @@ import pytest
 from cxr_cli.data.files import Outputs
 from cxr_cli.errors import InputError, UsageError
 from cxr_cli.services.report.report import report
+from tests.conftest import ROOT
 from tests.services.report.conftest import run
 
 
@@ -176,3 +177,14 @@ def test_croissant_metadata_is_valid(study):
     dataset = mlcroissant.Dataset(jsonld=str(path))
     assert dataset.metadata.issues.errors == set()
     assert len(document["recordSet"][0]["field"]) == 16
+
+
+def test_curves_of_an_evaluation_are_on_the_page(study):
+    examples = ROOT / "examples" / "evaluate"
+    run(
+        "evaluate {files}/test-a-seed1.csv --labels {files}/test.csv --draws 100 --output study/evaluation",
+        files=examples,
+    )
+    _, text = made(study)
+    assert 'alt="ROC curves"' in text and 'alt="Precision-recall curves"' in text
+    assert "Performance of" in text and "Calibration slope" in text
