@@ -158,7 +158,8 @@ def test_law_monochrome1_of_the_complement_equals_monochrome2(values, window):
     other, _ = grey(4095 - values, bits=12, voi=mirrored, inverts=True)
     # A window of width 1 is a step, whose foot belongs to the lower side: see PS3.3 C.11.2.1.2.1.
     if window is None or window.function != "LINEAR" or window.width > 1:
-        np.testing.assert_allclose(plain.astype(int), other.astype(int), atol=0 if window is None else 1)
+        # A value half way between two of 65,536 levels may be rounded either way when it is mirrored.
+        np.testing.assert_allclose(plain.astype(int), other.astype(int), rtol=0, atol=1)
 
 
 @given(IMAGES, st.one_of(st.none(), WINDOWS))
