@@ -257,7 +257,8 @@ def to_grey(
     def grey(stored: NDArray[Any]) -> NDArray[np.uint16]:
         part = fractions(_modality(stored, rendering.modality))
         part = 1.0 - part if rendering.inverts else part
-        levels = np.rint(part * FULL_SCALE).astype(np.uint16)
+        # Half way between two levels, an error in the last digit must not decide: an image and its mirror are alike.
+        levels = np.rint(np.round(part * FULL_SCALE, 6)).astype(np.uint16)
         if rendering.stored.padding is not None:
             low, high = rendering.stored.padding
             levels[(stored >= low) & (stored <= high)] = 0
