@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cxr_cli.choices import Loss, Standardization, Summary
 from cxr_cli.cli import console
+from cxr_cli.cli.model_arguments import start_keras
 from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
@@ -29,6 +29,7 @@ from cxr_cli.cli.options import (
     image_size as read_image_size,
 )
 from cxr_cli.cli.reading import read_table
+from cxr_cli.cli.table_options import TableOptions
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ def build_model(
     from cxr_cli.services.build_model.options import ModelOptions, choose_pathologies
     from cxr_cli.services.store.manifest import StoreManifest
 
-    how: dict[str, Any] = {"schema": schema, "columns": columns, "join": join, "map_pathologies": map_pathologies}
-    table = None if labels is None else read_table(labels, uncertain=uncertain, need_labels=True, **how)
+    how = TableOptions(schema, uncertain, columns, join, map_pathologies=map_pathologies)
+    table = None if labels is None else read_table(labels, how, need_labels=True)
     weighting = None if class_weights is None else read_class_weights(class_weights)
     manifest = None if store is None else StoreManifest.read(store)
     options = ModelOptions(
@@ -174,9 +175,7 @@ def build_model(
     inputs += [] if options.preprocessing.manifest is None else [options.preprocessing.manifest]
     inputs += [] if pretrained in ("imagenet", "none") else [describe_input(Path(pretrained))]
     outputs = open_outputs(output, "build-model", inputs, no_plots=no_plots)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with console.quiet_libraries():
-        service.start_keras()
+    start_keras()
     result = service.build_model(options, table=table, save=save, outputs=outputs, pretrained=stored)
     console.show(
         "build-model",

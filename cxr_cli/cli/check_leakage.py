@@ -17,23 +17,17 @@ from cxr_cli.cli.options import (
     OUTPUT,
     RUNNING,
     ClusterOption,
-    ColumnsOption,
-    JoinOption,
     JsonOption,
-    MapOption,
     NoPlotsOption,
     OutputOption,
     PatientMapOption,
-    PatientPatternOption,
-    ReadersOption,
-    SchemaOption,
-    UncertainOption,
     WorkersOption,
     open_outputs,
     option,
     refuse_useless,
 )
 from cxr_cli.cli.reading import folders_of, read_splits, splits_of
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -47,6 +41,7 @@ _IMAGES_PER_PROCESS = 64
 _EXIT = {"clean": 0, "leakage": 1, "unchecked": 2}
 
 
+@with_table_options
 def check_leakage(
     splits: Annotated[
         list[Path],
@@ -67,12 +62,7 @@ def check_leakage(
             default="compare tables only",
         ),
     ] = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
-    columns: ColumnsOption = None,
-    join: JoinOption = None,
-    readers: ReadersOption = "any",
-    patient_pattern: PatientPatternOption = None,
+    how: TableOptions = RECOGNISED,
     split_column: Annotated[
         str | None,
         option(
@@ -92,7 +82,6 @@ def check_leakage(
         ),
     ] = False,
     patient_map: PatientMapOption = None,
-    map_pathologies: MapOption = None,
     near_distance: Annotated[
         int,
         option(
@@ -194,18 +183,7 @@ def check_leakage(
     arguments = splits_of(splits)
     if len(arguments) > 1:
         refuse_useless("with several splits", split_column=split_column)
-    tables = read_splits(
-        arguments,
-        split_column,
-        schema=schema,
-        uncertain=uncertain,
-        readers=readers,
-        columns=columns,
-        join=join,
-        map_pathologies=map_pathologies,
-        patient_pattern=patient_pattern,
-        quiet=True,
-    )
+    tables = read_splits(arguments, split_column, how)
     known_patients = None if patient_map is None else PatientMap.read(patient_map)
     folders = folders_of(tables, arguments, images)
     if not folders:

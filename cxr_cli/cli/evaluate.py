@@ -14,21 +14,15 @@ from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
     RUNNING,
-    ColumnsOption,
-    JoinOption,
     JsonOption,
-    MapOption,
     NoPlotsOption,
     OutputOption,
-    PatientPatternOption,
-    ReadersOption,
-    SchemaOption,
     SeedOption,
-    UncertainOption,
     open_outputs,
     option,
 )
 from cxr_cli.cli.reading import read_table
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +31,7 @@ if TYPE_CHECKING:
     from cxr_cli.data.thresholds import Thresholds
 
 
+@with_table_options
 def evaluate(
     predictions: Annotated[
         list[str],
@@ -100,13 +95,7 @@ def evaluate(
         bool,
         option("--logits", "The predictions are logits: apply a sigmoid first.", panel=INPUT),
     ] = False,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
-    columns: ColumnsOption = None,
-    join: JoinOption = None,
-    readers: ReadersOption = "any",
-    patient_pattern: PatientPatternOption = None,
-    map_pathologies: MapOption = None,
+    how: TableOptions = RECOGNISED,
     by: Annotated[
         str | None,
         option(
@@ -191,18 +180,7 @@ def evaluate(
 
     label_table = None
     if labels is not None:
-        label_table = read_table(
-            labels,
-            schema=schema,
-            uncertain=uncertain,
-            readers=readers,
-            columns=columns,
-            join=join,
-            map_pathologies=map_pathologies,
-            patient_pattern=patient_pattern,
-            allow_unsafe_names=True,
-            need_labels=True,
-        )
+        label_table = read_table(labels, how, allow_unsafe_names=True, need_labels=True)
     names = () if label_table is None else label_table.pathologies
     models = {name: _predictions(predictions, names)}
     for text in compare or []:
@@ -213,7 +191,7 @@ def evaluate(
     tables = {
         key: None
         if path is None
-        else read_table(path, schema=None, uncertain=uncertain, allow_unsafe_names=True, quiet=quiet)
+        else read_table(path, TableOptions(uncertain=how.uncertain), allow_unsafe_names=True, quiet=quiet)
         for key, path, quiet in (
             ("attributes", attributes, True),
             ("valid", valid_labels, False),

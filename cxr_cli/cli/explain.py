@@ -10,6 +10,7 @@ import typer
 from cxr_cli.choices import MapMethod
 from cxr_cli.cli import console
 from cxr_cli.cli.exits import BAD_NEWS
+from cxr_cli.cli.model_arguments import ImagesOfArgument, ModelArgument, folder_or_table, start_keras
 from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
@@ -34,18 +35,8 @@ if TYPE_CHECKING:
 
 
 def explain(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL", help="Saved by cxr train or cxr build-model.", show_default=False),
-    ],
-    images_of: Annotated[
-        Path,
-        typer.Argument(
-            metavar="IMAGES",
-            help="A store of cxr preprocess, a label table with --images, or a folder of images.",
-            show_default=False,
-        ),
-    ],
+    model: ModelArgument,
+    images_of: ImagesOfArgument,
     images: ImagesOption = None,
     boxes: Annotated[
         Path | None,
@@ -125,41 +116,37 @@ def explain(
     given = [describe_input(path) for path in (model, boxes, train_labels) if path is not None]
     folder = images_of if images_of.is_dir() else images
     outputs = open_outputs(output, "explain", given, no_plots=no_plots, images=folder)
-    if not images_of.is_dir():
-        table = read_labels(images_of, schema=schema, allow_unsafe_names=True)
-    else:
-        refuse_useless("with a folder", images=images, schema=schema)
-        table = None
+    source = folder_or_table(images_of, images, schema)
     train = None if train_labels is None else read_labels(train_labels, allow_unsafe_names=True)
-    with console.quiet_libraries():
-        from cxr_cli.services.explain.explain import explain as service
-        from cxr_cli.services.explain.gather import ExplainOptions
+    start_keras()
+    from cxr_cli.services.explain.explain import explain as service
+    from cxr_cli.services.explain.gather import ExplainOptions
 
-        options = ExplainOptions(
-            pathologies=None if pathologies is None else tuple(name.strip() for name in pathologies.split(",")),
-            method=method,
-            n_images=n_images,
-            limit=limit,
-            save_maps=save_maps,
-            box_frame=None if box_frame is None else image_size(box_frame),
-            batch_size=batch_size,
-            n_draws=draws,
-            confidence=confidence,
-            seed=seed,
+    options = ExplainOptions(
+        pathologies=None if pathologies is None else tuple(name.strip() for name in pathologies.split(",")),
+        method=method,
+        n_images=n_images,
+        limit=limit,
+        save_maps=save_maps,
+        box_frame=None if box_frame is None else image_size(box_frame),
+        batch_size=batch_size,
+        n_draws=draws,
+        confidence=confidence,
+        seed=seed,
+    )
+    with console.progress_bar("Explaining") as progress:
+        found, inputs = service(
+            model,
+            source,
+            images=images,
+            boxes=boxes,
+            train_labels=train,
+            allow_training_patients=allow_training_patients,
+            options=options,
+            outputs=outputs,
+            workers=workers,
+            progress=progress,
         )
-        with console.progress_bar("Explaining") as progress:
-            found, inputs = service(
-                model,
-                images_of if table is None else table,
-                images=images,
-                boxes=boxes,
-                train_labels=train,
-                allow_training_patients=allow_training_patients,
-                options=options,
-                outputs=outputs,
-                workers=workers,
-                progress=progress,
-            )
     console.show("explain", found.result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     _say(found.result)
 

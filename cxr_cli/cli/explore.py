@@ -11,19 +11,12 @@ from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     COMPUTE,
     ClusterOption,
-    ColumnsOption,
     ImagesOption,
-    JoinOption,
     JsonOption,
     LabelsArgument,
-    MapOption,
     NoPlotsOption,
     OutputOption,
-    PatientPatternOption,
-    ReadersOption,
-    SchemaOption,
     SeedOption,
-    UncertainOption,
     WindowOption,
     WorkersOption,
     open_outputs,
@@ -31,6 +24,7 @@ from cxr_cli.cli.options import (
     refuse_useless,
 )
 from cxr_cli.cli.reading import read_table
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,16 +32,11 @@ if TYPE_CHECKING:
     from cxr_cli.services.explore.result import ExploreResult
 
 
+@with_table_options
 def explore(
     labels: LabelsArgument,
     images: ImagesOption = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
-    columns: ColumnsOption = None,
-    join: JoinOption = None,
-    readers: ReadersOption = "any",
-    patient_pattern: PatientPatternOption = None,
-    map_pathologies: MapOption = None,
+    how: TableOptions = RECOGNISED,
     n_images: Annotated[
         int, option("--n-images", "How many random images to open and show.", metavar="N", panel=COMPUTE, min=0)
     ] = 9,
@@ -76,18 +65,7 @@ def explore(
     if not check_images:
         refuse_useless("without --check-images", cluster=cluster)
     chosen_window = window_text(read_window(window))
-    table = read_table(
-        labels,
-        schema=schema,
-        uncertain=uncertain,
-        readers=readers,
-        columns=columns,
-        join=join,
-        map_pathologies=map_pathologies,
-        patient_pattern=patient_pattern,
-        allow_image_list=True,
-        quiet=True,
-    )
+    table = read_table(labels, how, allow_image_list=True, quiet=True)
     folder = find_image_folder(labels, images, names=table.image_folders, example=table.images[0])
     if check_images and folder is None:
         raise UsageError("--check-images: no image folder was found beside the table", remedy="Give one with --images.")

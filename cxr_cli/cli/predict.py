@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxr_cli.cli import console
+from cxr_cli.cli.model_arguments import ImagesOfArgument, ModelArgument, folder_or_table, start_keras
 from cxr_cli.cli.options import (
     COMPUTE,
     OUTPUT,
@@ -29,18 +29,8 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL", help="What cxr train or cxr build-model saved.", show_default=False),
-    ],
-    images_of: Annotated[
-        Path,
-        typer.Argument(
-            metavar="STORE|TABLE|FOLDER",
-            help="Images: an output folder of cxr preprocess, a label table with --images, or a folder of images.",
-            show_default=False,
-        ),
-    ],
+    model: ModelArgument,
+    images_of: ImagesOfArgument,
     images: ImagesOption = None,
     schema: SchemaOption = None,
     undo_class_weights: Annotated[
@@ -91,28 +81,23 @@ def predict(
     from cxr_cli.data.class_weights import read_class_weights
     from cxr_cli.data.files import Outputs, describe_input, result_beside
     from cxr_cli.data.thresholds import read_thresholds
-    from cxr_cli.services.keras_backend import require_tensorflow
     from cxr_cli.services.model_card import read_model_card
     from cxr_cli.services.predict.predict import predict as service
+    from cxr_cli.services.sources import open_images
 
     if thresholds is None:
         refuse_useless("without --thresholds", rule=rule)
     if output.is_dir():
         raise OutputError(f"{output}: is a folder", remedy="Name a file, such as --output predictions.csv.")
     card = read_model_card(model)
-    source = _open(images_of, images, card, workers, schema)
+    source = open_images(folder_or_table(images_of, images, schema), images, card, workers)
     options = [path for path in (undo_class_weights, thresholds) if path is not None]
     inputs: list[InputFile] = [describe_input(model), *source.inputs, *(describe_input(path) for path in options)]
     outputs = Outputs(output.parent, [item.path for item in inputs], result_file=result_beside(output))
     outputs.refuse_to_replace(output.name, result_beside(output).name)
     weights = None if undo_class_weights is None else read_class_weights(undo_class_weights)
     limits = None if thresholds is None else read_thresholds(thresholds)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with console.quiet_libraries():
-        require_tensorflow()
-        from cxr_cli.models.classifier import start_backend
-
-        start_backend()
+    start_keras()
     with console.progress_bar("Predicting") as progress:
         result = service(
             model,
@@ -131,22 +116,6 @@ def predict(
     if result.n_failed:
         console.warn(f"{result.n_failed:,} of {result.n_images:,} images have no prediction: {result.failures_file}")
         raise typer.Exit(1)
-
-
-def _open(
-    given: Path, images: Path | None, card: ModelCard, workers: int | None, schema: str | None
-) -> StoreSource | FileSource:
-    from cxr_cli.data.files import STORE_MANIFEST
-    from cxr_cli.services import sources
-
-    if given.is_dir():
-        refuse_useless("with a folder", images=images, schema=schema)
-        if (given / STORE_MANIFEST).exists():
-            return sources.StoreSource(given, card)
-        return sources.open_folder(given, card, workers)
-    from cxr_cli.data.labels import read_labels
-
-    return sources.open_table(read_labels(given, schema=schema, allow_unsafe_names=True), images, card, workers)
 
 
 def _say(card: ModelCard, source: StoreSource | FileSource, *, corrected: bool, decided: bool) -> None:

@@ -16,19 +16,12 @@ from cxr_cli.cli.options import (
     OUTPUT,
     RUNNING,
     ClusterOption,
-    ColumnsOption,
     ImagesOption,
-    JoinOption,
     JsonOption,
     LabelsArgument,
-    MapOption,
     NoPlotsOption,
     OutputOption,
-    PatientPatternOption,
-    ReadersOption,
-    SchemaOption,
     SeedOption,
-    UncertainOption,
     WindowOption,
     WorkersOption,
     image_size_option,
@@ -37,6 +30,7 @@ from cxr_cli.cli.options import (
 )
 from cxr_cli.cli.options import image_size as read_image_size
 from cxr_cli.cli.reading import read_table
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 from cxr_cli.errors import ImageError
 
 if TYPE_CHECKING:
@@ -46,16 +40,11 @@ if TYPE_CHECKING:
     from cxr_cli.services.preprocess.result import PreprocessResult, Start
 
 
+@with_table_options
 def preprocess(
     labels: LabelsArgument,
     images: ImagesOption = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
-    columns: ColumnsOption = None,
-    join: JoinOption = None,
-    readers: ReadersOption = "any",
-    patient_pattern: PatientPatternOption = None,
-    map_pathologies: MapOption = None,
+    how: TableOptions = RECOGNISED,
     image_size: Annotated[str, image_size_option("the result")] = "320",
     standardize: Annotated[
         Standardization,
@@ -166,17 +155,7 @@ def preprocess(
         n_sample=n_images,
     )
     preprocess_options.check(options)
-    table = read_table(
-        labels,
-        schema=schema,
-        uncertain=uncertain,
-        readers=readers,
-        columns=columns,
-        join=join,
-        map_pathologies=map_pathologies,
-        patient_pattern=patient_pattern,
-        allow_unsafe_names=True,
-    )
+    table = read_table(labels, how, allow_unsafe_names=True)
     folder = find_image_folder(labels, images, names=table.image_folders, example=table.images[0])
     if folder is None:
         raise ImageError(f"{labels}: no image folder beside it", remedy="Give the image folder with --images.")

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cxr_cli.choices import ReadersPolicy, UncertainPolicy
 from cxr_cli.cli import console
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from cxr_cli.cli.table_options import TableOptions
     from cxr_cli.data.labels import LabelTable
 
 
 def read_table(
     path: Path,
+    how: TableOptions,
     *,
-    schema: str | None,
-    uncertain: UncertainPolicy,
-    readers: ReadersPolicy = "any",
-    columns: str | None = None,
-    join: Sequence[Path] | None = None,
-    map_pathologies: str | None = None,
-    patient_pattern: str | None = None,
     allow_image_list: bool = False,
     allow_unsafe_names: bool = False,
     need_labels: bool = False,
@@ -33,6 +28,12 @@ def read_table(
 
     Parameters
     ----------
+    path
+        The table.
+    how
+        The options.
+    allow_image_list, allow_unsafe_names, need_labels
+        As in `cxr_cli.data.labels.read_labels`.
     quiet
         Leave the warnings out: the command shows the whole account.
     """
@@ -40,13 +41,13 @@ def read_table(
 
     table = read_labels(
         path,
-        schema=schema,
-        uncertain=uncertain,
-        readers=readers,
-        columns=columns,
-        join=join or (),
-        map_pathologies=None if map_pathologies is None else parse_mapping(map_pathologies),
-        patient_pattern=patient_pattern,
+        schema=how.schema,
+        uncertain=how.uncertain,
+        readers=how.readers,
+        columns=how.columns,
+        join=how.join or (),
+        map_pathologies=None if how.map_pathologies is None else parse_mapping(how.map_pathologies),
+        patient_pattern=how.patient_pattern,
         allow_image_list=allow_image_list,
         allow_unsafe_names=allow_unsafe_names,
         need_labels=need_labels,
@@ -64,7 +65,7 @@ def say_reading(table: LabelTable) -> None:
         console.warn(f"{table.path}: {text}")
 
 
-def read_splits(arguments: Sequence[Path], split_column: str | None, **how: Any) -> dict[str, LabelTable]:
+def read_splits(arguments: Sequence[Path], split_column: str | None, how: TableOptions) -> dict[str, LabelTable]:
     """Read split tables by name, or the parts of one table that has a column of splits.
 
     Parameters
@@ -74,7 +75,7 @@ def read_splits(arguments: Sequence[Path], split_column: str | None, **how: Any)
     split_column
         Column whose values are splits; None takes one that is named so.
     how
-        Arguments of `read_table`.
+        How each table is read.
     """
     from cxr_cli.cli.arguments import find_split, refuse_same_file, split_names
 
@@ -85,9 +86,9 @@ def read_splits(arguments: Sequence[Path], split_column: str | None, **how: Any)
             console.note(f"{argument} is {'the folder ' if path.is_dir() else ''}{path}")
     if split_column is not None:
         said = f"split={split_column}"
-        how["columns"] = said if how["columns"] is None else f"{how['columns']},{said}"
+        how = replace(how, columns=said if how.columns is None else f"{how.columns},{said}")
     tables = {
-        name: read_table(path, **how, allow_image_list=True)
+        name: read_table(path, how, allow_image_list=True, quiet=True)
         for name, path in zip(split_names(arguments), paths, strict=True)
     }
     if len(tables) > 1:

@@ -11,23 +11,17 @@ from cxr_cli.cli import console
 from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
-    ColumnsOption,
-    JoinOption,
     JsonOption,
     LabelsArgument,
-    MapOption,
     NoPlotsOption,
     OutputOption,
     PatientMapOption,
-    PatientPatternOption,
-    ReadersOption,
-    SchemaOption,
     SeedOption,
-    UncertainOption,
     open_outputs,
     option,
 )
 from cxr_cli.cli.reading import read_table
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +31,7 @@ if TYPE_CHECKING:
 _SHARE_MISSED = 0.01
 
 
+@with_table_options
 def split(
     labels: LabelsArgument,
     official: Annotated[
@@ -49,14 +44,8 @@ def split(
             panel=INPUT,
         ),
     ] = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
-    columns: ColumnsOption = None,
-    join: JoinOption = None,
-    readers: ReadersOption = "any",
-    patient_pattern: PatientPatternOption = None,
+    how: TableOptions = RECOGNISED,
     patient_map: PatientMapOption = None,
-    map_pathologies: MapOption = None,
     fractions: Annotated[
         str | None,
         option(
@@ -110,17 +99,7 @@ def split(
     if fractions is not None and folds is not None:
         raise UsageError("--fractions and --folds exclude each other", remedy="Drop one of them.")
     wanted = service.fold_fractions(folds) if folds is not None else service.parse_fractions(fractions or "0.7,0.1,0.2")
-    table = read_table(
-        labels,
-        schema=schema,
-        uncertain=uncertain,
-        readers=readers,
-        columns=columns,
-        join=join,
-        map_pathologies=map_pathologies,
-        patient_pattern=patient_pattern,
-        need_labels=True,
-    )
+    table = read_table(labels, how, need_labels=True)
     lists = None
     if official is not None:
         train_valid, test = _two_paths(official)

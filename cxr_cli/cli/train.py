@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from cxr_cli.choices import CacheType, Loss, Monitor
 from cxr_cli.cli import console
+from cxr_cli.cli.model_arguments import ModelArgument, start_keras
 from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="File of 'cxr build-model --save'.", show_default=False)
-    ],
+    model: ModelArgument,
     train_store: Annotated[
         Path,
         typer.Option(
@@ -167,7 +165,6 @@ def train(
     from cxr_cli.cli.tables.train import tables_of
     from cxr_cli.data.class_weights import read_class_weights
     from cxr_cli.data.files import TRAINED, describe_input
-    from cxr_cli.services.keras_backend import require_tensorflow
     from cxr_cli.services.model_card import read_model_card
     from cxr_cli.services.train.options import TrainOptions
     from cxr_cli.services.train.train import train as service
@@ -194,12 +191,7 @@ def train(
     outputs = open_outputs(output, "train", inputs, no_plots=no_plots)
     names = [Path(f"run-{seed + n}" if runs > 1 else "") / name for n in range(runs) for name in TRAINED]
     outputs.refuse_to_replace(*names)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with console.quiet_libraries():
-        require_tensorflow()
-        from cxr_cli.models.classifier import start_backend
-
-        start_backend()
+    start_keras()
     with ExitStack() as stack:
         watch = _watch(stack)
         result = service(model, train_store, valid_store, outputs, options, watch=watch)

@@ -14,21 +14,15 @@ from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
     OUTPUT,
-    ColumnsOption,
-    JoinOption,
     JsonOption,
     LabelsArgument,
-    MapOption,
     NoPlotsOption,
     OutputOption,
-    PatientPatternOption,
-    ReadersOption,
-    SchemaOption,
-    UncertainOption,
     open_outputs,
     option,
 )
 from cxr_cli.cli.reading import read_table
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +30,7 @@ if TYPE_CHECKING:
     from cxr_cli.services.weights.result import PathologyWeights, WeightsResult
 
 
+@with_table_options
 def weights(
     labels: LabelsArgument,
     predictions: Annotated[
@@ -47,13 +42,7 @@ def weights(
             panel=INPUT,
         ),
     ] = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
-    columns: ColumnsOption = None,
-    join: JoinOption = None,
-    readers: ReadersOption = "any",
-    patient_pattern: PatientPatternOption = None,
-    map_pathologies: MapOption = None,
+    how: TableOptions = RECOGNISED,
     scheme: Annotated[
         Scheme,
         option(
@@ -129,17 +118,7 @@ def weights(
     from cxr_cli.services.weights.weights import compute_weights
 
     _check_options(save, print_code, as_json)
-    table = read_table(
-        labels,
-        schema=schema,
-        uncertain=uncertain,
-        readers=readers,
-        columns=columns,
-        join=join,
-        map_pathologies=map_pathologies,
-        patient_pattern=patient_pattern,
-        need_labels=True,
-    )
+    table = read_table(labels, how, need_labels=True)
     predicted = None if predictions is None else read_predictions(predictions, table.pathologies).in_order(table)
     inputs = [*table.sources, *([predicted.source] if predicted is not None and predicted.source is not None else [])]
     outputs = open_outputs(output, "weights", inputs, no_plots=no_plots)

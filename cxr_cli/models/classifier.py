@@ -45,11 +45,6 @@ def open_classifier(path: Path | str) -> tuple[keras.Model, ModelCard]:
     return model, card
 
 
-def start_backend() -> None:
-    """Let the backend look for devices: seconds, and chatter on stderr that a caller may catch."""
-    keras.ops.zeros(1)
-
-
 class _Hand(keras.callbacks.Callback):  # type: ignore[misc]
     """Hands over the outputs of each batch and forgets them."""
 

@@ -33,6 +33,20 @@ def require_tensorflow() -> None:
     os.environ["KERAS_BACKEND"] = BACKEND
 
 
+def start_keras() -> None:
+    """Import Keras and let TensorFlow look for devices: seconds, and chatter on stderr that a caller may catch.
+
+    Raises
+    ------
+    UsageError
+        As in `require_tensorflow`.
+    """
+    require_tensorflow()
+    import keras
+
+    keras.ops.zeros(1)
+
+
 def check_backend() -> None:
     """Check that the backend which the environment asks for can be imported; losses and metrics work with any.
 

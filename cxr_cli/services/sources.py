@@ -19,7 +19,7 @@ from cxr_cli.data.folders import find_image_folder, locate_images
 from cxr_cli.data.image_types import IMAGE_SUFFIXES
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.patient_ids import normal_patient_id
-from cxr_cli.errors import ImageError, InputError
+from cxr_cli.errors import ImageError, InputError, argument
 from cxr_cli.services.images.prepare import Task, lost, prepare, split
 from cxr_cli.services.model_card import ModelCard
 from cxr_cli.services.parallel import Workers, map_surviving
@@ -206,6 +206,29 @@ def recipe_of_card(card: ModelCard) -> Recipe:
     )
 
 
+def open_images(
+    given: Path | LabelTable, images: Path | None, card: ModelCard, workers: int | None = None
+) -> StoreSource | FileSource:
+    """Return the images of a store, a label table or a folder, whichever was given.
+
+    Parameters
+    ----------
+    given
+        An output folder of ``cxr preprocess``, a label table, or a folder of images.
+    images
+        The image folder of a table; None: beside it.
+    card
+        Of the model.
+    workers
+        Processes that prepare images of a table or a folder; None is one for each core.
+    """
+    if isinstance(given, LabelTable):
+        return open_table(given, images, card, workers)
+    if (given / STORE_MANIFEST).exists():
+        return StoreSource(given, card)
+    return open_folder(given, card, workers)
+
+
 def open_table(table: LabelTable, images: Path | None, card: ModelCard, workers: int | None = None) -> FileSource:
     """Return the images that a label table names.
 
@@ -216,7 +239,9 @@ def open_table(table: LabelTable, images: Path | None, card: ModelCard, workers:
     """
     folder = find_image_folder(table.path, images)
     if folder is None:
-        raise ImageError(f"{table.path}: no image folder beside it", remedy="Give the image folder with --images.")
+        raise ImageError(
+            f"{table.path}: no image folder beside it", remedy=f"Give the image folder with {argument('images')}."
+        )
     codes = table.patient_codes.tolist()
     patients = tuple(table.patient_ids[code] if code >= 0 else "" for code in codes)
     names = tuple(table.images)

@@ -146,14 +146,6 @@ def assemble(options: ModelOptions, pretrained: Pretrained | None = None) -> tup
     return model, origin
 
 
-def start_keras() -> None:
-    """Import Keras and let its backend look for devices: seconds, and chatter on stderr that a caller may catch."""
-    require_tensorflow()
-    import keras
-
-    keras.ops.zeros(1)
-
-
 def summarise_labels(table: LabelTable, pathologies: Sequence[str]) -> LabelSummary:
     """Count what the choice of a loss depends on.
 

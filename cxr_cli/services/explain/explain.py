@@ -9,14 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cxr_cli.data.boxes import BoxList, read_boxes
-from cxr_cli.data.files import STORE_MANIFEST, InputFile, Outputs, describe_input
+from cxr_cli.data.files import InputFile, Outputs, describe_input
 from cxr_cli.data.labels import LabelTable, read_labels
 from cxr_cli.errors import InputError, argument
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.explain.gather import ExplainOptions, Explanation, Images, explain_images
 from cxr_cli.services.explain.inputs import FileImages, StoreImages
 from cxr_cli.services.model_card import ModelCard, read_model_card
-from cxr_cli.services.sources import StoreSource, open_folder, open_table
+from cxr_cli.services.sources import StoreSource, open_images
 
 
 def explain(
@@ -105,17 +105,13 @@ def explain(
 def _open(
     images_of: Path | str | LabelTable, images: Path | None, card: ModelCard, workers: int | None
 ) -> tuple[Images, tuple[InputFile, ...]]:
-    if isinstance(images_of, LabelTable):
-        files = open_table(images_of, images, card, workers)
-        return FileImages(files, card, images_of), files.inputs
-    given = Path(images_of)
-    if given.is_dir():
-        if (given / STORE_MANIFEST).exists():
-            store = StoreSource(given, card)
-            return StoreImages(store, card), store.inputs
-        files = open_folder(given, card, workers)
-        return FileImages(files, card), files.inputs
-    return _open(read_labels(given, allow_unsafe_names=True), images, card, workers)
+    given = images_of if isinstance(images_of, LabelTable) else Path(images_of)
+    if isinstance(given, Path) and not given.is_dir():
+        given = read_labels(given, allow_unsafe_names=True)
+    source = open_images(given, images, card, workers)
+    if isinstance(source, StoreSource):
+        return StoreImages(source, card), source.inputs
+    return FileImages(source, card, given if isinstance(given, LabelTable) else None), source.inputs
 
 
 def _seen_in_training(images: Images, train: LabelTable, allowed: bool) -> list[str]:
