@@ -50,7 +50,7 @@ SYNTAXES = {
 }
 
 
-def picture(path: Path, side: int, bits: int, seed: int) -> np.ndarray:
+def grey_image(path: Path, side: int, bits: int, seed: int) -> np.ndarray:
     """Return a drawing scaled up, with grain: uint16, or uint8 of eight bits."""
     with Image.open(path) as image:
         levels = np.asarray(image.convert("L").resize((side, side), Image.Resampling.BICUBIC), np.float32)
@@ -136,7 +136,7 @@ def time_images(folder: Path, options: argparse.Namespace) -> None:
         paths = []
         for number, source in enumerate(sources):
             paths.append(folder / f"{syntax} {number}.dcm")
-            write(paths[-1], picture(source, side, bits, number), bits, syntax)
+            write(paths[-1], grey_image(source, side, bits, number), bits, syntax)
         timings = functions_in_turns(
             {
                 "pydicom": functools.partial(by_pydicom, paths, options.size),

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inputs import N_NIH, ROOT, films, halves, made_up_films, nih_table, repeated
+from inputs import N_NIH, ROOT, halves, image_files, made_up_images, nih_table, repeated
 
 TIMES = (1, 4, 16)
 _LOOK_SECONDS = 0.02
@@ -101,13 +101,13 @@ def hashes(folder: Path, largest: int) -> list[Series]:
     return [Series("check-leakage, hashes", "pairs", loads)]
 
 
-def leaky_films(folder: Path, largest: int) -> list[Series]:
+def leaky_images(folder: Path, largest: int) -> list[Series]:
     """Return check-leakage with images: made-up images, all different."""
     loads = []
     for times in TIMES:
         n = 64 * times
-        place = folder / f"films-{times}"
-        made_up_films(place / "images", n)
+        place = folder / f"images-{times}"
+        made_up_images(place / "images", n)
         for name, first in (("train", 0), ("test", 1)):
             rows = "".join(f"{i + 1:08}_000.png,{i % 2},{i + 1}\n" for i in range(first, n, 2))
             (place / f"{name}.csv").write_text(f"Image,Mass,PatientId\n{rows}", encoding="utf-8")
@@ -119,7 +119,7 @@ def leaky_films(folder: Path, largest: int) -> list[Series]:
 def preprocessed(folder: Path, largest: int) -> list[Series]:
     """Return preprocess on images of 1024 × 1024."""
     (folder / "sources").mkdir()
-    sources, _ = films(folder / "sources")
+    sources, _ = image_files(folder / "sources")
     loads = []
     for times in TIMES:
         n = 100 * times
@@ -142,7 +142,7 @@ def models(folder: Path, largest: int) -> list[Series]:
 GROUPS: dict[str, Callable[[Path, int], list[Series]]] = {
     "tables": of_tables,
     "hashes": hashes,
-    "leakage": leaky_films,
+    "leakage": leaky_images,
     "preprocess": preprocessed,
     "build-model": models,
 }

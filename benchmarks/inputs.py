@@ -27,7 +27,7 @@ def real_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def films(folder: Path, side: int = 1024) -> tuple[list[Path], str]:
+def image_files(folder: Path, side: int = 1024) -> tuple[list[Path], str]:
     """Return images and their description: real ones, or the sample's scaled up into `folder`."""
     real = real_folder()
     if real is not None:
@@ -50,8 +50,8 @@ def repeated(sources: list[Path], n: int, folder: Path) -> tuple[Path, Path]:
         name = f"{place + 1:08}_000.png"
         link(sources[place % len(sources)], images / name)
         rows.append(f"{name},{place % 2},{int(place % 7 == 0)},{place + 1}")
-    (folder / "films.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return folder / "films.csv", images
+    (folder / "images.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder / "images.csv", images
 
 
 def link(source: Path, target: Path) -> None:
@@ -88,7 +88,7 @@ def halves(table: Path, folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def made_up_films(folder: Path, n: int, side: int = 256) -> None:
+def made_up_images(folder: Path, n: int, side: int = 256) -> None:
     """Write `n` images that differ: smooth noise, 8-bit grey."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(n)

@@ -88,9 +88,9 @@ def compare_hashes(n_hashes: int) -> None:
     headline("comparing hashes row by row with NumPy, against cxr's search", [naive / took])
 
 
-def fingerprint_films(films: list[Path], n_images: int) -> None:
+def fingerprint_images(images: list[Path], n_images: int) -> None:
     """Compare taking fingerprints with bare decoding."""
-    paths = (films * (n_images // len(films) + 1))[:n_images]
+    paths = (images * (n_images // len(images) + 1))[:n_images]
 
     def with_pillow(path: Path) -> object:
         with Image.open(path) as image:
@@ -145,7 +145,7 @@ def main() -> None:
     compare_hashes(options.hashes)
     real = Path(os.environ["CXR_REAL_DATA"]) / "nih" if "CXR_REAL_DATA" in os.environ else None
     folder = real / "images-small" if real else ROOT / "sample_data" / "images-small"
-    fingerprint_films(sorted(folder.glob("0*.png")), options.images)
+    fingerprint_images(sorted(folder.glob("0*.png")), options.images)
     if real:
         whole_run(real / "Data_Entry_2017_v2020.csv.gz")
 

@@ -32,7 +32,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the floor is one core's; nobody else here uses it in this process
 
 import numpy as np
-from inputs import films, repeated
+from inputs import image_files, repeated
 from PIL import Image
 from timing import Timing, functions_in_turns, headline, ratio, ratios
 
@@ -142,7 +142,7 @@ def by_isal(content: bytes) -> np.ndarray[Any, Any]:
 def decoders(sample: list[str]) -> dict[str, Callable[[bytes], Any]]:
     """Return the decoders that can be compared on these images."""
     found: dict[str, Callable[[bytes], Any]] = {
-        "kornia_rs, as cxr uses it": lambda content: decode_gray(content, "film.png").pixels,
+        "kornia_rs, as cxr uses it": lambda content: decode_gray(content, "image.png").pixels,
         "Pillow": lambda content: np.asarray(Image.open(io.BytesIO(content))),
     }
     if importlib.util.find_spec("isal") and importlib.util.find_spec("imagecodecs"):
@@ -261,7 +261,7 @@ def main() -> None:
     cores = available_cores()
     with tempfile.TemporaryDirectory() as name, quiet():
         folder = Path(name)
-        sources, what = films(folder)
+        sources, what = image_files(folder)
         labels, images = repeated(sources, options.images, folder / "repeated")
         table = read_labels(labels)
         print(f"{what}, repeated to {options.images}, to {options.size} × {options.size}, {cores} cores")

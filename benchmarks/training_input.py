@@ -26,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from inputs import films, repeated
+from inputs import image_files, repeated
 from timing import functions_in_turns, headline, ratios
 
 from cxr_cli.data.labels import read_labels
@@ -100,7 +100,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = Path(name)
-        sources, what = films(folder)
+        sources, what = image_files(folder)
         labels, images = repeated(sources, options.images, folder / "repeated")
         table = read_labels(labels)
 
@@ -110,14 +110,14 @@ def main() -> None:
             return open_store(target)
 
         levels, values = store("uint8", "npy"), store("float32", "npy")
-        pictures = store("uint8", "png")
+        pngs = store("uint8", "png")
         ways: dict[str, Callable[[], Iterable[Any]]] = {
             OWN: lambda: batches_of(StoreDataset(levels, BATCH, shuffle=True)),
             "PyDataset, float32 store": lambda: batches_of(StoreDataset(values, BATCH, shuffle=True)),
             OWN_TF: lambda: tf_dataset(levels, BATCH, shuffle=True),
             "tf.data, float32 store": lambda: tf_dataset(values, BATCH, shuffle=True),
-            KERAS: lambda: by_keras(pictures, options.size),
-            TF_PNG: lambda: by_tf_data(pictures),
+            KERAS: lambda: by_keras(pngs, options.size),
+            TF_PNG: lambda: by_tf_data(pngs),
         }
         functions = {
             name: lambda way=way: drain(way(), (*shape, 3), options.images)  # type: ignore[misc]

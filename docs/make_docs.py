@@ -83,8 +83,8 @@ PLOTS: dict[str, str] = {
     "build-model-depth.png": "cxr-output/build-model/depth.png",
 }
 
-#: picture in docs/images/ -> (command line that makes a page, the page, width and height of the window); they follow
-#: the recordings in the same folder. Needs Chromium; without it, the pictures stay as they are.
+#: image in docs/images/ -> (command line that makes a page, the page, width and height of the window); they follow
+#: the recordings in the same folder. Needs Chromium; without it, the images stay as they are.
 PAGES: dict[str, tuple[str, str, tuple[int, int]]] = {
     "report-page.png": ("cxr report cxr-output --output report.html", "report.html", (1100, 1250)),
 }
@@ -408,10 +408,10 @@ def make_recordings() -> None:
             (IMAGES / image).write_text(svg, encoding="utf-8")
         for image, file in PLOTS.items():
             save_small(Path(folder) / file, IMAGES / image)
-        for picture, (command, page, size) in PAGES.items():
+        for screen, (command, page, size) in PAGES.items():
             print(command)
             run_in_terminal(command, 100, Path(folder), Path(commands))
-            screenshot(Path(folder) / page, size, IMAGES / picture)
+            screenshot(Path(folder) / page, size, IMAGES / screen)
 
 
 def screenshot(page: Path, size: tuple[int, int], target: Path) -> None:

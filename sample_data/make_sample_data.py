@@ -1,4 +1,4 @@
-"""Draw the synthetic chest films of ``sample_data/`` and write their two tables.
+"""Draw the synthetic chest images of ``sample_data/`` and write their two tables.
 
 Run ``python sample_data/make_sample_data.py`` to write everything again beside this file, or name another folder.
 With ``--n-images`` it draws as many other images instead: ``labels.csv``, ``boxes.csv`` and ``images/`` in the folder.
@@ -9,8 +9,8 @@ bit: ``+ - * /``, ``sqrt``, comparisons and rounding, one NumPy call each. There
 differ between libm builds and SIMD widths), no sum along an axis and no matrix product (their order of addition
 differs). Random numbers come from ``PCG64.random_raw``, the stream that NumPy promises never to change.
 
-Body coordinates: x from -1 (the patient's right, on the left of the film) to 1 across the rib cage, y from -1 (apex of
-the lungs) down to about 0.9 (diaphragm). Everything is thickness: a film is bright where the rays met much tissue.
+Body coordinates: x from -1 (the patient's right, on the left of the image) to 1 across the rib cage, y from -1 (apex of
+the lungs) down to about 0.9 (diaphragm). Everything is thickness: an image is bright where the rays met much tissue.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ IntArray = NDArray[np.int32]
 Pixels = NDArray[np.uint8]
 Point = tuple[float, float]
 
-SIZE = 256  # pixels along each edge of a film
+SIZE = 256  # pixels along each edge of an image
 TABLE_SEED = 2018
-FILM_SEED = 1  # one of those tried that bring no two films close to each other by chance
+IMAGE_SEED = 1  # one of those tried that bring no two images close to each other by chance
 
 COLUMNS = (  # the course's order: PatientId stands between the findings
     "Image,Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,Infiltration,Mass,Nodule,"
@@ -59,14 +59,14 @@ POSITIVES = {
     "Pneumonia": (3, 1),
     "Hernia": (2, 0),
 }
-CHRONIC = ("Hernia", "Fibrosis", "Emphysema", "Cardiomegaly", "Pleural_Thickening")  # on every film of a patient
+CHRONIC = ("Hernia", "Fibrosis", "Emphysema", "Cardiomegaly", "Pleural_Thickening")  # on every image of a patient
 ROWS_WITH_FINDINGS = (90, 23)
 
 # NIH numbers its patients from 1 to 30805: a number above 90000 belongs to no real patient.
 FIRST_PATIENT = 90001
-TRAIN_PATIENTS = ((1, 135), (2, 14), (3, 6), (4, 2), (6, 1))  # (films, patients with so many), only in train
-VALID_PATIENTS = ((1, 36), (2, 2), (3, 1))  # only in valid; the patient of the copied film comes on top
-SHARED_PATIENTS = ((1, 1), (1, 1), (1, 2), (1, 1), (1, 1))  # in both tables: (films in train, films in valid)
+TRAIN_PATIENTS = ((1, 135), (2, 14), (3, 6), (4, 2), (6, 1))  # (images, patients with so many), only in train
+VALID_PATIENTS = ((1, 36), (2, 2), (3, 1))  # only in valid; the patient of the copied image comes on top
+SHARED_PATIENTS = ((1, 1), (1, 1), (1, 2), (1, 1), (1, 1))  # in both tables: (images in train, images in valid)
 
 # What --n-images draws.
 FIRST_OTHER_PATIENT = 100001  # none of those above
@@ -114,7 +114,7 @@ class Dice:
         return (raw.astype(np.float64) * 2.0**-53).astype(np.float32).reshape(rows, columns)
 
     def grain(self) -> Array:
-        """Return film grain of about unit deviation: sums of four bytes, float32 of shape (SIZE, SIZE)."""
+        """Return grain of about unit deviation: sums of four bytes, float32 of shape (SIZE, SIZE)."""
         raw = self._bits.random_raw(SIZE * SIZE // 2).astype("<u8").view(np.uint8).reshape(SIZE, SIZE, 4)
         total = raw[..., 0].astype(np.int32) + raw[..., 1] + raw[..., 2] + raw[..., 3]
         return (total.astype(np.float32) - 510.0) / 147.8
@@ -143,7 +143,7 @@ def chord(distance_squared: Array) -> Array:
 
 
 def texture(dice: Dice, cells: int) -> Array:
-    """Return smooth random hills in [0, 1], ``cells`` of them along each edge of the film."""
+    """Return smooth random hills in [0, 1], ``cells`` of them along each edge of the image."""
     knots = dice.grid(cells + 2, cells + 2)
     position = (np.arange(SIZE, dtype=np.float32) + 0.5) * (cells / SIZE)
     cell = position.astype(np.intp)
@@ -153,12 +153,12 @@ def texture(dice: Dice, cells: int) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Who is on the film, and how it was taken
+# Who is on the image, and how it was taken
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What stays the same from film to film of a patient (lengths in body coordinates)."""
+    """What stays the same from image to image of a patient (lengths in body coordinates)."""
 
     cage: float  # half width of the rib cage
     squareness: float  # 0: the cage tapers like an egg, 1: like a barrel
@@ -185,13 +185,13 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Pose:
-    """What differs from film to film: position, breath, exposure."""
+    """What differs from image to image: position, breath, exposure."""
 
     x: float  # pixels of body coordinates (0, 0)
     y: float
     scale_x: float  # pixels per unit
     scale_y: float
-    half_tilt: float  # tangent of half the rotation in the plane of the film
+    half_tilt: float  # tangent of half the rotation in the plane of the image
     turn: float  # rotation about the long axis, seen as a sideways shift of what lies deep
     lordosis: float  # tube angle: moves clavicles and slants the ribs
     breath: float  # lowers the diaphragm
@@ -237,7 +237,7 @@ def draw_anatomy(dice: Dice) -> Anatomy:
 
 
 def draw_pose(dice: Dice, anatomy: Anatomy) -> Pose:
-    """Return how one film of a patient was taken."""
+    """Return how one image of a patient was taken."""
     scale = dice.uniform(76.0, 110.0)
     portable = dice.chance(0.35)
     return Pose(
@@ -263,7 +263,7 @@ def draw_pose(dice: Dice, anatomy: Anatomy) -> Pose:
 
 
 class Scene:
-    """The rays of one film: where each meets the body, and how much of what it passes.
+    """The rays of one image: where each meets the body, and how much of what it passes.
 
     ``air`` (0 to about 1, lung depth), ``dense`` (thickness added to the soft tissue: bones, vessels, metal) and
     ``haze`` (0 to 1, share of the air that is filled with something) are what structures and findings draw on.
@@ -577,7 +577,7 @@ ALTERATIONS: dict[str, Callable[[Anatomy, Dice], Anatomy]] = {
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Findings that are drawn on the film
+# Findings that are drawn on the image
 
 
 def place_in_lung(scene: Scene, dice: Dice, low: float = -0.65, high: float = 0.6) -> Point:
@@ -782,7 +782,7 @@ FINDINGS: dict[str, Callable[[Scene, Dice], None]] = {
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# From the chest to the film
+# From the chest to the image
 
 LETTERS = {  # strokes in a box of one by one
     "L": [[(0.15, 0.0), (0.15, 1.0), (0.8, 1.0)]],
@@ -792,24 +792,24 @@ LETTERS = {  # strokes in a box of one by one
 }
 
 
-def write_letters(film: Array, text: str, x: float, y: float, height: float, value: float) -> None:
-    """Write letters on the film as lead letters stand on real ones."""
+def write_letters(image: Array, text: str, x: float, y: float, height: float, value: float) -> None:
+    """Write letters on the image as lead letters stand on real ones."""
     for i, letter in enumerate(text):
         for line in LETTERS[letter]:
             points = [(x + (i * 0.95 + 0.7 * u) * height, y + v * height) for u, v in line]
             for start, end in zip(points, points[1:], strict=False):
-                stroke_pixels(film, start, end, 1.3, 1.3, value)
+                stroke_pixels(image, start, end, 1.3, 1.3, value)
 
 
-def markers(film: Array, pose: Pose, dice: Dice) -> None:
-    """Put the side marker into an upper corner, and AP on films from the bedside."""
+def markers(image: Array, pose: Pose, dice: Dice) -> None:
+    """Put the side marker into an upper corner, and AP on images from the bedside."""
     y, height = dice.uniform(8.0, 40.0), dice.uniform(9.0, 13.0)
     if dice.chance(0.7):
-        write_letters(film, "L", dice.uniform(222.0, 242.0), y, height, pose.white)
+        write_letters(image, "L", dice.uniform(222.0, 242.0), y, height, pose.white)
     else:
-        write_letters(film, "R", dice.uniform(6.0, 22.0), y, height, pose.white)
+        write_letters(image, "R", dice.uniform(6.0, 22.0), y, height, pose.white)
     if pose.portable:
-        write_letters(film, "AP", dice.uniform(6.0, 14.0), dice.uniform(60.0, 120.0), 8.0, pose.white)
+        write_letters(image, "AP", dice.uniform(6.0, 14.0), dice.uniform(60.0, 120.0), 8.0, pose.white)
 
 
 def cables(scene: Scene, dice: Dice) -> Array:
@@ -825,17 +825,17 @@ def cables(scene: Scene, dice: Dice) -> Array:
     return layer
 
 
-def collimate(film: Array, dice: Dice) -> None:
-    """Blacken the strips beyond the collimator on some films."""
+def collimate(image: Array, dice: Dice) -> None:
+    """Blacken the strips beyond the collimator on some images."""
     for edge in range(4):
         strip = int(dice.uniform(2.0, 16.0))
         if dice.chance(0.13):
-            film[(np.s_[:strip], np.s_[-strip:], np.s_[:, :strip], np.s_[:, -strip:])[edge]] = 2.0
+            image[(np.s_[:strip], np.s_[-strip:], np.s_[:, :strip], np.s_[:, -strip:])[edge]] = 2.0
 
 
-def soften(film: Array) -> Array:
+def soften(image: Array) -> Array:
     """Blur by a small kernel: (1, 2, 1) / 4 along both axes."""
-    padded = np.pad(film, 1, mode="edge")
+    padded = np.pad(image, 1, mode="edge")
     rows = (padded[:-2] + padded[2:]) * 0.25 + padded[1:-1] * 0.5
     return (rows[:, :-2] + rows[:, 2:]) * 0.25 + rows[:, 1:-1] * 0.5
 
@@ -849,11 +849,11 @@ def develop(thickness: Array, pose: Pose, dice: Dice) -> Pixels:
     level = amount / (amount + 0.75)
     level = np.clip((level - 0.14) / 0.62, 0.0, 1.0)
     level = level * (1.0 + pose.contrast) / (1.0 + pose.contrast * level)
-    film = soften(pose.black + (pose.white - pose.black) * level)
-    markers(film, pose, dice)
-    collimate(film, dice)
-    film = film + pose.grain * dice.grain()
-    return np.clip(np.floor(film + 0.5), 0.0, 255.0).astype(np.uint8)
+    image = soften(pose.black + (pose.white - pose.black) * level)
+    markers(image, pose, dice)
+    collimate(image, dice)
+    image = image + pose.grain * dice.grain()
+    return np.clip(np.floor(image + 0.5), 0.0, 255.0).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -882,26 +882,26 @@ class Drawing:
     boxes: list[Box] = field(default_factory=list)
 
 
-def draw_film(patient: int, follow_up: int, findings: Sequence[str] = ()) -> Pixels:
-    """Return one film, uint8 of shape (SIZE, SIZE), 0 black to 255 white."""
+def draw_image(patient: int, follow_up: int, findings: Sequence[str] = ()) -> Pixels:
+    """Return one image, uint8 of shape (SIZE, SIZE), 0 black to 255 white."""
     return draw(patient, follow_up, findings).pixels
 
 
 def draw(patient: int, follow_up: int, findings: Sequence[str] = ()) -> Drawing:
-    """Return one film and the boxes of its findings.
+    """Return one image and the boxes of its findings.
 
-    The patient's number fixes the anatomy; patient and follow-up number fix how the film was taken.
+    The patient's number fixes the anatomy; patient and follow-up number fix how the image was taken.
     """
-    anatomy = draw_anatomy(Dice(FILM_SEED, patient, 0))
-    dice = Dice(FILM_SEED, patient, 2 + follow_up)
-    findings_dice = Dice(FILM_SEED, patient, 2 + follow_up, 1)  # its own: a finding changes nothing else on the film
+    anatomy = draw_anatomy(Dice(IMAGE_SEED, patient, 0))
+    dice = Dice(IMAGE_SEED, patient, 2 + follow_up)
+    findings_dice = Dice(IMAGE_SEED, patient, 2 + follow_up, 1)  # its own: a finding changes nothing else on the image
     pose = draw_pose(dice, anatomy)
     for name, alter in ALTERATIONS.items():
         if name in findings:
             anatomy = alter(anatomy, findings_dice)
     scene = Scene(anatomy, pose)
     scene.air = lungs(scene, anatomy.mediastinum) * (1.0 - 0.94 * heart(scene))
-    grown = vessels(scene, Dice(FILM_SEED, patient, 1), anatomy.vessels)
+    grown = vessels(scene, Dice(IMAGE_SEED, patient, 1), anatomy.vessels)
     scene.dense = grown * np.minimum(1.0, 1.3 * scene.air) + ribs(scene)
     scene.air *= 0.90 + 0.10 * texture(dice, 30) + 0.10 * texture(dice, 75)
     body = soft_tissue(scene)
@@ -924,7 +924,7 @@ def chest_contents(scene: Scene, body: Array) -> Array:
 
 
 def heart_boxes(scene: Scene) -> list[Box]:
-    """Return the box of an enlarged heart: it is there on every film, so nothing was added that could be measured."""
+    """Return the box of an enlarged heart: it is there on every image, so nothing was added that could be measured."""
     main, atrium = heart_muscle(scene)
     inside = (np.minimum(main, atrium) < 1.0) & (scene.above > -0.05) & (scene.wall > 0.0)
     return boxes_of("Cardiomegaly", mask(inside))
@@ -962,13 +962,13 @@ def boxes_of(finding: str, change: Array) -> list[Box]:
 
 
 @dataclass(frozen=True)
-class Film:
+class SampleImage:
     """One row of a table."""
 
     patient: int
     follow_up: int
     findings: frozenset[str] = frozenset()
-    copy_of: Film | None = None
+    copy_of: SampleImage | None = None
 
     @property
     def name(self) -> str:
@@ -981,7 +981,7 @@ class Film:
         return ",".join(known.get(column, str(int(column in self.findings))) for column in COLUMNS)
 
     def drawing(self) -> Drawing:
-        """Return the picture and the boxes of its findings."""
+        """Return the image and the boxes of its findings."""
         if self.copy_of:
             original = self.copy_of.drawing()
             return replace(original, pixels=brightened(original.pixels))
@@ -997,46 +997,50 @@ class Film:
 
 
 def brightened(pixels: Pixels) -> Pixels:
-    """Return the picture 4 % and 4 grey levels brighter."""
+    """Return the image 4 % and 4 grey levels brighter."""
     return np.minimum(pixels.astype(np.int32) * 26 // 25 + 4, 255).astype(np.uint8)
 
 
-def deal_chronic(dice: Dice, films: Sequence[Film], counts: dict[str, int]) -> dict[Film, set[str]]:
-    """Give each chronic finding to all films of some patients, exactly as many films as are wanted."""
-    dealt: dict[Film, set[str]] = {}
-    by_patient: dict[int, list[Film]] = {}
-    for film in films:
-        by_patient.setdefault(film.patient, []).append(film)
+def deal_chronic(dice: Dice, images: Sequence[SampleImage], counts: dict[str, int]) -> dict[SampleImage, set[str]]:
+    """Give each chronic finding to all images of some patients, exactly as many images as are wanted."""
+    dealt: dict[SampleImage, set[str]] = {}
+    by_patient: dict[int, list[SampleImage]] = {}
+    for image in images:
+        by_patient.setdefault(image.patient, []).append(image)
     for finding in CHRONIC:
         left = counts[finding]
         for patient in dice.shuffled(list(by_patient)):
             if len(by_patient[patient]) <= left:
                 left -= len(by_patient[patient])
-                dealt.update({film: {finding} for film in by_patient.pop(patient)})
+                dealt.update({image: {finding} for image in by_patient.pop(patient)})
     return dealt
 
 
 def deal_findings(
-    dice: Dice, films: Sequence[Film], healthy: Sequence[Film], counts: dict[str, int], n_with_findings: int
-) -> list[Film]:
-    """Return the films with findings: ``counts`` of each, on ``n_with_findings`` of the films.
+    dice: Dice,
+    images: Sequence[SampleImage],
+    healthy: Sequence[SampleImage],
+    counts: dict[str, int],
+    n_with_findings: int,
+) -> list[SampleImage]:
+    """Return the images with findings: ``counts`` of each, on ``n_with_findings`` of the images.
 
-    ``healthy`` are films of patients who get no chronic finding.
+    ``healthy`` are images of patients who get no chronic finding.
     """
-    dealt = deal_chronic(dice, [film for film in films if film not in healthy], counts)
-    new = [film for film in dice.shuffled(films) if film not in dealt][: n_with_findings - len(dealt)]
+    dealt = deal_chronic(dice, [image for image in images if image not in healthy], counts)
+    new = [image for image in dice.shuffled(images) if image not in dealt][: n_with_findings - len(dealt)]
     deck = dice.shuffled([name for name, count in counts.items() if name not in CHRONIC for _ in range(count)])
-    for film, finding in zip(new, deck, strict=False):
-        dealt[film] = {finding}
+    for image, finding in zip(new, deck, strict=False):
+        dealt[image] = {finding}
     for finding in deck[len(new) :]:
-        free = [film for film in films if film in dealt and finding not in dealt[film] and len(dealt[film]) < 4]
+        free = [image for image in images if image in dealt and finding not in dealt[image] and len(dealt[image]) < 4]
         dealt[free[dice.below(len(free))]].add(finding)
-    return [replace(film, findings=frozenset(dealt.get(film, ()))) for film in films]
+    return [replace(image, findings=frozenset(dealt.get(image, ()))) for image in images]
 
 
-def numbered(patients: Iterator[int], groups: Sequence[tuple[int, int]]) -> list[Film]:
-    """Return the films of new patients, follow-ups numbered from 0."""
-    return [Film(patient, i) for n, times in groups for patient in take(patients, times) for i in range(n)]
+def numbered(patients: Iterator[int], groups: Sequence[tuple[int, int]]) -> list[SampleImage]:
+    """Return the images of new patients, follow-ups numbered from 0."""
+    return [SampleImage(patient, i) for n, times in groups for patient in take(patients, times) for i in range(n)]
 
 
 def take(items: Iterator[int], n: int) -> list[int]:
@@ -1044,25 +1048,25 @@ def take(items: Iterator[int], n: int) -> list[int]:
     return [next(items) for _ in range(n)]
 
 
-def tables() -> tuple[list[Film], list[Film]]:
+def tables() -> tuple[list[SampleImage], list[SampleImage]]:
     """Return the rows of the training and the validation table, in their order."""
     dice = Dice(TABLE_SEED, 0)
     n_patients = sum(n for _, n in TRAIN_PATIENTS + VALID_PATIENTS) + len(SHARED_PATIENTS) + 1
     patients = iter(dice.shuffled(range(FIRST_PATIENT, FIRST_PATIENT + n_patients)))
-    shared: tuple[list[Film], list[Film]] = ([], [])
+    shared: tuple[list[SampleImage], list[SampleImage]] = ([], [])
     for n_train, n_valid in SHARED_PATIENTS:
         patient = next(patients)
-        shared[0].extend(Film(patient, i) for i in range(n_train))
-        shared[1].extend(Film(patient, n_train + i) for i in range(n_valid))
+        shared[0].extend(SampleImage(patient, i) for i in range(n_train))
+        shared[1].extend(SampleImage(patient, n_train + i) for i in range(n_valid))
     result = []
     for i, groups in enumerate((TRAIN_PATIENTS, VALID_PATIENTS)):
         counts = {name: pair[i] for name, pair in POSITIVES.items()}
-        films = shared[i] + numbered(patients, groups)
-        result.append(deal_findings(dice, films, shared[i], counts, ROWS_WITH_FINDINGS[i]))
+        images = shared[i] + numbered(patients, groups)
+        result.append(deal_findings(dice, images, shared[i], counts, ROWS_WITH_FINDINGS[i]))
     train, valid = result
-    n_films = {film.patient: sum(other.patient == film.patient for other in train + valid) for film in train}
-    original = next(film for film in dice.shuffled(train) if not film.findings and n_films[film.patient] == 1)
-    valid.append(Film(next(patients), 0, copy_of=original))
+    n_images = {image.patient: sum(other.patient == image.patient for other in train + valid) for image in train}
+    original = next(image for image in dice.shuffled(train) if not image.findings and n_images[image.patient] == 1)
+    valid.append(SampleImage(next(patients), 0, copy_of=original))
     return dice.shuffled(train), dice.shuffled(valid)
 
 
@@ -1080,8 +1084,8 @@ def encode_png(pixels: Pixels, *, paeth: bool = True) -> bytes:
     """Return an 8-bit grey PNG whose bytes depend on the pixels alone.
 
     Pillow's PNG bytes differ between its releases, because zlib and zlib-ng search for repetitions in different ways.
-    Without that search (Z_HUFFMAN_ONLY) both write the same bytes, and grainy pictures even get smaller.
-    The row filter is fixed as well: Paeth's, which suits films best, or the mean of the left and the upper pixel.
+    Without that search (Z_HUFFMAN_ONLY) both write the same bytes, and grainy images even get smaller.
+    The row filter is fixed as well: Paeth's, which suits images best, or the mean of the left and the upper pixel.
     """
     height, width = pixels.shape
     padded = np.pad(pixels.astype(np.int32), ((1, 0), (1, 0)))
@@ -1117,25 +1121,27 @@ DICOM_TWINS: tuple[tuple[int, bool, dict[str, str]], ...] = (
 )
 
 
-def encode_dicom(pixels: Pixels, film: Film, bits: int, inverted: bool, more: dict[str, str], dice: Dice) -> bytes:
+def encode_dicom(
+    pixels: Pixels, image: SampleImage, bits: int, inverted: bool, more: dict[str, str], dice: Dice
+) -> bytes:
     """Return a DICOM file (digital X-ray, Explicit VR Little Endian) whose bytes depend on the arguments alone."""
-    if bits > 8:  # sixteen levels for each of the picture's
+    if bits > 8:  # sixteen levels for each of the image's
         finer = (dice.grid(*pixels.shape) * 16).astype(np.int32)
         values = (pixels.astype(np.int32) * 16 + finer).astype("<u2")
     else:
         values = pixels
     values = ((1 << bits) - 1 - values).astype(values.dtype) if inverted else values
     height, width = values.shape
-    number = f"2.25.{film.patient}{film.follow_up:03d}"
+    number = f"2.25.{image.patient}{image.follow_up:03d}"
     image_class = "1.2.840.10008.5.1.4.1.1.1.1"
     elements = {
         "00080016 UI": image_class,
         "00080018 UI": f"{number}.1",
         "00080060 CS": "DX",
         "00080070 LO": "make_sample_data.py",
-        "00100020 LO": str(film.patient),
-        "00100040 CS": "F" if film.patient % 2 else "M",
-        "00101010 AS": f"{20 + film.patient % 60:03d}Y",
+        "00100020 LO": str(image.patient),
+        "00100040 CS": "F" if image.patient % 2 else "M",
+        "00101010 AS": f"{20 + image.patient % 60:03d}Y",
         "00181164 DS": "1.4\\1.4",
         "00185101 CS": "PA",
         "0020000D UI": number,
@@ -1171,12 +1177,14 @@ def dicom_element(tag: str, value: str | int) -> bytes:
     return struct.pack("<HH2sH", int(tag[:4], 16), int(tag[4:8], 16), kind, len(body)) + body
 
 
-def write_dicom(folder: Path, films: Sequence[Film]) -> None:
-    """Write the DICOM twins of the first films."""
+def write_dicom(folder: Path, images: Sequence[SampleImage]) -> None:
+    """Write the DICOM twins of the first images."""
     folder.mkdir(parents=True, exist_ok=True)
-    for film, (bits, inverted, more) in zip(films, DICOM_TWINS, strict=False):
-        content = encode_dicom(film.drawing().pixels, film, bits, inverted, more, Dice(FILM_SEED, film.patient, bits))
-        (folder / f"{Path(film.name).stem}.dcm").write_bytes(content)
+    for image, (bits, inverted, more) in zip(images, DICOM_TWINS, strict=False):
+        content = encode_dicom(
+            image.drawing().pixels, image, bits, inverted, more, Dice(IMAGE_SEED, image.patient, bits)
+        )
+        (folder / f"{Path(image.name).stem}.dcm").write_bytes(content)
 
 
 def shrunk(drawing: Drawing, size: int) -> Drawing:
@@ -1191,15 +1199,15 @@ def shrunk(drawing: Drawing, size: int) -> Drawing:
 
 
 def write(folder: Path) -> None:
-    """Write both tables, the box list, all films and the DICOM twins of some into a folder."""
-    images = folder / "images-small"
-    images.mkdir(parents=True, exist_ok=True)
+    """Write both tables, the box list, all images and the DICOM twins of some into a folder."""
+    image_folder = folder / "images-small"
+    image_folder.mkdir(parents=True, exist_ok=True)
     boxes = []
     both = tables()
-    for name, films in zip(("train-small.csv", "valid-small.csv"), both, strict=True):
-        write_lines(folder / name, [",".join(COLUMNS), *(film.row() for film in films)])
-        for film in films:
-            boxes += write_image(images, film, SIZE)
+    for name, images in zip(("train-small.csv", "valid-small.csv"), both, strict=True):
+        write_lines(folder / name, [",".join(COLUMNS), *(image.row() for image in images)])
+        for image in images:
+            boxes += write_image(image_folder, image, SIZE)
     write_lines(folder / "boxes.csv", [BOX_HEADER, *sorted(boxes)])
     write_dicom(folder / "dicom", both[0])
 
@@ -1209,14 +1217,14 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
     path.write_bytes(("\n".join(lines) + "\n").encode("ascii"))
 
 
-def write_image(folder: Path, film: Film, size: int) -> list[str]:
+def write_image(folder: Path, image: SampleImage, size: int) -> list[str]:
     """Draw and write one image; return its lines of the box list."""
-    drawing = shrunk(film.drawing(), size)
-    (folder / film.name).write_bytes(film.png(drawing.pixels))
-    return film.box_rows(drawing.boxes)
+    drawing = shrunk(image.drawing(), size)
+    (folder / image.name).write_bytes(image.png(drawing.pixels))
+    return image.box_rows(drawing.boxes)
 
 
-def _write_image(arguments: tuple[Path, Film, int]) -> list[str]:
+def _write_image(arguments: tuple[Path, SampleImage, int]) -> list[str]:
     return write_image(*arguments)
 
 
@@ -1224,48 +1232,48 @@ def _write_image(arguments: tuple[Path, Film, int]) -> list[str]:
 # As many images as one likes
 
 
-def other_films(n_images: int, prevalence: float, seed: int = 0) -> list[Film]:
+def other_images(n_images: int, prevalence: float, seed: int = 0) -> list[SampleImage]:
     """Return ``n_images`` rows of other patients, each finding on ``prevalence`` of them, independently of the others.
 
     Chronic findings are on every image of a patient.
     """
     dice = Dice(TABLE_SEED, 1, seed)
-    patient, films = FIRST_OTHER_PATIENT + 1_000_000 * seed, []
-    while len(films) < n_images:
+    patient, images = FIRST_OTHER_PATIENT + 1_000_000 * seed, []
+    while len(images) < n_images:
         place = dice.uniform()
         n = next(n for n, most in IMAGES_PER_PATIENT if place < most)
-        films += [Film(patient, i) for i in range(min(n, n_images - len(films)))]
+        images += [SampleImage(patient, i) for i in range(min(n, n_images - len(images)))]
         patient += 1
-    dealt: dict[Film, set[str]] = {film: set() for film in films}
+    dealt: dict[SampleImage, set[str]] = {image: set() for image in images}
     n_positives = int(prevalence * n_images + 0.5)
     for finding in POSITIVES:
         if finding in CHRONIC:
-            chosen = images_of_some_patients(dice, films, n_positives)
+            chosen = images_of_some_patients(dice, images, n_positives)
         else:
-            chosen = dice.shuffled(films)[:n_positives]
-        for film in chosen:
-            dealt[film].add(finding)
-    return [replace(film, findings=frozenset(dealt[film])) for film in films]
+            chosen = dice.shuffled(images)[:n_positives]
+        for image in chosen:
+            dealt[image].add(finding)
+    return [replace(image, findings=frozenset(dealt[image])) for image in images]
 
 
-def images_of_some_patients(dice: Dice, films: Sequence[Film], n: int) -> list[Film]:
+def images_of_some_patients(dice: Dice, images: Sequence[SampleImage], n: int) -> list[SampleImage]:
     """Return all images of random patients, ``n`` images in all, or fewer if no patient has so few."""
-    by_patient: dict[int, list[Film]] = {}
-    for film in films:
-        by_patient.setdefault(film.patient, []).append(film)
-    chosen: list[Film] = []
+    by_patient: dict[int, list[SampleImage]] = {}
+    for image in images:
+        by_patient.setdefault(image.patient, []).append(image)
+    chosen: list[SampleImage] = []
     for patient in dice.shuffled(list(by_patient)):
         if len(chosen) + len(by_patient[patient]) <= n:
             chosen += by_patient[patient]
     return chosen
 
 
-def with_labels_of_others(films: Sequence[Film]) -> list[Film]:
+def with_labels_of_others(images: Sequence[SampleImage]) -> list[SampleImage]:
     """Return rows in which each patient has the labels of another one with as many images."""
     by_number: dict[int, list[int]] = {}
-    rows: dict[int, list[Film]] = {}
-    for film in films:
-        rows.setdefault(film.patient, []).append(film)
+    rows: dict[int, list[SampleImage]] = {}
+    for image in images:
+        rows.setdefault(image.patient, []).append(image)
     for patient, own in rows.items():
         by_number.setdefault(len(own), []).append(patient)
     dice = Dice(TABLE_SEED, 2)
@@ -1273,7 +1281,7 @@ def with_labels_of_others(films: Sequence[Film]) -> list[Film]:
     for patients in by_number.values():
         order = dice.shuffled(patients)
         donor.update(zip(order, order[1:] + order[:1], strict=True))
-    return [replace(film, findings=rows[donor[film.patient]][film.follow_up].findings) for film in films]
+    return [replace(image, findings=rows[donor[image.patient]][image.follow_up].findings) for image in images]
 
 
 def write_others(
@@ -1287,17 +1295,17 @@ def write_others(
     workers: int = 1,
 ) -> None:
     """Draw ``n_images`` images into ``folder/images`` and write ``labels.csv`` and ``boxes.csv`` beside them."""
-    images = folder / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    films = other_films(n_images, prevalence, seed)
-    tasks = [(images, film, size) for film in films]
+    image_folder = folder / "images"
+    image_folder.mkdir(parents=True, exist_ok=True)
+    images = other_images(n_images, prevalence, seed)
+    tasks = [(image_folder, image, size) for image in images]
     if workers == 1:
         boxes = [_write_image(task) for task in tasks]
     else:
         with multiprocessing.Pool(workers) as pool:
             boxes = pool.map(_write_image, tasks, chunksize=8)
-    rows = with_labels_of_others(films) if permute_labels else films
-    write_lines(folder / "labels.csv", [",".join(COLUMNS), *(film.row() for film in rows)])
+    rows = with_labels_of_others(images) if permute_labels else images
+    write_lines(folder / "labels.csv", [",".join(COLUMNS), *(image.row() for image in rows)])
     write_lines(folder / "boxes.csv", [BOX_HEADER, *(line for lines in boxes for line in lines)])
 
 

@@ -90,15 +90,15 @@ def test_the_page_fits_and_asks_for_nothing(browser, pages, tmp_path, width):
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "height"), [(500, 900), (1280, 900)])
 def test_the_page_can_be_seen(browser, pages, tmp_path, width, height):
-    picture = tmp_path / "page.png"
+    page = tmp_path / "page.png"
     run(
         browser,
         tmp_path / "profile",
         f"--window-size={width},{height}",
-        f"--screenshot={picture}",
+        f"--screenshot={page}",
         (pages[0] / "report.html").as_uri(),
     )
-    with Image.open(picture) as image:
+    with Image.open(page) as image:
         assert image.size == (width, height)
         assert len(image.convert("RGB").getcolors(1 << 24)) > 50
 

@@ -148,10 +148,10 @@ def test_the_page_of_data_sets_is_up_to_date():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="recordings need a pseudo-terminal")
-@pytest.mark.parametrize("picture", sorted(make_docs.RECORDINGS))
-def test_recordings_show_what_the_command_prints(playground, picture):
-    command, width = make_docs.RECORDINGS[picture]
-    shown = (ROOT / "docs" / "images" / picture).read_text(encoding="utf-8")
+@pytest.mark.parametrize("image", sorted(make_docs.RECORDINGS))
+def test_recordings_show_what_the_command_prints(playground, image):
+    command, width = make_docs.RECORDINGS[image]
+    shown = (ROOT / "docs" / "images" / image).read_text(encoding="utf-8")
     now = make_docs.svg_of(command, width, make_docs.run_in_terminal(command, width, *playground))
     assert make_docs.text_of_svg(shown) == make_docs.text_of_svg(now), "run: python docs/make_docs.py"
 
@@ -174,9 +174,9 @@ def anchor_of(title):
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-def test_every_picture_is_shown_and_made_by_the_script():
+def test_every_image_is_shown_and_made_by_the_script():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    pictures = {path.name for path in Path(ROOT / "docs" / "images").glob("*")}
-    assert pictures == {*make_docs.RECORDINGS, *make_docs.PLOTS, *make_docs.PAGES}
-    for picture in pictures:
-        assert picture in text, picture
+    images = {path.name for path in Path(ROOT / "docs" / "images").glob("*")}
+    assert images == {*make_docs.RECORDINGS, *make_docs.PLOTS, *make_docs.PAGES}
+    for image in images:
+        assert image in text, image

@@ -62,7 +62,7 @@ def images(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_script_writes_the_same_tables_and_pictures(sample_data, drawn_again):
+def test_script_writes_the_same_tables_and_images(sample_data, drawn_again):
     for name in (*TABLES, "boxes.csv"):
         assert (drawn_again / name).read_bytes() == (sample_data / name).read_bytes()
     assert images(drawn_again) == images(sample_data)
@@ -147,8 +147,8 @@ def test_five_patients_are_in_both_tables(sample_data, rows):
     assert all(f"`{patient}`" in readme for patient in shared)
 
 
-def test_one_validation_film_is_a_brightened_copy(sample_data, rows, script):
-    copies = [film for film in script.tables()[1] if film.copy_of]
+def test_one_validation_image_is_a_brightened_copy(sample_data, rows, script):
+    copies = [image for image in script.tables()[1] if image.copy_of]
     assert len(copies) == 1
     copy, original = copies[0], copies[0].copy_of
     assert copy.name in {row["Image"] for row in rows["valid-small.csv"]}
@@ -158,18 +158,18 @@ def test_one_validation_film_is_a_brightened_copy(sample_data, rows, script):
     readme = (sample_data / "README.md").read_text(encoding="utf-8")
     assert f"`{copy.name}`" in readme
     assert f"`{original.name}`" in readme
-    before, after = (pixels(sample_data / "images-small" / film.name).astype(int) for film in (original, copy))
+    before, after = (pixels(sample_data / "images-small" / image.name).astype(int) for image in (original, copy))
     difference = after - before
     assert difference.min() >= 0
     assert 4 <= difference.mean() <= 14
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.999
 
 
-def test_no_two_other_films_are_alike(sample_data, rows, script):
-    """Only the planted copy comes near another film, as check-leakage measures it, plain or mirrored."""
+def test_no_two_other_images_are_alike(sample_data, rows, script):
+    """Only the planted copy comes near another image, as check-leakage measures it, plain or mirrored."""
     names = [row["Image"] for row in itertools.chain(*rows.values())]
-    films = [describe(thumbnail(sample_data / "images-small" / name)) for name in names]
-    hashes, thumbnails = (np.array(values) for values in zip(*films, strict=True))
+    described = [describe(thumbnail(sample_data / "images-small" / name)) for name in names]
+    hashes, thumbnails = (np.array(values) for values in zip(*described, strict=True))
     first, second = np.triu_indices(len(names), 1)
     for flip in (False, True):
         others = hashes ^ MIRROR_MASK if flip else hashes
@@ -177,7 +177,7 @@ def test_no_two_other_films_are_alike(sample_data, rows, script):
         close = correlation(thumbnails[first], thumbnails[second], mirrored=flip)
         alike = np.flatnonzero((distance <= 60) | (close >= 0.75))
         found = [{names[first[i]], names[second[i]]} for i in alike]
-        copy = next(film for film in script.tables()[1] if film.copy_of)
+        copy = next(image for image in script.tables()[1] if image.copy_of)
         assert found == ([] if flip else [{copy.name, copy.copy_of.name}])
 
 
@@ -187,8 +187,8 @@ def thumbnail(path: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("pathology", PATHOLOGIES)
 def test_each_finding_is_plain_to_see_and_changes_nothing_else(script, pathology):
-    healthy = script.draw_film(99001, 0).astype(int)
-    changed = np.abs(script.draw_film(99001, 0, [pathology]).astype(int) - healthy)
+    healthy = script.draw_image(99001, 0).astype(int)
+    changed = np.abs(script.draw_image(99001, 0, [pathology]).astype(int) - healthy)
     assert 0.001 < (changed > 12).mean() < 0.5
     assert not changed[:20].any()  # neck and marker
     assert not changed[:, :20].any()  # right arm
@@ -215,7 +215,7 @@ def test_boxes_lie_on_the_image(sample_data):
 
 @pytest.mark.parametrize("pathology", ["Mass", "Nodule", "Pneumothorax", "Consolidation", "Hernia"])
 def test_boxes_hold_what_the_finding_changed(script, pathology):
-    healthy = script.draw_film(99001, 0).astype(int)
+    healthy = script.draw_image(99001, 0).astype(int)
     drawing = script.draw(99001, 0, [pathology])
     changed = np.abs(drawing.pixels.astype(int) - healthy)
     inside = np.zeros(changed.shape, bool)

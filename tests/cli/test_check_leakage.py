@@ -10,7 +10,7 @@ from PIL import Image
 from cxr_cli.data.labels import read_labels
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.check_leakage.split_images import fingerprint_splits
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 from tests.services.check_leakage.test_check_leakage import COURSE
 
 
@@ -129,8 +129,8 @@ def test_ids_can_be_hidden_everywhere(cxr, sample, sample_data):
 def test_broken_images_are_named_and_never_clean(cxr, tmp_path):
     train = table(tmp_path / "train.csv", [("a.png", 1), ("gone.png", 1)])
     valid = table(tmp_path / "valid.csv", [("b.png", 2)])
-    save(tmp_path / "images" / "a.png", film_pixels(1))
-    save(tmp_path / "images" / "b.png", film_pixels(2)).write_bytes(b"not an image")
+    save(tmp_path / "images" / "a.png", image_pixels(1))
+    save(tmp_path / "images" / "b.png", image_pixels(2)).write_bytes(b"not an image")
     done = cxr("check-leakage", train, valid, "--images", tmp_path / "images", "--no-plots")
     assert done.exit_code == 2
     assert "b.png" in done.stdout and "not an image" in done.stdout
@@ -139,7 +139,7 @@ def test_broken_images_are_named_and_never_clean(cxr, tmp_path):
 
 
 def test_one_image_folder_per_split(cxr, tmp_path):
-    pixels = film_pixels(1)
+    pixels = image_pixels(1)
     save(tmp_path / "one" / "a.png", pixels)
     save(tmp_path / "two" / "a.png", 255 - pixels)
     train = table(tmp_path / "train.csv", [("a.png", 1)])
@@ -228,22 +228,22 @@ def test_the_plots_option_saves_nothing_else(cxr, sample, tmp_path):
     assert not (tmp_path / "cxr-output").exists()
 
 
-def test_altered_copies_of_real_films_under_new_names(cxr, real_data, tmp_path):
-    """One alteration per film, every film once; the other films of the second split are strangers."""
-    films = sorted((real_data / "nih" / "images-small").glob("0*.png"))
-    rows = [(film.name, index) for index, film in enumerate(films)]
+def test_altered_copies_of_real_images_under_new_names(cxr, real_data, tmp_path):
+    """One alteration per image, every image once; the other images of the second split are strangers."""
+    images = sorted((real_data / "nih" / "images-small").glob("0*.png"))
+    rows = [(image.name, index) for index, image in enumerate(images)]
     copies = tmp_path / "copies"
     alterations = (
-        lambda film: film.resize((512, 512)),
-        lambda film: film.point(lambda value: min(255, value * 1.2)),
-        lambda film: film.point(lambda value: 128 + 0.8 * (value - 128)),
-        lambda film: film.point(lambda value: 255 * (value / 255) ** 0.7),
-        lambda film: film.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        lambda film: film.point(lambda value: 255 - value),
+        lambda image: image.resize((512, 512)),
+        lambda image: image.point(lambda value: min(255, value * 1.2)),
+        lambda image: image.point(lambda value: 128 + 0.8 * (value - 128)),
+        lambda image: image.point(lambda value: 255 * (value / 255) ** 0.7),
+        lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        lambda image: image.point(lambda value: 255 - value),
     )
     copies.mkdir()
-    for index, film in enumerate(films[:14]):
-        with Image.open(film) as image:
+    for index, path in enumerate(images[:14]):
+        with Image.open(path) as image:
             gray = image.convert("L")
         if index % 7 == 6:
             gray.save(copies / f"copy-{index}.jpg", quality=50)
@@ -252,11 +252,11 @@ def test_altered_copies_of_real_films_under_new_names(cxr, real_data, tmp_path):
     table(tmp_path / "train.csv", rows)
     table(tmp_path / "valid.csv", [(f"copy-{index}.jpg", 1000 + index) for index in range(14)])
     done = cxr(
-        *("check-leakage", "train", "valid", "--images", films[0].parent, "--images", copies, "--json", "--no-plots")
+        *("check-leakage", "train", "valid", "--images", images[0].parent, "--images", copies, "--json", "--no-plots")
     )
     pairs = result_of(done)["pairs"][0]
     found = {(pair["first_image"], pair["second_image"]) for pair in pairs["near_duplicates"]["pairs"]}
-    assert found == {(films[index].name, f"copy-{index}.jpg") for index in range(14)}
+    assert found == {(images[index].name, f"copy-{index}.jpg") for index in range(14)}
     assert pairs["candidates"]["n_pairs"] == 0
     assert result_of(done)["n_copies_under_different_patient"] == 14
 
@@ -269,11 +269,11 @@ def test_cell_texts_are_not_markup(cxr, tmp_path):
 
 
 def test_images_of_other_sizes_and_depths(cxr, tmp_path):
-    pixels = film_pixels(5, 256)
+    pixels = image_pixels(5, 256)
     save(tmp_path / "images" / "a.png", pixels)
     save(tmp_path / "images" / "b.png", pixels.astype(np.uint16) * 257)
     train = table(tmp_path / "train.csv", [("a.png", 1)])
     valid = table(tmp_path / "valid.csv", [("b.png", 2)])
     done = cxr("check-leakage", train, valid, "--images", tmp_path / "images", "--json", "--no-plots")
-    (picture,) = result_of(done)["pairs"][0]["exact_duplicates"]["duplicates"]
-    assert picture["kind"] == "same pixels"
+    (image,) = result_of(done)["pairs"][0]["exact_duplicates"]["duplicates"]
+    assert image["kind"] == "same pixels"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 
 CHEXPERT = "Path,Sex,Age,Frontal/Lateral,AP/PA,Edema\ntrain/patient00013/study1/view1_frontal.jpg,M,60,Frontal,AP,1\n"
 NIH = "Image Index,Finding Labels,Patient ID\n00000013_000.png,Edema,13\n"
@@ -25,10 +25,10 @@ def result_of(done):
 
 
 def folders(here):
-    save(here / "chest_xray/train/PNEUMONIA/person1_bacteria_1.jpeg", film_pixels(1))
-    save(here / "chest_xray/train/NORMAL/1.png", film_pixels(2))
-    save(here / "chest_xray/test/PNEUMONIA/person1_virus_6.jpeg", film_pixels(3))
-    save(here / "chest_xray/test/NORMAL/1.png", film_pixels(4))
+    save(here / "chest_xray/train/PNEUMONIA/person1_bacteria_1.jpeg", image_pixels(1))
+    save(here / "chest_xray/train/NORMAL/1.png", image_pixels(2))
+    save(here / "chest_xray/test/PNEUMONIA/person1_virus_6.jpeg", image_pixels(3))
+    save(here / "chest_xray/test/NORMAL/1.png", image_pixels(4))
 
 
 @pytest.mark.parametrize("arguments", [["chest_xray/train", "chest_xray/test"], ["chest_xray"]])
@@ -59,8 +59,8 @@ def test_a_table_beside_a_folder_comes_first_and_is_named(cxr, here):
 
 def test_tables_inside_folders(cxr, here):
     for name, seed in (("train", 1), ("valid", 2)):
-        save(here / name / "a.jpg", film_pixels(seed))
-        save(here / name / f"{name}.jpg", film_pixels(9))
+        save(here / name / "a.jpg", image_pixels(seed))
+        save(here / name / f"{name}.jpg", image_pixels(9))
         (here / name / "_classes.csv").write_text(f"filename, Atelectasis, No Finding\na.jpg, 1, 0\n{name}.jpg, 0, 1\n")
     done = cxr("check-leakage", "train", "valid", "--remove-from", "valid", "--output", "out", "--no-plots", "--json")
     result = result_of(done)
@@ -136,7 +136,7 @@ def test_split_by_a_map_and_by_lists_of_patients(cxr, here):
 
 def test_names_of_images_are_accounted_for(cxr, here):
     for place, seed in (("cov/images/x.png", 1), ("cov/Masks/x.png", 2), ("cov/a.PNG", 3)):
-        save(here / place, film_pixels(seed))
+        save(here / place, image_pixels(seed))
     (here / "t.csv").write_text("Image,PatientId,Mass\nx.png,1,1\na.png,2,0\nb.png,3,0\n")
     done = cxr("explore", "t.csv", "--images", "cov", "--no-plots", "--json")
     survey = result_of(done)["images"]

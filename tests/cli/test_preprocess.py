@@ -14,7 +14,7 @@ from cxr_cli.services.store.recipe import Recipe
 
 @pytest.fixture
 def labels(tmp_path, sample_data):
-    """A table of 12 sample films, one of which is missing and one broken."""
+    """A table of 12 sample images, one of which is missing and one broken."""
     lines = (sample_data / "train-small.csv").read_text().splitlines(keepends=True)[:13]
     (tmp_path / "labels.csv").write_text("".join(lines))
     (tmp_path / "images").mkdir()

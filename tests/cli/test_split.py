@@ -12,11 +12,11 @@ from cxr_cli.services.split.split import fold_fractions, split
 
 @pytest.fixture
 def labels(tmp_path):
-    """A table of 60 patients, the first 30 with two films; a third of the films show a mass, two a nodule."""
+    """A table of 60 patients, the first 30 with two images; a third of the images show a mass, two a nodule."""
     lines = ["Image,Mass,Nodule,PatientId"]
     for patient in range(60):
-        for film in range(2 if patient < 30 else 1):
-            lines.append(f"{patient:08}_{film:03}.png,{int(patient % 3 == 0)},{int(patient in (40, 41))},{patient}")
+        for image in range(2 if patient < 30 else 1):
+            lines.append(f"{patient:08}_{image:03}.png,{int(patient % 3 == 0)},{int(patient in (40, 41))},{patient}")
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -85,7 +85,7 @@ def test_a_minimum_that_cannot_be_had_is_bad_news(cxr, labels):
 
 
 def test_shares_that_a_minimum_bends_are_said(cxr, labels):
-    # A third of 90 films shows a mass: ten of them in valid do not fit into a fair tenth of nine films.
+    # A third of 90 images shows a mass: ten of them in valid do not fit into a fair tenth of nine images.
     done = cxr("split", labels, "--min-positives", 10)
     assert "of the images instead of 10.0 %" in done.stderr
     assert "instead of" not in cxr("split", labels).stderr

@@ -16,7 +16,7 @@ LINE = "pip install 'cxr-cli[dicom]'"
 
 
 @pytest.fixture
-def films(tmp_path):
+def images(tmp_path):
     """Return a folder with two PNGs and a DICOM file, and the table that names them."""
     (tmp_path / "images").mkdir()
     for name in ("a.png", "b.png"):
@@ -34,31 +34,31 @@ def without_pydicom(folder, *arguments):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
 
 
-def test_preprocess(films):
-    done = without_pydicom(films, "preprocess", "t.csv", "--image-size", "16", "--no-plots", "--output", "out")
+def test_preprocess(images):
+    done = without_pydicom(images, "preprocess", "t.csv", "--image-size", "16", "--no-plots", "--output", "out")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    failures = list(csv.DictReader((films / "out" / "failures.csv").open()))
+    failures = list(csv.DictReader((images / "out" / "failures.csv").open()))
     assert [(failure["image"], failure["reason"]) for failure in failures] == [
         ("c.dcm", f"is DICOM; to read it, run {LINE}")
     ]
-    assert len((films / "out" / "index.csv").read_text().splitlines()) == 3
+    assert len((images / "out" / "index.csv").read_text().splitlines()) == 3
 
 
-def test_explore(films):
-    done = without_pydicom(films, "explore", "t.csv", "--no-plots", "--check-images", "--workers", "1")
+def test_explore(images):
+    done = without_pydicom(images, "explore", "t.csv", "--no-plots", "--check-images", "--workers", "1")
     assert done.returncode in (0, 1) and "Traceback" not in done.stderr
-    done = without_pydicom(films, "explore", "t.csv", "--no-plots")
+    done = without_pydicom(images, "explore", "t.csv", "--no-plots")
     assert done.returncode == 1 and LINE in done.stdout
 
 
-def test_check_leakage(films):
-    (films / "u.csv").write_text("Image,Mass,PatientId\nc.dcm,1,9\n")
-    done = without_pydicom(films, "check-leakage", "t.csv", "u.csv", "--images", "images", "--no-plots")
+def test_check_leakage(images):
+    (images / "u.csv").write_text("Image,Mass,PatientId\nc.dcm,1,9\n")
+    done = without_pydicom(images, "check-leakage", "t.csv", "u.csv", "--images", "images", "--no-plots")
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr and LINE in done.stdout + done.stderr
 
 
-def test_a_folder_of_dicom_files(films):
-    (films / "images" / "a.png").unlink()
-    (films / "images" / "b.png").unlink()
-    done = without_pydicom(films, "explore", "images", "--no-plots")
+def test_a_folder_of_dicom_files(images):
+    (images / "images" / "a.png").unlink()
+    (images / "images" / "b.png").unlink()
+    done = without_pydicom(images, "explore", "images", "--no-plots")
     assert "Traceback" not in done.stderr and LINE in done.stdout + done.stderr

@@ -129,7 +129,7 @@ def test_interlaced(tmp_path):
 def test_other_types_by_content_whatever_the_name(tmp_path, name):
     flat = Image.fromarray(np.full((8, 8), 77, dtype=np.uint8))
     path = save(tmp_path / name, flat)
-    path = path.rename(tmp_path / "film.png")
+    path = path.rename(tmp_path / "image.png")
     np.testing.assert_array_equal(read_gray(path).pixels, np.full((8, 8), 77))
     header = read_header(path)
     assert (header.mode, header.height, header.width) == ("L", 8, 8)
@@ -242,15 +242,15 @@ def test_messages_are_the_same_every_time(tmp_path):
     assert len(texts) == 1
 
 
-def test_real_films_are_as_pillow_reads_them(real_data):
+def test_real_images_are_as_pillow_reads_them(real_data):
     for path in sorted((real_data / "nih" / "images-small").glob("0*.png")):
         image = read_gray(path)
-        with Image.open(io.BytesIO(path.read_bytes())) as film:
-            np.testing.assert_array_equal(image.pixels, np.asarray(film))
+        with Image.open(io.BytesIO(path.read_bytes())) as expected:
+            np.testing.assert_array_equal(image.pixels, np.asarray(expected))
         assert (image.format, image.mode, image.pixels.shape) == ("PNG", "L", (1024, 1024))
 
 
-def test_published_values_of_the_first_film(real_data):
+def test_published_values_of_the_first_image(real_data):
     values = read_gray(real_data / "nih" / "images-small" / "00008270_015.png").pixels / 255
     assert values.max() == pytest.approx(0.9804, abs=5e-5)
     assert values.min() == 0

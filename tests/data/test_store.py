@@ -136,7 +136,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
         rows_writer(tmp_path / "none" / "rows.npy")
 
 
-def test_pictures_replace_those_of_an_earlier_run(tmp_path):
+def test_images_replace_those_of_an_earlier_run(tmp_path):
     target = tmp_path / "images"
     for number in (1, 2):
         writer = PngWriter(tmp_path / "partial")
@@ -148,7 +148,7 @@ def test_pictures_replace_those_of_an_earlier_run(tmp_path):
     assert not (tmp_path / "partial").exists()
 
 
-def test_names_of_pictures_stay_different():
+def test_names_of_images_stay_different():
     assert [png_name(name) for name in ("a.png", "A.PNG", "a.jpg", "p/view1.jpg")] == [
         "a.png",
         "A.PNG",

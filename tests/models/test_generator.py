@@ -20,8 +20,8 @@ KERAS_INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
     (folder / "images").mkdir()
     rng = np.random.default_rng(0)
     rows = ["Image,Mass,PatientId"]
@@ -29,7 +29,7 @@ def films(tmp_path_factory):
         name = f"{patient:08d}_000.png"
         pixels = rng.integers(0, 256, (90 + patient, 70), dtype=np.uint8)
         image = Image.fromarray(pixels)
-        if patient == 3:  # as some of NIH's films are
+        if patient == 3:  # as some of NIH's images are
             alpha = rng.integers(0, 256, pixels.shape, dtype=np.uint8)
             image = Image.fromarray(np.stack([pixels, pixels, pixels, alpha], axis=-1))
         if patient == 4:
@@ -41,17 +41,17 @@ def films(tmp_path_factory):
     return read_labels(folder / "labels.csv"), folder / "images"
 
 
-def both(films, tmp_path, recipe, **options):
-    fast = preprocess(*films, tmp_path / "fast", Options(recipe, **options))
-    keras = preprocess(*films, tmp_path / "keras", Options(recipe, engine="keras", **options))
+def both(images, tmp_path, recipe, **options):
+    fast = preprocess(*images, tmp_path / "fast", Options(recipe, **options))
+    keras = preprocess(*images, tmp_path / "keras", Options(recipe, engine="keras", **options))
     return fast, keras
 
 
 @pytest.mark.parametrize("interpolation", KERAS_INTERPOLATIONS)
 @pytest.mark.parametrize("scheme", [name for name in choices(Standardization) if name != "torchxrayvision"])
-def test_engines_agree(films, tmp_path, scheme, interpolation):
+def test_engines_agree(images, tmp_path, scheme, interpolation):
     recipe = Recipe((32, 48), scheme, interpolation)
-    fast, keras = both(films, tmp_path, recipe, fit_statistics=scheme == "featurewise")
+    fast, keras = both(images, tmp_path, recipe, fit_statistics=scheme == "featurewise")
     one, other = np.load(fast.store), np.load(keras.store)
     assert one.shape == other.shape
     assert fast.n_failed == keras.n_failed == 1
@@ -61,10 +61,10 @@ def test_engines_agree(films, tmp_path, scheme, interpolation):
     assert open_store(keras.output).batch([0]).shape == open_store(fast.output).batch([0]).shape
 
 
-def test_statistics_are_those_that_keras_fits(films, tmp_path):
+def test_statistics_are_those_that_keras_fits(images, tmp_path):
     recipe = Recipe((32, 48), "featurewise", "nearest")
-    fitted = preprocess(*films, tmp_path / "out", Options(recipe, fit_statistics=True))
-    plain = preprocess(*films, tmp_path / "plain", Options(Recipe((32, 48), "none", "nearest")))
+    fitted = preprocess(*images, tmp_path / "out", Options(recipe, fit_statistics=True))
+    plain = preprocess(*images, tmp_path / "plain", Options(Recipe((32, 48), "none", "nearest")))
     generator = tf.keras.preprocessing.image.ImageDataGenerator(
         featurewise_center=True, featurewise_std_normalization=True
     )
@@ -76,19 +76,19 @@ def test_statistics_are_those_that_keras_fits(films, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["samplewise", "featurewise", "imagenet"])
-def test_engines_agree_on_all_real_films(real_data, tmp_path, scheme):
-    films = (read_labels(real_data / "nih" / "train-small.csv"), real_data / "nih" / "images-small")
+def test_engines_agree_on_all_real_images(real_data, tmp_path, scheme):
+    images = (read_labels(real_data / "nih" / "train-small.csv"), real_data / "nih" / "images-small")
     recipe = Recipe((320, 320), scheme, "nearest")
-    fast, keras = both(films, tmp_path, recipe, fit_statistics=scheme == "featurewise")
+    fast, keras = both(images, tmp_path, recipe, fit_statistics=scheme == "featurewise")
     assert fast.n_done == keras.n_done == 39
     difference = np.abs(np.load(fast.store) - np.load(keras.store)).max()
     assert difference < 1e-5
 
 
-def test_preprocess_input_is_densenets(films, tmp_path):
+def test_preprocess_input_is_densenets(images, tmp_path):
     recipe = Recipe((32, 48), "imagenet", "nearest")
-    made = np.load(preprocess(*films, tmp_path / "out", Options(recipe)).store)
+    made = np.load(preprocess(*images, tmp_path / "out", Options(recipe)).store)
     plain = Recipe((32, 48), "none", "nearest")
-    levels = np.load(preprocess(*films, tmp_path / "plain", Options(plain)).store)
+    levels = np.load(preprocess(*images, tmp_path / "plain", Options(plain)).store)
     colour = np.repeat(levels[..., None], 3, axis=-1)
     np.testing.assert_allclose(made, tf.keras.applications.densenet.preprocess_input(colour), atol=1e-6)

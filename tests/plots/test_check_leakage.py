@@ -12,7 +12,7 @@ from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.check_leakage.pair_images import pair_images
 from cxr_cli.services.check_leakage.remove import remove_leakage
 from cxr_cli.services.check_leakage.split_images import fingerprint_splits
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 from tests.services.check_leakage.test_check_leakage import course, of_patients
 
 
@@ -57,10 +57,10 @@ def scene(tmp_path):
     """Three near copies in the validation table, one of them of the same patient, one mirrored."""
     images = tmp_path / "images"
     for seed in range(3):
-        save(images / f"t{seed}.png", film_pixels(seed))
-    save(images / "v0.png", np.clip(film_pixels(0) * 1.1, 0, 255).astype(np.uint8))
-    save(images / "v1.jpg", film_pixels(1), quality=60)
-    save(images / "v2.png", np.ascontiguousarray(film_pixels(2)[:, ::-1]))
+        save(images / f"t{seed}.png", image_pixels(seed))
+    save(images / "v0.png", np.clip(image_pixels(0) * 1.1, 0, 255).astype(np.uint8))
+    save(images / "v1.jpg", image_pixels(1), quality=60)
+    save(images / "v2.png", np.ascontiguousarray(image_pixels(2)[:, ::-1]))
     tables = {
         "train": course(tmp_path, "train", [(f"t{seed}.png", seed) for seed in range(3)]),
         "valid": course(tmp_path, "valid", [("v0.png", 0), ("v1.jpg", 11), ("v2.png", 12)]),
@@ -71,11 +71,11 @@ def scene(tmp_path):
 
 def test_copies_under_another_patient_come_first(scene):
     tables, found, report = scene
-    pictures = pair_images(report, tables, found, side=64)
-    assert [item.pair.second_image for item in pictures] == ["v2.png", "v1.jpg", "v0.png"]
-    assert pictures[0].first.shape == (64, 64)
-    expected = film_pixels(2).reshape(64, 2, 64, 2).mean(axis=(1, 3)) / 255
-    assert np.allclose(pictures[0].first, expected, atol=1e-6)
+    images = pair_images(report, tables, found, side=64)
+    assert [item.pair.second_image for item in images] == ["v2.png", "v1.jpg", "v0.png"]
+    assert images[0].first.shape == (64, 64)
+    expected = image_pixels(2).reshape(64, 2, 64, 2).mean(axis=(1, 3)) / 255
+    assert np.allclose(images[0].first, expected, atol=1e-6)
     assert len(pair_images(report, tables, found, n_pairs=1)) == 1
 
 

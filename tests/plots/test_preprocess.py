@@ -10,7 +10,7 @@ from cxr_cli.services.store.recipe import Recipe
 from cxr_cli.services.store.standardization import standardize
 
 
-def film(image="a.png", scheme="samplewise"):
+def sample(image="a.png", scheme="samplewise"):
     levels = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(np.float32)
     return Sample(image, levels, levels, standardize(levels, scheme, levels.mean(), levels.std()))
 
@@ -21,9 +21,9 @@ def texts(figure):
 
 
 @pytest.mark.parametrize("scheme", choices(Standardization))
-def test_films_side_by_side(scheme):
-    films = (film("a.png", scheme), film("b.png", scheme))
-    figure = plot_samples(films, Recipe((20, 30), scheme))
+def test_images_side_by_side(scheme):
+    samples = (sample("a.png", scheme), sample("b.png", scheme))
+    figure = plot_samples(samples, Recipe((20, 30), scheme))
     shown = texts(figure)
     assert "a.png" in shown and "b.png" in shown
     assert "Before: grey level" in shown and "After: " in shown
@@ -32,7 +32,7 @@ def test_films_side_by_side(scheme):
 
 
 def test_both_histograms_have_the_same_area():
-    figure = plot_samples((film(),), Recipe((20, 30)))
+    figure = plot_samples((sample(),), Recipe((20, 30)))
     below, above = figure.axes[2], figure.axes[3]
     FigureCanvasAgg(figure).draw()
     area_before = sum(bar.get_width() * bar.get_height() for bar in below.patches)
@@ -44,7 +44,7 @@ def test_both_histograms_have_the_same_area():
     assert area_after == pytest.approx(1)
 
 
-def test_a_constant_film_can_be_drawn():
+def test_a_constant_image_can_be_drawn():
     flat = Sample(
         "flat.png", np.full((5, 5), 80, np.float32), np.full((5, 5), 80, np.float32), np.zeros((5, 5), np.float32)
     )
@@ -67,7 +67,7 @@ def test_distributions(tmp_path):
 
 
 def test_interpolations():
-    one = film()
+    one = sample()
     made = compare_interpolations(one, (7, 11))
     figure = plot_interpolations(one, made)
     shown = texts(figure)

@@ -59,14 +59,14 @@ def test_none_has_a_place_on_the_axis(table):
     assert plot_split(result).axes[1].get_xscale() == "symlog"
 
 
-def test_the_picture_decodes_and_is_the_same_each_time(table):
-    def picture():
+def test_the_image_decodes_and_is_the_same_each_time(table):
+    def drawn():
         buffer = io.BytesIO()
         plot_split(divide(table)).savefig(buffer, metadata={"Software": None})
         return buffer.getvalue()
 
-    first = picture()
+    first = drawn()
     with Image.open(io.BytesIO(first)) as image:
         image.load()
         assert image.width > 2 * image.height > 0
-    assert first == picture()
+    assert first == drawn()

@@ -30,7 +30,7 @@ def widths(axes, label):
 
 
 def assert_readable(figure):
-    """The picture decodes, and no two texts of one axes lie upon each other or outside the picture."""
+    """The image decodes, and no two texts of one axes lie upon each other or outside the image."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100)
     pixels = matplotlib.image.imread(io.BytesIO(stream.getvalue()))

@@ -53,7 +53,7 @@ def attempt(read, path, content):
 # ------------------------------------------------------------------------------------------------------- images
 
 
-def picture(mode: str, **options) -> bytes:
+def image_file(mode: str, **options) -> bytes:
     pixels = np.add.outer(np.arange(24), np.arange(20)) * 5
     grey = Image.fromarray(pixels.astype(np.uint8))
     image = Image.fromarray((pixels * 250).astype(np.uint16)) if mode == "I;16" else grey.convert(mode)
@@ -62,12 +62,12 @@ def picture(mode: str, **options) -> bytes:
     return stream.getvalue()
 
 
-PNGS = [picture(mode) for mode in ("L", "I;16", "RGBA", "P", "1", "RGB", "LA")]
+PNGS = [image_file(mode) for mode in ("L", "I;16", "RGBA", "P", "1", "RGB", "LA")]
 OTHERS = [
-    picture("L", format="JPEG"),
-    picture("RGB", format="JPEG"),
-    picture("L", format="TIFF"),
-    picture("L", format="BMP"),
+    image_file("L", format="JPEG"),
+    image_file("RGB", format="JPEG"),
+    image_file("L", format="TIFF"),
+    image_file("L", format="BMP"),
 ]
 
 
@@ -200,7 +200,7 @@ def store(request, tmp_path_factory):
     """Make a store of three images."""
     folder = tmp_path_factory.mktemp("store")
     for name in ("a", "b", "c"):
-        (folder / f"{name}.png").write_bytes(picture("L"))
+        (folder / f"{name}.png").write_bytes(image_file("L"))
     (folder / "train.csv").write_text("Image,PatientId,Mass\na.png,1,0\nb.png,2,1\nc.png,3,\n")
     line = ["preprocess", "train.csv", "--images", ".", "--image-size", "8", "--no-plots", "--dtype", "uint8"]
     with pytest.MonkeyPatch.context() as patch:
@@ -238,7 +238,7 @@ def test_damaged_stores(store):
 def test_a_store_that_names_files_outside(store, name):
     manifest = store / "preprocess.json"
     good = manifest.read_bytes()
-    # Pictures are named one by one in the index.
+    # Images are named one by one in the index.
     for key in ("index", "store") if (store / "images.npy").exists() else ("index",):
         manifest.write_bytes(json.dumps(json.loads(good) | {key: name}).encode())
         with pytest.raises(CxrError):

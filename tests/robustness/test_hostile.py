@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture
-def film(sample_data):
+def image(sample_data):
     path = sorted((sample_data / "images-small").glob("*.png"))[3]
     return np.asarray(Image.open(path).convert("L"))
 
@@ -51,15 +51,15 @@ def inverted_tag(content):
     return content[: start + 8] + b"\0" + content[start + 9 :]
 
 
-def test_depths_and_polarities_give_one_store(cxr, film, tmp_path):
-    twelve = (film.astype(np.uint32) * 4095 // 255).astype(np.uint16)
-    sixteen = film.astype(np.uint16) * 257
+def test_depths_and_polarities_give_one_store(cxr, image, tmp_path):
+    twelve = (image.astype(np.uint32) * 4095 // 255).astype(np.uint16)
+    sixteen = image.astype(np.uint16) * 257
     images = {
-        "plain.png": encoded(film, "PNG"),
+        "plain.png": encoded(image, "PNG"),
         "twelve.png": encoded(twelve, "PNG"),
         "sixteen.png": encoded(sixteen, "PNG"),
         "white-is-zero.tif": inverted_tag(encoded(65535 - sixteen, "TIFF")),
-        "on-its-side.tif": encoded(np.ascontiguousarray(np.rot90(film)), "TIFF", tiffinfo={274: 6}),
+        "on-its-side.tif": encoded(np.ascontiguousarray(np.rot90(image)), "TIFF", tiffinfo={274: 6}),
     }
     pixels, done = preprocessed(cxr, tmp_path, images, "--dtype", "uint8")
     assert done.exit_code == 0, done.stderr
@@ -67,12 +67,12 @@ def test_depths_and_polarities_give_one_store(cxr, film, tmp_path):
         assert np.abs(other.astype(int) - pixels[0]).max() <= 1
 
 
-def test_what_has_no_known_meaning_is_a_failure_by_name(cxr, film, tmp_path):
+def test_what_has_no_known_meaning_is_a_failure_by_name(cxr, image, tmp_path):
     images = {
-        "good.png": encoded(film, "PNG"),
-        "signed.tif": encoded(film.astype(np.int32), "TIFF"),
-        "half.jpg": encoded(film, "JPEG")[: len(encoded(film, "JPEG")) // 2] + b"\xff\xd9",
-        "webp.png": encoded(film, "WEBP"),
+        "good.png": encoded(image, "PNG"),
+        "signed.tif": encoded(image.astype(np.int32), "TIFF"),
+        "half.jpg": encoded(image, "JPEG")[: len(encoded(image, "JPEG")) // 2] + b"\xff\xd9",
+        "webp.png": encoded(image, "WEBP"),
     }
     pixels, done = preprocessed(cxr, tmp_path, images, "--dtype", "uint8")
     assert done.exit_code == 1
@@ -128,8 +128,8 @@ def test_a_weight_file_that_hangs_hdf5_ends_with_an_error_in_time(tmp_path):
     assert time.monotonic() - start < 30
 
 
-def test_dollars_in_image_names_are_no_formulas(cxr, film, tmp_path):
-    images = {"$\\foo$.png": encoded(film, "PNG"), "a$\\frac{$.png": encoded(film[::-1], "PNG")}
+def test_dollars_in_image_names_are_no_formulas(cxr, image, tmp_path):
+    images = {"$\\foo$.png": encoded(image, "PNG"), "a$\\frac{$.png": encoded(image[::-1], "PNG")}
     (tmp_path / "images").mkdir()
     for name, content in images.items():
         (tmp_path / "images" / name).write_bytes(content)

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc"),
 ]
-N_FILMS = 90
+N_IMAGES = 90
 
 
 def digest(folder):
@@ -50,16 +50,16 @@ FORMS = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """Films of noise, which take their time to decode; one of them broken."""
-    folder = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory):
+    """Images of noise, which take their time to decode; one of them broken."""
+    folder = tmp_path_factory.mktemp("images")
     (folder / "images").mkdir()
     (folder / "program.py").write_text(PROGRAM)
     rng = np.random.default_rng(0)
     with open(folder / "labels.csv", "w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["Image", "Mass", "PatientId"])
-        for number in range(1, N_FILMS + 1):
+        for number in range(1, N_IMAGES + 1):
             name = f"{number:08d}_000.png"
             rows.writerow([name, number % 2, number])
             Image.fromarray(rng.integers(0, 256, (500, 500 + number), dtype=np.uint8)).save(folder / "images" / name)
@@ -67,11 +67,11 @@ def films(tmp_path_factory):
     return folder
 
 
-def start(films, folder, *options, before=None):
+def start(images, folder, *options, before=None):
     folder.mkdir(exist_ok=True)
-    arguments = ["preprocess", str(films / "labels.csv"), "--image-size", "96", "--workers", "2", "--no-plots"]
+    arguments = ["preprocess", str(images / "labels.csv"), "--image-size", "96", "--workers", "2", "--no-plots"]
     return subprocess.Popen(
-        [sys.executable, str(films / "program.py"), *arguments, *options],
+        [sys.executable, str(images / "program.py"), *arguments, *options],
         cwd=folder,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -82,21 +82,21 @@ def start(films, folder, *options, before=None):
     )
 
 
-def completed(films, folder, *options, **more):
-    done = finish(start(films, folder, *options, **more), time.monotonic())
+def completed(images, folder, *options, **more):
+    done = finish(start(images, folder, *options, **more), time.monotonic())
     assert not harness.NEVER.search(done.out + done.err), done.err
     return done
 
 
 @pytest.fixture(scope="module")
-def undisturbed(films, tmp_path_factory):
+def undisturbed(images, tmp_path_factory):
     """Return what a run that nobody disturbs writes, by the form of the store."""
     known = {}
 
     def outputs(form):
         if form not in known:
             folder = tmp_path_factory.mktemp(f"undisturbed-{form}")
-            assert completed(films, folder, *FORMS[form]).code == 1
+            assert completed(images, folder, *FORMS[form]).code == 1
             known[form] = digest(folder)
         return known[form]
 
@@ -116,14 +116,14 @@ def wait_for_lines(process, folder, n_lines):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_killed_again_and_again(films, undisturbed, tmp_path, form):
+def test_killed_again_and_again(images, undisturbed, tmp_path, form):
     """SIGKILL at random moments: between journal entries, in the middle of writes, among the last steps."""
     whole = undisturbed(form)
     moments = random.Random(form)
     n_kills, n_continued, killed_at_the_end = 0, 0, False
     lines = 2
     while True:
-        process = start(films, tmp_path, *FORMS[form])
+        process = start(images, tmp_path, *FORMS[form])
         wait_for_lines(process, tmp_path, lines)
         time.sleep(moments.random() * 0.02)
         if process.poll() is None:
@@ -136,7 +136,7 @@ def test_killed_again_and_again(films, undisturbed, tmp_path, form):
             # The manifest comes last: only saying so was left to do.
             assert {name: held for name, held in digest(tmp_path).items() if ".partial" not in name} == whole
             killed_at_the_end = True
-            done = completed(films, tmp_path, *FORMS[form])
+            done = completed(images, tmp_path, *FORMS[form])
             break
         n_continued += journal_lines(tmp_path) > 1
         lines = max(lines, journal_lines(tmp_path)) + moments.randrange(30, 45)
@@ -146,15 +146,15 @@ def test_killed_again_and_again(films, undisturbed, tmp_path, form):
     assert digest(tmp_path) == whole
 
 
-def test_interrupted_with_ctrl_c(films, undisturbed, tmp_path):
-    process = start(films, tmp_path)
+def test_interrupted_with_ctrl_c(images, undisturbed, tmp_path):
+    process = start(images, tmp_path)
     wait_for_lines(process, tmp_path, 20)
     os.killpg(process.pid, signal.SIGINT)
     done = finish(process, time.monotonic())
     assert done.code == 130 and not harness.NEVER.search(done.err)
     n_done = journal_lines(tmp_path) - 1
     assert n_done >= 19
-    again = completed(films, tmp_path)
+    again = completed(images, tmp_path)
     assert f"continuing after {n_done}" in again.err
     assert digest(tmp_path) == undisturbed("float32")
 
@@ -172,8 +172,8 @@ def workers(process):
     return found
 
 
-def test_workers_that_die_are_replaced(films, undisturbed, tmp_path):
-    process = start(films, tmp_path)
+def test_workers_that_die_are_replaced(images, undisturbed, tmp_path):
+    process = start(images, tmp_path)
     n_killed = 0
     for lines in (6, 40):
         wait_for_lines(process, tmp_path, lines)
@@ -188,17 +188,17 @@ def test_workers_that_die_are_replaced(films, undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["float32", "png"])
-def test_a_disk_that_fills_up(films, undisturbed, tmp_path, form):
+def test_a_disk_that_fills_up(images, undisturbed, tmp_path, form):
     limit = {"float32": 1_000_000, "png": 8_000}[form]
 
     def nearly_full():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    done = completed(films, tmp_path, *FORMS[form], before=nearly_full)
+    done = completed(images, tmp_path, *FORMS[form], before=nearly_full)
     assert done.code == 2
     assert "cannot write: File too large" in done.err
     assert not [name for name in digest(tmp_path) if ".partial" not in name]
-    assert completed(films, tmp_path, *FORMS[form]).code == 1
+    assert completed(images, tmp_path, *FORMS[form]).code == 1
     assert digest(tmp_path) == undisturbed(form)
 
 
@@ -215,15 +215,15 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_too_small_is_refused_before_work_begins(films, small_disk):
-    done = completed(films, small_disk)
+def test_a_disk_too_small_is_refused_before_work_begins(images, small_disk):
+    done = completed(images, small_disk)
     assert done.code == 2
     assert "GB are free" in done.err
     assert journal_lines(small_disk) <= 1
 
 
-def test_a_disk_that_is_filled_by_others_meanwhile(films, undisturbed, small_disk):
-    process = start(films, small_disk, *FORMS["uint8"])
+def test_a_disk_that_is_filled_by_others_meanwhile(images, undisturbed, small_disk):
+    process = start(images, small_disk, *FORMS["uint8"])
     wait_for_lines(process, small_disk, 4)
     with open(small_disk / "others", "wb", buffering=0) as stream:
         try:
@@ -235,5 +235,5 @@ def test_a_disk_that_is_filled_by_others_meanwhile(films, undisturbed, small_dis
     assert done.code == 2 and not harness.NEVER.search(done.err)
     assert "No space left" in done.err
     (small_disk / "others").unlink()
-    assert completed(films, small_disk, *FORMS["uint8"]).code == 1
+    assert completed(images, small_disk, *FORMS["uint8"]).code == 1
     assert digest(small_disk) == undisturbed("uint8")

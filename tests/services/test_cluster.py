@@ -64,7 +64,7 @@ def scheduler(tmp_path_factory):
 def test_a_killed_worker_costs_nothing_but_time(scheduler):
     address, start_worker = scheduler
     victim, _ = start_worker(), start_worker()
-    items = [f"film {number}" for number in range(60)]
+    items = [f"image {number}" for number in range(60)]
     expected = [slow_digest(item) for item in items]
     found = []
     with open_executor(cluster=address) as executor:
@@ -136,7 +136,7 @@ def test_a_scheduler_that_dies_is_an_error_of_ours(tmp_path):
     try:
         found = []
         with pytest.raises(MachineError, match="lost"), open_executor(cluster=address) as executor:
-            for value in map_in_order(slow_digest, [f"film {i}" for i in range(200)], lost=str, executor=executor):
+            for value in map_in_order(slow_digest, [f"image {i}" for i in range(200)], lost=str, executor=executor):
                 found.append(value)
                 if len(found) == 8:
                     scheduler.kill()

@@ -84,9 +84,9 @@ def encoded(ds: Dataset, syntax: str = "explicit") -> bytes:
         return _compressed_by_pydicom(ds, syntax, "pylibjpeg", j2k_cr=[4])
     if syntax == "JPEG":
         kind = "L" if ds.SamplesPerPixel == 1 else "RGB"
-        picture = Image.frombytes(kind, (ds.Columns, ds.Rows), ds.PixelData)
+        image = Image.frombytes(kind, (ds.Columns, ds.Rows), ds.PixelData)
         stream = io.BytesIO()
-        picture.save(stream, "JPEG", quality=95)
+        image.save(stream, "JPEG", quality=95)
         return _written(_with_fragments(ds, [stream.getvalue()]), syntax)
     if syntax.startswith("JPEG"):
         return _compressed_by_gdcm(_written(ds, "explicit"), syntax)

@@ -123,7 +123,7 @@ def test_a_pair_marked_both_ways_is_exactly_inverted():
     np.testing.assert_array_equal(pair[0], 255 - pair[1])
 
 
-def test_the_complement_marked_monochrome1_is_the_same_picture():
+def test_the_complement_marked_monochrome1_is_the_same_image():
     values = ramp(12)
     plain = decode(dicom(values, bits=12)).pixels
     other = decode(dicom(4095 - values, bits=12, photometric="MONOCHROME1")).pixels

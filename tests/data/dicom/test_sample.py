@@ -1,4 +1,4 @@
-"""The DICOM twins among the sample data: the same pictures as their PNGs, drawn again byte for byte."""
+"""The DICOM twins among the sample data: the same images as their PNGs, drawn again byte for byte."""
 
 from __future__ import annotations
 

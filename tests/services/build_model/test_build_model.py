@@ -113,8 +113,8 @@ np.savez(out, predictions=predictions, changed=changed, logs=sorted(logs), loss=
 """
 
 
-def films(sample_data, table, n):
-    """Return the first sample films that are there, standardized samplewise, and their labels."""
+def first_images(sample_data, table, n):
+    """Return the first sample images that are there, standardized samplewise, and their labels."""
     from cxr_cli.data.images import read_gray
     from cxr_cli.services.images.resize import resize
 
@@ -129,7 +129,7 @@ def films(sample_data, table, n):
 def test_loads_in_a_fresh_process_and_one_step_changes_the_head_only(saved, folder, sample_data, table):
     import keras
 
-    images, labels = films(sample_data, table, 8)
+    images, labels = first_images(sample_data, table, 8)
     labels[0, 0] = np.nan
     np.save(folder / "images.npy", images)
     np.save(folder / "labels.npy", labels)

@@ -9,7 +9,7 @@ from cxr_cli.data.files import Outputs
 from cxr_cli.errors import UsageError
 from cxr_cli.services.check_leakage import split_images
 from cxr_cli.services.check_leakage.check_and_remove import check_and_remove
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 from tests.services.check_leakage.test_check_leakage import course, of_patients
 
 
@@ -18,8 +18,8 @@ def splits(tmp_path):
     """Train and valid share patient 1, and valid has a brighter copy of a training image under patient 9."""
     images = {"t1.png": 1, "t2.png": 2, "v1.png": 3, "v2.png": 4}
     for name, seed in images.items():
-        save(tmp_path / "images" / name, film_pixels(seed))
-    save(tmp_path / "images" / "v9.png", np.clip(film_pixels(2) * 1.1, 0, 255).astype(np.uint8))
+        save(tmp_path / "images" / name, image_pixels(seed))
+    save(tmp_path / "images" / "v9.png", np.clip(image_pixels(2) * 1.1, 0, 255).astype(np.uint8))
     return {
         "train": course(tmp_path, "train", [("t1.png", 1), ("t2.png", 2)]),
         "valid": course(tmp_path, "valid", [("v1.png", 1), ("v2.png", 4), ("v9.png", 9)]),

@@ -12,7 +12,7 @@ from cxr_cli.errors import UsageError
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.check_leakage.fingerprints import fingerprint_images
 from cxr_cli.services.check_leakage.split_images import fingerprint_splits
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 
 COURSE = "Image,Mass,PatientId,Nodule\n"
 
@@ -147,7 +147,7 @@ def test_one_split_is_refused(tmp_path):
 
 
 class Scene:
-    """Two splits with images: `add` puts a picture into one of them."""
+    """Two splits with images: `add` puts an image into one of them."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -169,12 +169,12 @@ class Scene:
 def scene(tmp_path):
     made = Scene(tmp_path)
     for seed in range(4):
-        made.add("train", f"t{seed}.png", seed, film_pixels(seed))
-        made.add("valid", f"v{seed}.png", 10 + seed, film_pixels(100 + seed))
+        made.add("train", f"t{seed}.png", seed, image_pixels(seed))
+        made.add("valid", f"v{seed}.png", 10 + seed, image_pixels(100 + seed))
     return made
 
 
-def test_different_films_are_clean(scene):
+def test_different_images_are_clean(scene):
     report = scene.check()
     assert report.verdict == "clean"
     assert [split.image_check.n_checked for split in report.splits] == [4, 4]
@@ -183,8 +183,8 @@ def test_different_films_are_clean(scene):
 
 
 def test_kinds_of_exact_duplicates(scene):
-    scene.add("valid", "bytes.png", 0, film_pixels(0))
-    scene.add("valid", "pixels.bmp", 50, film_pixels(1))
+    scene.add("valid", "bytes.png", 0, image_pixels(0))
+    scene.add("valid", "pixels.bmp", 50, image_pixels(1))
     scene.add("valid", "t2.png", 2)
     report = scene.check()
     pair = only_pair(report)
@@ -202,7 +202,7 @@ def test_kinds_of_exact_duplicates(scene):
 
 
 def test_one_file_under_two_names_is_the_same_file(scene):
-    scene.add("train", "sub/x.png", 20, film_pixels(55))
+    scene.add("train", "sub/x.png", 20, image_pixels(55))
     scene.add("valid", "x.png", 21)
     (duplicate,) = only_pair(scene.check()).exact_duplicates.duplicates
     assert (duplicate.kind, duplicate.first_images, duplicate.second_images) == (
@@ -213,7 +213,7 @@ def test_one_file_under_two_names_is_the_same_file(scene):
 
 
 def test_a_brightened_copy_under_another_patient_is_news(scene):
-    bright = np.clip(film_pixels(3) * 1.1, 0, 255).astype(np.uint8)
+    bright = np.clip(image_pixels(3) * 1.1, 0, 255).astype(np.uint8)
     scene.add("valid", "copy.jpg", 77, bright, quality=60)
     report = scene.check()
     pair = only_pair(report)
@@ -226,16 +226,16 @@ def test_a_brightened_copy_under_another_patient_is_news(scene):
     assert (pair.near_duplicates.first.rows, pair.near_duplicates.second.rows) == ((3,), (4,))
 
 
-def test_all_rows_of_a_duplicated_picture_are_involved(scene):
-    scene.add("train", "again.bmp", 3, film_pixels(3))
-    scene.add("valid", "copy.jpg", 3, film_pixels(3), quality=60)
+def test_all_rows_of_a_duplicated_image_are_involved(scene):
+    scene.add("train", "again.bmp", 3, image_pixels(3))
+    scene.add("valid", "copy.jpg", 3, image_pixels(3), quality=60)
     pair = only_pair(scene.check())
     assert pair.near_duplicates.n_pairs == 1
     assert pair.near_duplicates.first.rows == (3, 4)
 
 
-def test_equal_pictures_inside_a_split_are_a_note(scene):
-    scene.add("train", "again.bmp", 0, film_pixels(0))
+def test_equal_images_inside_a_split_are_a_note(scene):
+    scene.add("train", "again.bmp", 0, image_pixels(0))
     report = scene.check()
     assert report.splits[0].duplicates == (("t0.png", "again.bmp"),)
     assert report.verdict == "clean"
@@ -243,7 +243,7 @@ def test_equal_pictures_inside_a_split_are_a_note(scene):
 
 def test_what_could_not_be_checked_is_never_clean(scene):
     scene.add("valid", "missing.png", 60)
-    scene.add("valid", "broken.png", 61, film_pixels(7)).write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    scene.add("valid", "broken.png", 61, image_pixels(7)).write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     scene.add("train", "grey.png", 62, np.full((64, 64), 100, np.uint8))
     report = scene.check()
     assert report.verdict == "unchecked"
@@ -259,7 +259,7 @@ def test_leakage_outweighs_what_could_not_be_checked(scene):
     assert scene.check().verdict == "leakage"
 
 
-def test_blank_films_are_compared_exactly_only(scene):
+def test_blank_images_are_compared_exactly_only(scene):
     scene.add("train", "black.png", 30, np.zeros((64, 64), np.uint8))
     scene.add("valid", "black.bmp", 31, np.zeros((64, 64), np.uint8))
     scene.add("valid", "white.bmp", 32, np.full((64, 64), 255, np.uint8))
@@ -277,7 +277,7 @@ def test_a_folder_without_any_of_the_images(tmp_path):
 
 
 def test_links_out_of_the_folder_are_refused(scene, tmp_path):
-    outside = save(tmp_path / "outside.png", film_pixels(0))
+    outside = save(tmp_path / "outside.png", image_pixels(0))
     (tmp_path / "images" / "link.png").symlink_to(outside)
     scene.add("valid", "link.png", 40)
     report = scene.check()

@@ -12,7 +12,7 @@ from cxr_cli.data.patient_map import PatientMap
 from cxr_cli.errors import InputError
 from cxr_cli.services.check_leakage.check_and_remove import check_and_remove
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 
 CHEXPERT = "Path,Sex,Age,Frontal/Lateral,AP/PA,Edema\ntrain/patient00013/study1/view1_frontal.jpg,M,60,Frontal,AP,1\n"
 NIH = "Image Index,Finding Labels,Patient ID\n00000013_000.png,Edema,13\n"
@@ -84,7 +84,7 @@ def test_a_list_of_patients_is_compared_by_patients_alone(tmp_path):
     assert report.pairs[0].patients.n_patients == 1
     assert report.splits[1].n_images == 0
     assert any("names patients, not images" in note for note in report.splits[1].notes)
-    save(tmp_path / "images" / "a.png", film_pixels(1))
+    save(tmp_path / "images" / "a.png", image_pixels(1))
     with_images = check_and_remove(both, tmp_path / "images")
     assert with_images.splits[1].image_check.n_images == 0 and with_images.unchecked == ()
 
@@ -116,7 +116,7 @@ def test_apostrophes_of_a_spreadsheet_are_not_part_of_an_id(tmp_path):
 def test_one_name_for_different_images_is_not_leakage(tmp_path):
     both = {}
     for seed, name in enumerate(("a", "b")):
-        save(tmp_path / name / "1.png", film_pixels(seed))
+        save(tmp_path / name / "1.png", image_pixels(seed))
         both |= tables(tmp_path, **{name: f"Image,PatientId,Mass\n1.png,{name},1\n"})
     assert check_leakage(both).verdict == "leakage"
     report = check_and_remove(both, {name: tmp_path / name for name in both})
@@ -178,7 +178,7 @@ def test_folders_of_images_as_splits(tmp_path):
         ("test/PNEUMONIA/person1_virus_6.jpeg", 3),
         ("test/NORMAL/1.png", 4),
     ):
-        save(tmp_path / place, film_pixels(seed))
+        save(tmp_path / place, image_pixels(seed))
     splits = {name: read_labels(tmp_path / name) for name in ("train", "test")}
     report = check_and_remove(splits, {name: tmp_path / name for name in splits})
     (pair,) = report.pairs

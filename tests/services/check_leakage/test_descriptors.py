@@ -15,7 +15,7 @@ from cxr_cli.services.check_leakage.descriptors import (
     orient_thumbnails,
     transpose_hashes,
 )
-from tests.films import film_thumbnail
+from tests.drawn_images import image_thumbnail
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -43,23 +43,23 @@ def test_mirroring_flips_the_columns_of_odd_frequency():
 
 @given(SEEDS, st.floats(0.01, 300), st.floats(-1000, 1000))
 def test_brightness_and_contrast_play_no_role(seed, contrast, brightness):
-    thumbnail = film_thumbnail(seed)
+    thumbnail = image_thumbnail(seed)
     one, other = describe(thumbnail), describe(contrast * thumbnail + brightness)
     assert np.bitwise_count(one.hash ^ other.hash).sum() <= 1  # a coefficient of about zero may round either way
     assert np.abs(one.thumbnail.astype(int) - other.thumbnail).max() <= 1
 
 
 @given(SEEDS)
-def test_a_mirrored_film_has_the_masked_hash(seed):
-    thumbnail = film_thumbnail(seed)
+def test_a_mirrored_image_has_the_masked_hash(seed):
+    thumbnail = image_thumbnail(seed)
     one, other = describe(thumbnail), describe(thumbnail[:, ::-1])
     assert np.bitwise_count(one.hash ^ MIRROR_MASK ^ other.hash).sum() <= 1
     assert correlation(one.thumbnail[None], other.thumbnail[None], mirrored=True)[0] > 0.999
 
 
 @given(SEEDS)
-def test_an_inverted_film_has_the_complement(seed):
-    thumbnail = film_thumbnail(seed)
+def test_an_inverted_image_has_the_complement(seed):
+    thumbnail = image_thumbnail(seed)
     one, other = describe(thumbnail), describe(255 - thumbnail)
     assert np.bitwise_count(~one.hash ^ other.hash).sum() <= 1
     assert correlation(one.thumbnail[None], other.thumbnail[None])[0] < -0.999
@@ -87,7 +87,7 @@ def test_thumbnails_are_turned_like_images():
 
 @given(SEEDS)
 def test_a_transposed_image_has_the_transposed_hash(seed):
-    thumbnail = film_thumbnail(seed)
+    thumbnail = image_thumbnail(seed)
     one, other = describe(thumbnail), describe(thumbnail.T)
     assert np.bitwise_count(transpose_hashes(one.hash[None])[0] ^ other.hash).sum() <= 1
     assert transpose_hashes(transpose_hashes(one.hash[None]))[0].tolist() == one.hash.tolist()
@@ -95,19 +95,19 @@ def test_a_transposed_image_has_the_transposed_hash(seed):
 
 @given(SEEDS)
 def test_an_image_upside_down_has_words_of_odd_rows_complemented(seed):
-    thumbnail = film_thumbnail(seed)
+    thumbnail = image_thumbnail(seed)
     one, other = describe(thumbnail), describe(thumbnail[::-1])
     mask = np.array([0, 0, 2**64 - 1, 2**64 - 1], dtype=np.uint64)
     assert np.bitwise_count(one.hash ^ mask ^ other.hash).sum() <= 1
 
 
-def test_an_even_film_is_blank_and_correlates_with_nothing():
+def test_an_even_image_is_blank_and_correlates_with_nothing():
     even = np.full((64, 64), 128.0)
     assert is_blank(even, 255) and is_blank(np.full((64, 64), 40_000.0), 65_535)
-    assert not is_blank(film_thumbnail(1), 255)
+    assert not is_blank(image_thumbnail(1), 255)
     assert not normalise_contrast(even).any()
     nothing = describe(even).thumbnail[None]
-    assert correlation(nothing, describe(film_thumbnail(1)).thumbnail[None])[0] == 0
+    assert correlation(nothing, describe(image_thumbnail(1)).thumbnail[None])[0] == 0
     assert correlation(nothing, nothing)[0] == 0
 
 

@@ -18,24 +18,24 @@ from cxr_cli.services.check_leakage.fingerprints import (
     fingerprint_images,
 )
 from cxr_cli.services.parallel import KILLED_WORKER, Workers
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 
 
 @pytest.fixture
-def films(tmp_path):
-    return [save(tmp_path / f"{seed}.png", film_pixels(seed)) for seed in range(5)]
+def images(tmp_path):
+    return [save(tmp_path / f"{seed}.png", image_pixels(seed)) for seed in range(5)]
 
 
-def test_a_fingerprint_describes_the_averaged_film(films):
-    found = fingerprint_image(films[0])
-    expected = describe(film_pixels(0).reshape(64, 2, 64, 2).mean(axis=(1, 3)))
+def test_a_fingerprint_describes_the_averaged_image(images):
+    found = fingerprint_image(images[0])
+    expected = describe(image_pixels(0).reshape(64, 2, 64, 2).mean(axis=(1, 3)))
     assert found.hash.tolist() == expected.hash.tolist()
     assert found.thumbnail.tolist() == expected.thumbnail.tolist()
     assert not found.blank
 
 
 def test_equal_pixels_in_another_format_have_equal_digests(tmp_path):
-    pixels = film_pixels(1)
+    pixels = image_pixels(1)
     png = fingerprint_image(save(tmp_path / "a.png", pixels))
     for path in (
         save(tmp_path / "b.png", pixels, compress_level=1),
@@ -51,7 +51,7 @@ def test_equal_pixels_in_another_format_have_equal_digests(tmp_path):
     assert fingerprint_image(save(tmp_path / "g.png", pixels.reshape(64, 256))).pixels.tolist() != png.pixels.tolist()
 
 
-def test_an_even_film_is_blank(tmp_path):
+def test_an_even_image_is_blank(tmp_path):
     assert fingerprint_image(save(tmp_path / "a.png", np.full((50, 70), 9, np.uint8))).blank
 
 
@@ -63,45 +63,47 @@ def test_a_broken_file_gives_its_reason_without_its_path(tmp_path, content):
     assert isinstance(result, Unreadable) and result.reason and str(tmp_path) not in result.reason
 
 
-def test_broken_and_missing_files_do_not_stop_the_others(films, tmp_path):
-    films[1].write_bytes(films[1].read_bytes()[:300])
-    found = fingerprint_images([*films, tmp_path / "missing.png"])
+def test_broken_and_missing_files_do_not_stop_the_others(images, tmp_path):
+    images[1].write_bytes(images[1].read_bytes()[:300])
+    found = fingerprint_images([*images, tmp_path / "missing.png"])
     assert sorted(found.unreadable) == [1, 5]
     assert found.unreadable[5] == "no such file"
     assert found.records["readable"].tolist() == [True, False, True, True, True, False]
     assert (found.n_decoded, found.n_cached) == (6, 0)
 
 
-def test_the_executor_changes_nothing(films):
+def test_the_executor_changes_nothing(images):
     with ThreadPoolExecutor(3) as pool:
-        assert fingerprint_images(films, executor=pool).records.tobytes() == fingerprint_images(films).records.tobytes()
+        assert (
+            fingerprint_images(images, executor=pool).records.tobytes() == fingerprint_images(images).records.tobytes()
+        )
 
 
-def test_progress_counts_every_file(films, tmp_path):
+def test_progress_counts_every_file(images, tmp_path):
     cache = FingerprintCache()
-    fingerprint_images(films[:2], cache=cache)
+    fingerprint_images(images[:2], cache=cache)
     seen = []
-    fingerprint_images(films, cache=cache, progress=lambda done, total: seen.append((done, total)))
+    fingerprint_images(images, cache=cache, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(3, 5), (4, 5), (5, 5)]
 
 
-def test_a_second_run_decodes_only_what_changed(films, tmp_path, monkeypatch):
+def test_a_second_run_decodes_only_what_changed(images, tmp_path, monkeypatch):
     path = tmp_path / "cache.npz"
-    first = fingerprint_images(films, cache=FingerprintCache.load(path))
-    save(films[2], film_pixels(77))
-    os.utime(films[2], ns=(1, 1))
+    first = fingerprint_images(images, cache=FingerprintCache.load(path))
+    save(images[2], image_pixels(77))
+    os.utime(images[2], ns=(1, 1))
     read = []
     monkeypatch.setattr(fingerprints, "read_content", lambda name: read.append(name) or name.read_bytes())
-    again = fingerprint_images(films[::-1], cache=FingerprintCache.load(path))
-    assert read == [films[2]]
+    again = fingerprint_images(images[::-1], cache=FingerprintCache.load(path))
+    assert read == [images[2]]
     assert (again.n_decoded, again.n_cached) == (1, 4)
     keep = [0, 1, 3, 4]
     assert again.records[::-1][keep].tobytes() == first.records[keep].tobytes()
     assert len(FingerprintCache.load(path)) == 5
-    assert fingerprint_images(films, cache=FingerprintCache.load(path)).n_decoded == 0
+    assert fingerprint_images(images, cache=FingerprintCache.load(path)).n_decoded == 0
 
 
-def test_the_cache_keeps_what_was_done_before_an_interruption(films, tmp_path):
+def test_the_cache_keeps_what_was_done_before_an_interruption(images, tmp_path):
     path = tmp_path / "cache.npz"
 
     def stop(done, total):
@@ -109,39 +111,39 @@ def test_the_cache_keeps_what_was_done_before_an_interruption(films, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fingerprint_images(films, cache=FingerprintCache.load(path), progress=stop)
-    assert fingerprint_images(films, cache=FingerprintCache.load(path)).n_cached == 2
+        fingerprint_images(images, cache=FingerprintCache.load(path), progress=stop)
+    assert fingerprint_images(images, cache=FingerprintCache.load(path)).n_cached == 2
 
 
-def test_a_long_run_saves_now_and_then(films, tmp_path, monkeypatch):
+def test_a_long_run_saves_now_and_then(images, tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprints, "SAVE_EVERY", 2)
     path, sizes = tmp_path / "cache.npz", []
 
     def look(done, total):
         sizes.append(len(FingerprintCache.load(path)))
 
-    fingerprint_images(films, cache=FingerprintCache.load(path), progress=look)
+    fingerprint_images(images, cache=FingerprintCache.load(path), progress=look)
     assert sizes == [0, 0, 2, 2, 4]
     assert len(FingerprintCache.load(path)) == 5
 
 
-def test_broken_files_are_tried_again(films, tmp_path):
-    path, good = tmp_path / "cache.npz", films[1].read_bytes()
-    films[1].write_bytes(b"broken")
-    fingerprint_images(films, cache=FingerprintCache.load(path))
-    films[1].write_bytes(good)
-    assert not fingerprint_images(films, cache=FingerprintCache.load(path)).unreadable
+def test_broken_files_are_tried_again(images, tmp_path):
+    path, good = tmp_path / "cache.npz", images[1].read_bytes()
+    images[1].write_bytes(b"broken")
+    fingerprint_images(images, cache=FingerprintCache.load(path))
+    images[1].write_bytes(good)
+    assert not fingerprint_images(images, cache=FingerprintCache.load(path)).unreadable
 
 
-def test_a_cache_of_another_version_is_made_anew(films, tmp_path, monkeypatch):
+def test_a_cache_of_another_version_is_made_anew(images, tmp_path, monkeypatch):
     path = tmp_path / "cache.npz"
-    fingerprint_images(films, cache=FingerprintCache.load(path))
+    fingerprint_images(images, cache=FingerprintCache.load(path))
     monkeypatch.setattr(fingerprints, "CACHE_VERSION", 999)
     assert len(FingerprintCache.load(path)) == 0
 
 
 @pytest.mark.parametrize("kind", ["text", "npy", "npz", "cut", "folder"])
-def test_a_file_that_is_no_cache_is_refused(films, tmp_path, kind):
+def test_a_file_that_is_no_cache_is_refused(images, tmp_path, kind):
     path = tmp_path / "cache.npz"
     if kind == "text":
         path.write_text("my thesis")
@@ -152,7 +154,7 @@ def test_a_file_that_is_no_cache_is_refused(films, tmp_path, kind):
     elif kind == "folder":
         path.mkdir()
     else:
-        fingerprint_images(films, cache=FingerprintCache.load(path))
+        fingerprint_images(images, cache=FingerprintCache.load(path))
         path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match="not a cache of fingerprints"):
         FingerprintCache.load(path)
@@ -163,9 +165,9 @@ def test_a_file_that_is_no_cache_is_refused(films, tmp_path, kind):
     [[["a"], ["b"], ["c"], ["d"], ["e"]], [{}, 1, None, "d", "e"], ["a"] * 5, {"a": 1}, "abcde", 5, None],
     ids=str,
 )
-def test_a_cache_whose_names_are_none_is_refused(films, tmp_path, names):
+def test_a_cache_whose_names_are_none_is_refused(images, tmp_path, names):
     path = tmp_path / "cache.npz"
-    fingerprint_images(films, cache=FingerprintCache.load(path))
+    fingerprint_images(images, cache=FingerprintCache.load(path))
     with np.load(path) as stored:
         parts = {name: stored[name] for name in stored.files}
     assert len(parts["records"]) == 5
@@ -183,10 +185,10 @@ def kill_on_3(path):
 
 
 @pytest.mark.slow
-def test_a_film_that_kills_its_process_is_unreadable(films, monkeypatch):
+def test_an_image_that_kills_its_process_is_unreadable(images, monkeypatch):
     monkeypatch.setattr(fingerprints, "fingerprint_image", kill_on_3)
     with Workers(2) as workers:
-        found = fingerprint_images(films, executor=workers)
+        found = fingerprint_images(images, executor=workers)
     assert found.unreadable == {3: KILLED_WORKER}
     assert found.records["readable"].sum() == 4
 

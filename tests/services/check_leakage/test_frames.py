@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_cli.services.check_leakage.frames import inside_frame
-from tests.films import film_pixels
+from tests.drawn_images import image_pixels
 
 
 @given(st.tuples(*[st.integers(0, 40)] * 4), st.sampled_from([0, 90, 255]), st.booleans())
 def test_what_is_inside_a_frame_is_the_image(widths, grey, wide):
     # No outer line of a drawn image is even, so that the frame is all that goes.
-    image = film_pixels(3, 96)
+    image = image_pixels(3, 96)
     top, bottom, left, right = widths
     framed = np.pad(image, ((top, bottom), (left, right)), constant_values=grey)
     if wide:
@@ -24,7 +24,7 @@ def test_what_is_inside_a_frame_is_the_image(widths, grey, wide):
 
 def test_noise_of_jpeg_is_part_of_a_frame():
     random = np.random.default_rng(0)
-    framed = np.pad(film_pixels(3, 96), 12)
+    framed = np.pad(image_pixels(3, 96), 12)
     framed[:12] += random.integers(0, 5, (12, 120), dtype=np.uint8)
     assert inside_frame(framed, 255).shape == (96, 96)
 

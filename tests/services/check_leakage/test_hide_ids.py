@@ -9,7 +9,7 @@ from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.check_leakage.hide_ids import hide_ids, salt_of
 from cxr_cli.services.check_leakage.remove import remove_leakage
 from cxr_cli.services.check_leakage.split_images import fingerprint_splits
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 from tests.services.check_leakage.test_check_leakage import course
 
 
@@ -17,8 +17,8 @@ def report_of(folder):
     """Make a report with something in every field that holds an id or a name."""
     images = folder / "images"
     for name, seed in (("secret-a.png", 1), ("secret-b.png", 2), ("secret-c.bmp", 1), ("secret-g.bmp", 1)):
-        save(images / name, film_pixels(seed))
-    save(images / "secret-d.png", np.clip(film_pixels(2) * 1.1, 0, 255).astype(np.uint8))
+        save(images / name, image_pixels(seed))
+    save(images / "secret-d.png", np.clip(image_pixels(2) * 1.1, 0, 255).astype(np.uint8))
     save(images / "secret-e.png", np.zeros((9, 9), np.uint8))
     (images / "secret-f.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     rows = {
@@ -33,7 +33,7 @@ def report_of(folder):
             ("secret-ok.png", 778),
         ],
     }
-    save(images / "secret-ok.png", film_pixels(9))
+    save(images / "secret-ok.png", image_pixels(9))
     tables = {name: course(folder, name, items) for name, items in rows.items()}
 
     def check(tables):
@@ -86,7 +86,8 @@ def test_names_of_different_images_and_notes_tell_nothing(tmp_path):
     for place, name in enumerate(("train", "valid")):
         for number in (1, 2, 3):
             save(
-                tmp_path / name / f"secret-{number}.{'PNG' if number == 3 else 'png'}", film_pixels(10 * place + number)
+                tmp_path / name / f"secret-{number}.{'PNG' if number == 3 else 'png'}",
+                image_pixels(10 * place + number),
             )
         rows = [(f"secret-{number}.png", 100 * place + number) for number in (1, 2, 3)]
         tables[name] = course(tmp_path, name, rows)

@@ -11,7 +11,7 @@ from cxr_cli.services.check_leakage.fingerprints import fingerprint_images
 from cxr_cli.services.check_leakage.hamming import flipped_distances
 from cxr_cli.services.check_leakage.near_duplicates import ALTERATIONS, find_near_duplicates
 from cxr_cli.services.check_leakage.result import Thresholds
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 
 
 def rounded(values):
@@ -22,61 +22,61 @@ def resized(pixels, side, how=Image.Resampling.BICUBIC):
     return np.asarray(Image.fromarray(pixels).resize((side, side), how))
 
 
-#: What people do to films before they put them into a second data set.
+#: What people do to images before they put them into a second data set.
 ALTERED = {
-    "512 pixels": lambda film: resized(film, 512),
-    "brightness 1.2": lambda film: rounded(film * 1.2),
-    "contrast 0.8": lambda film: rounded((film - film.mean()) * 0.8 + film.mean()),
-    "gamma 0.7": lambda film: rounded(255 * (film / 255) ** 0.7),
-    "mirrored": lambda film: np.ascontiguousarray(film[:, ::-1]),
-    "inverted": lambda film: 255 - film,
-    "mirrored and inverted": lambda film: np.ascontiguousarray(255 - film[:, ::-1]),
-    "turned by 90 degrees": lambda film: np.rot90(film, -1),
-    "turned by 180 degrees": lambda film: np.rot90(film, 2),
+    "512 pixels": lambda image: resized(image, 512),
+    "brightness 1.2": lambda image: rounded(image * 1.2),
+    "contrast 0.8": lambda image: rounded((image - image.mean()) * 0.8 + image.mean()),
+    "gamma 0.7": lambda image: rounded(255 * (image / 255) ** 0.7),
+    "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1]),
+    "inverted": lambda image: 255 - image,
+    "mirrored and inverted": lambda image: np.ascontiguousarray(255 - image[:, ::-1]),
+    "turned by 90 degrees": lambda image: np.rot90(image, -1),
+    "turned by 180 degrees": lambda image: np.rot90(image, 2),
     "turned by 270 degrees": np.rot90,
-    "mirrored and turned by 180 degrees": lambda film: film[::-1],
-    "mirrored and turned by 90 degrees and inverted": lambda film: 255 - np.rot90(film[:, ::-1], -1),
-    "framed": lambda film: np.pad(film, len(film) // 20),
-    "white frame": lambda film: np.pad(film, len(film) // 10, constant_values=255),
-    "letterboxed": lambda film: np.pad(film, ((0, 0), (len(film) // 6, len(film) // 6))),
-    "framed and turned by 90 degrees": lambda film: np.rot90(np.pad(film, ((len(film) // 20,) * 2, (0, 0))), -1),
-    "framed, JPEG 50": lambda film: np.pad(film, len(film) // 20),
-    "framed, 320 pixels": lambda film: resized(np.pad(film, len(film) // 20), 320),
-    "framed, gamma": lambda film: np.pad(rounded(255 * (film / 255) ** 0.7), len(film) // 20),
+    "mirrored and turned by 180 degrees": lambda image: image[::-1],
+    "mirrored and turned by 90 degrees and inverted": lambda image: 255 - np.rot90(image[:, ::-1], -1),
+    "framed": lambda image: np.pad(image, len(image) // 20),
+    "white frame": lambda image: np.pad(image, len(image) // 10, constant_values=255),
+    "letterboxed": lambda image: np.pad(image, ((0, 0), (len(image) // 6, len(image) // 6))),
+    "framed and turned by 90 degrees": lambda image: np.rot90(np.pad(image, ((len(image) // 20,) * 2, (0, 0))), -1),
+    "framed, JPEG 50": lambda image: np.pad(image, len(image) // 20),
+    "framed, 320 pixels": lambda image: resized(np.pad(image, len(image) // 20), 320),
+    "framed, gamma": lambda image: np.pad(rounded(255 * (image / 255) ** 0.7), len(image) // 20),
     "JPEG 50": np.asarray,
-    "320 pixels": lambda film: resized(film, 320, Image.Resampling.BILINEAR),
-    "gamma 1.5": lambda film: rounded(255 * (film / 255) ** 1.5),
-    "blur": lambda film: np.asarray(Image.fromarray(film).filter(ImageFilter.GaussianBlur(3))),
-    "noise": lambda film: rounded(film + np.random.default_rng(0).normal(0, 10, film.shape)),
-    "12 bits": lambda film: film.astype(np.uint16) * 16,
-    "1 % cropped": lambda film: np.ascontiguousarray(
-        film[len(film) // 100 : -len(film) // 100, len(film) // 100 : -len(film) // 100]
+    "320 pixels": lambda image: resized(image, 320, Image.Resampling.BILINEAR),
+    "gamma 1.5": lambda image: rounded(255 * (image / 255) ** 1.5),
+    "blur": lambda image: np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(3))),
+    "noise": lambda image: rounded(image + np.random.default_rng(0).normal(0, 10, image.shape)),
+    "12 bits": lambda image: image.astype(np.uint16) * 16,
+    "1 % cropped": lambda image: np.ascontiguousarray(
+        image[len(image) // 100 : -len(image) // 100, len(image) // 100 : -len(image) // 100]
     ),
-    "rotated by 1 degree": lambda film: np.asarray(Image.fromarray(film).rotate(1, Image.Resampling.BICUBIC)),
+    "rotated by 1 degree": lambda image: np.asarray(Image.fromarray(image).rotate(1, Image.Resampling.BICUBIC)),
 }
-#: Of these every film is tried; of the others every fourth.
+#: Of these every image is tried; of the others every fourth.
 NAMED = [*list(ALTERED)[:7], "turned by 90 degrees", "framed", "letterboxed", "JPEG 50"]
 
 
-def records(folder, films, suffix="png", **options):
-    paths = [save(folder / f"{index}.{suffix}", film, **options) for index, film in enumerate(films)]
+def records(folder, images, suffix="png", **options):
+    paths = [save(folder / f"{index}.{suffix}", image, **options) for index, image in enumerate(images)]
     found = fingerprint_images(paths)
     assert not found.unreadable
     return found.records
 
 
 @pytest.fixture(scope="module")
-def real_films(real_data):
+def real_images(real_data):
     names = sorted((real_data / "nih" / "images-small").glob("0*.png"))
     assert len(names) == 39
     return fingerprint_images(names).records, [np.asarray(Image.open(name).convert("L")) for name in names]
 
 
 @pytest.mark.parametrize("name", ALTERED)
-def test_every_altered_copy_of_a_real_film_is_found_and_no_stranger(tmp_path, real_films, name):
-    originals, films = real_films
+def test_every_altered_copy_of_a_real_image_is_found_and_no_stranger(tmp_path, real_images, name):
+    originals, images = real_images
     chosen = range(0, 39, 1 if name in NAMED else 4)
-    altered = [np.ascontiguousarray(ALTERED[name](films[index])) for index in chosen]
+    altered = [np.ascontiguousarray(ALTERED[name](images[index])) for index in chosen]
     # Uncompressed, where the format plays no role: writing PNG takes most of the time.
     jpeg = ("jpg", {"quality": 50})
     suffix, options = {"JPEG 50": jpeg, "framed, JPEG 50": jpeg, "12 bits": ("tiff", {})}.get(name, ("bmp", {}))
@@ -91,8 +91,8 @@ def test_every_altered_copy_of_a_real_film_is_found_and_no_stranger(tmp_path, re
         assert {ALTERATIONS[code] for code in near.pairs.alteration} <= {name, unframed}
 
 
-def test_real_strangers_keep_their_distance(real_films):
-    originals, _ = real_films
+def test_real_strangers_keep_their_distance(real_images):
+    originals, _ = real_images
     first, second = np.triu_indices(39, 1)
     flips = near_duplicates._FLIPS
     least, highest = [], []
@@ -111,7 +111,7 @@ def test_real_strangers_keep_their_distance(real_films):
 @pytest.mark.parametrize("code", range(len(ALTERATIONS)))
 def test_each_alteration_is_named(tmp_path, code):
     name = ALTERATIONS[code]
-    changed = film_pixels(5)
+    changed = image_pixels(5)
     if "mirrored" in name:
         changed = changed[:, ::-1]
     for quarter in (1, 2, 3):
@@ -122,23 +122,23 @@ def test_each_alteration_is_named(tmp_path, code):
     if "framed" in name:
         changed = np.pad(changed, 8)
     changed = rounded(changed * 0.9)  # not the same pixels, whatever was done
-    one = records(tmp_path / "a", [film_pixels(5), film_pixels(6)])
-    near, look = find_near_duplicates(one, records(tmp_path / "b", [film_pixels(7), changed]))
+    one = records(tmp_path / "a", [image_pixels(5), image_pixels(6)])
+    near, look = find_near_duplicates(one, records(tmp_path / "b", [image_pixels(7), changed]))
     assert [(near.pairs.first.tolist(), near.pairs.second.tolist()), near.pairs.alterations()] == [([0], [1]), [name]]
     assert look.n_pairs == 0
 
 
-def test_films_of_equal_pixels_are_left_to_the_exact_comparison(tmp_path):
-    films = [film_pixels(seed) for seed in range(3)]
-    one, other = records(tmp_path / "a", films), records(tmp_path / "b", films, compress_level=1)
+def test_images_of_equal_pixels_are_left_to_the_exact_comparison(tmp_path):
+    images = [image_pixels(seed) for seed in range(3)]
+    one, other = records(tmp_path / "a", images), records(tmp_path / "b", images, compress_level=1)
     near, look = find_near_duplicates(one, other)
     assert (near.n_pairs, look.n_pairs) == (0, 0)
 
 
 def test_grades_follow_the_thresholds(tmp_path):
-    films = [film_pixels(seed) for seed in range(6)]
-    shifted = [np.roll(film, 2, axis=1) for film in films]
-    one, other = records(tmp_path / "a", films), records(tmp_path / "b", shifted)
+    images = [image_pixels(seed) for seed in range(6)]
+    shifted = [np.roll(image, 2, axis=1) for image in images]
+    one, other = records(tmp_path / "a", images), records(tmp_path / "b", shifted)
     near, _ = find_near_duplicates(one, other, Thresholds(126, 0.01, 126, 0.01))
     pairs = near.pairs
     assert np.all(np.diff(pairs.correlation) <= 0)
@@ -155,17 +155,17 @@ def test_grades_follow_the_thresholds(tmp_path):
 
 def test_lists_are_capped_and_numbers_are_not(tmp_path, monkeypatch):
     monkeypatch.setattr(near_duplicates, "MAX_NEAR", 3)
-    film = film_pixels(1)
-    one = records(tmp_path / "a", [rounded(film + step) for step in range(6)])
-    other = records(tmp_path / "b", [rounded(film + 0.5 * film * step) for step in (0.1, 0.2, 0.3)])
+    image = image_pixels(1)
+    one = records(tmp_path / "a", [rounded(image + step) for step in range(6)])
+    other = records(tmp_path / "b", [rounded(image + 0.5 * image * step) for step in (0.1, 0.2, 0.3)])
     near, _ = find_near_duplicates(one, other)
     assert near.n_pairs == 18 and len(near.pairs) == 3
     assert near.first.all() and near.second.all()
 
 
-def test_a_symmetric_film_is_counted_once(tmp_path):
-    film = film_pixels(3)
-    symmetric = rounded(film / 2 + film[:, ::-1] / 2.0)
+def test_a_symmetric_image_is_counted_once(tmp_path):
+    image = image_pixels(3)
+    symmetric = rounded(image / 2 + image[:, ::-1] / 2.0)
     one, other = records(tmp_path / "a", [symmetric]), records(tmp_path / "b", [rounded(symmetric * 1.1)])
     near, _ = find_near_duplicates(one, other)
     assert near.n_pairs == 1

@@ -15,7 +15,7 @@ from cxr_cli.errors import CxrError, OutputError, UsageError
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.check_leakage.remove import remove_leakage, rows_to_remove
 from cxr_cli.services.check_leakage.split_images import fingerprint_splits
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 from tests.services.check_leakage.test_check_leakage import COURSE, course, of_patients
 
 
@@ -114,14 +114,14 @@ def test_a_finding_that_loses_its_last_positive_is_named(tmp_path):
 
 @pytest.fixture
 def copies(tmp_path):
-    """Valid holds: 0 a stranger, 1 an exact copy, 2 another film of that patient, 3 a near copy, 4 a shared name."""
+    """Valid holds: 0 a stranger, 1 an exact copy, 2 another image of that patient, 3 a near copy, 4 a shared name."""
     images = tmp_path / "images"
     for seed in range(3):
-        save(images / f"t{seed}.png", film_pixels(seed))
-    save(images / "v0.png", film_pixels(100))
-    save(images / "v1.bmp", film_pixels(0))
-    save(images / "v2.png", film_pixels(102))
-    save(images / "v3.png", np.clip(film_pixels(1) * 1.1, 0, 255).astype(np.uint8))
+        save(images / f"t{seed}.png", image_pixels(seed))
+    save(images / "v0.png", image_pixels(100))
+    save(images / "v1.bmp", image_pixels(0))
+    save(images / "v2.png", image_pixels(102))
+    save(images / "v3.png", np.clip(image_pixels(1) * 1.1, 0, 255).astype(np.uint8))
     tables = {
         "train": course(tmp_path, "train", [(f"t{seed}.png", seed) for seed in range(3)]),
         "valid": course(

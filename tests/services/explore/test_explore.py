@@ -255,6 +255,6 @@ def test_nih_sets_of_findings_and_shortcuts(nih, real_data):
     cells = pd.read_csv(real_data / "nih" / "Data_Entry_2017_v2020.csv.gz")["Finding Labels"]
     assert nih["labels"]["n_combinations"] == cells.map(lambda cell: frozenset(cell.split("|"))).nunique() == 801
     differences = {(item["group"], item["pathology"]): item["ratio"] for item in nih["differences"]}
-    # Portable films are taken of people who cannot stand, and edema is among the reasons.
+    # Portable images are taken of people who cannot stand, and edema is among the reasons.
     assert differences["AP", "Edema"] == pytest.approx(11.03, abs=0.01)
     assert all(item["attribute"] == "view" for item in nih["differences"])

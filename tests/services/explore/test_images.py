@@ -39,7 +39,7 @@ def gray(pixels) -> GrayImage:
 
 
 @pytest.fixture(scope="module")
-def film(sample_data):
+def image(sample_data):
     path = sorted((sample_data / "images-small").glob("*.png"))[0]
     return read_gray(path).pixels
 
@@ -93,11 +93,11 @@ def check_inversion(paths):
         assert anatomical_contrast(pixels) > -INVERTED * std, path.name
 
 
-def test_inverted_is_told_from_upright_on_sample_films(sample_data):
+def test_inverted_is_told_from_upright_on_sample_images(sample_data):
     check_inversion(sorted((sample_data / "images-small").glob("*.png"))[::5])
 
 
-def test_inverted_is_told_from_upright_on_all_real_films(real_data):
+def test_inverted_is_told_from_upright_on_all_real_images(real_data):
     paths = sorted((real_data / "nih" / "images-small").glob("[0-9]*.png"))
     assert len(paths) == 39
     check_inversion(paths)
@@ -130,28 +130,28 @@ def test_even_images_are_not_turned():
     assert turned_or_inverted(np.full((64, 64), 9, dtype=np.uint8)) == []
 
 
-def test_tags_and_depths_are_named(save, film):
+def test_tags_and_depths_are_named(save, image):
     exif = Image.Exif()
     exif[0x0112] = 6
-    stored = Image.fromarray(np.ascontiguousarray(np.rot90(film)))
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(image)))
     facts = inspect_image(save("turned.jpg", stored, exif=exif))
     assert facts.issues == ("stored on its side (orientation tag 6)",)
-    facts = inspect_image(save("deep.png", film.astype(np.uint16) * 16))
+    facts = inspect_image(save("deep.png", image.astype(np.uint16) * 16))
     assert facts.issues == ("12-bit in 16 bits",)
 
 
-def test_oddities_of_files(save, film):
-    sixteen = film.astype(np.uint16) * 257
-    rgba = Image.fromarray(film).convert("RGBA")
+def test_oddities_of_files(save, image):
+    sixteen = image.astype(np.uint16) * 257
+    rgba = Image.fromarray(image).convert("RGBA")
     rgba.putalpha(0)
     tasks = {
-        (): save("plain.png", film),
+        (): save("plain.png", image),
         ("16-bit",): save("sixteen.png", sixteen),
         ("mode RGBA",): save("rgba.png", rgba),
-        ("mode P",): save("palette.png", Image.fromarray(film).convert("P")),
+        ("mode P",): save("palette.png", Image.fromarray(image).convert("P")),
         ("near-constant",): save("flat.png", np.full((64, 64), 100, dtype=np.uint8)),
-        ("inverted",): save("inverted.png", 255 - film),
-        ("JPEG named .png",): save("jpeg.png", film, format="JPEG"),
+        ("inverted",): save("inverted.png", 255 - image),
+        ("JPEG named .png",): save("jpeg.png", image, format="JPEG"),
         ("16-bit", "inverted"): save("both.png", 65535 - sixteen),
     }
     for expected, task in tasks.items():
@@ -162,9 +162,9 @@ def test_oddities_of_files(save, film):
     assert clear.mean == pytest.approx(plain.mean)  # wholly transparent, and alpha does not count
 
 
-def test_what_cannot_be_opened_is_named_with_its_reason(tmp_path, film):
+def test_what_cannot_be_opened_is_named_with_its_reason(tmp_path, image):
     whole = io.BytesIO()
-    Image.fromarray(film).save(whole, "PNG")
+    Image.fromarray(image).save(whole, "PNG")
     contents = {
         "cut.png": whole.getvalue()[:-2000],
         "empty.png": b"",

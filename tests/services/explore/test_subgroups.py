@@ -81,13 +81,13 @@ def test_a_planted_difference_is_found_with_its_ratio():
     assert found.p_value == pytest.approx(math.erfc(0.2 / math.sqrt(2 * 0.2 * 0.8 * (2 / 200))), rel=0.05)
 
 
-def test_films_of_one_patient_are_one_observation():
+def test_images_of_one_patient_are_one_observation():
     labels = np.zeros((400, 1))
     labels[:60] = 1
     groups = np.repeat([0, 1], 200)
     patients = np.arange(400)
     assert far_commoner(coded(labels, patients), groups, ["AP", "PA"], "view")
-    patients[:60] = 0  # all 60 positives are films of one person
+    patients[:60] = 0  # all 60 positives are images of one person
     assert not far_commoner(coded(labels, patients), groups, ["AP", "PA"], "view")
 
 
@@ -133,12 +133,12 @@ def test_order_of_rows_and_names_of_patients_do_not_matter(random):
 
 
 def test_chance_alone_is_seldom_news():
-    """Patients with many alike films, groups drawn by patient: the test must not take films for observations."""
+    """Patients with many alike images, groups drawn by patient: the test must not take images for observations."""
     rng = np.random.default_rng(1)
     alarms = 0
     for _ in range(200):
-        n_films = rng.geometric(0.2, 200)
-        patients = np.repeat(np.arange(200), n_films)
+        n_images = rng.geometric(0.2, 200)
+        patients = np.repeat(np.arange(200), n_images)
         groups = (rng.random(200) < 0.5).astype(int)[patients]
         labels = (rng.random((200, 5)) < 0.08).astype(float)[patients]
         alarms += bool(far_commoner(coded(labels, patients), groups, ["a", "b"], "view"))

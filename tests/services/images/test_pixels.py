@@ -36,7 +36,7 @@ def test_integers_are_summed_exactly(pixels):
 
 
 @pytest.mark.parametrize("value", [255, 65_535])
-def test_the_largest_film_is_exact_too(value):
+def test_the_largest_image_is_exact_too(value):
     pixels = np.full((3000, 2600), value, np.uint8 if value == 255 else np.uint16)
     sums = sum_pixels(pixels, value)
     assert sums.total == value * pixels.size

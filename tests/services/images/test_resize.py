@@ -58,7 +58,7 @@ def test_moments_are_those_of_the_source(pixels, size):
     assert moments is not None or pixels.dtype == np.uint16 or math.prod(pixels.shape) * 255 >= 1 << 24
 
 
-def test_moments_come_along_for_films():
+def test_moments_come_along_for_images():
     for size in ((320, 320), (224, 224), (512, 256)):
         assert area_and_moments(np.ones((1024, 1024), np.uint8), size)[1] == (1024**2, 1024**2)
 
@@ -110,7 +110,7 @@ def test_other_filters_are_pillows(name):
     made = resize(pixels, (30, 20), name)
     np.testing.assert_array_equal(made, np.asarray(image))
     assert made.dtype == np.uint8
-    # 16 bits: the same picture on the longer scale, not rounded and never beyond it.
+    # 16 bits: the same image on the longer scale, not rounded and never beyond it.
     wide = resize(pixels.astype(np.uint16) * 257, (30, 20), name)
     assert wide.dtype == np.float32
     # Pillow rounds and clips 8 bits after each of its two passes.

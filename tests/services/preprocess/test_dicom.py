@@ -24,7 +24,7 @@ RECIPE = Recipe(image_size=SIZE, dtype="uint8")
 
 
 @pytest.fixture
-def films(tmp_path):
+def images(tmp_path):
     """Return a table of eight DICOM images, one of them truncated and one of several frames, and their folder."""
     folder = tmp_path / "images"
     folder.mkdir()
@@ -41,12 +41,12 @@ def films(tmp_path):
     return read_labels(tmp_path / "labels.csv"), folder
 
 
-def store(films, output, recipe=RECIPE, **options):
-    return preprocess(*films, output, Options(recipe), **options)
+def store(images, output, recipe=RECIPE, **options):
+    return preprocess(*images, output, Options(recipe), **options)
 
 
-def test_issues_are_counted_and_failures_have_reasons(films, tmp_path):
-    result = store(films, tmp_path / "out")
+def test_issues_are_counted_and_failures_have_reasons(images, tmp_path):
+    result = store(images, tmp_path / "out")
     assert (result.n_done, result.n_failed) == (6, 2)
     assert result.image_issues == {"no rescale": 6, "no window: grey range from percentiles": 3}
     failures = list(csv.DictReader(result.failures_file.open()))
@@ -60,21 +60,21 @@ def test_issues_are_counted_and_failures_have_reasons(films, tmp_path):
     assert {row["source_mode"] for row in index} == {"MONOCHROME1 12 bit", "MONOCHROME2 12 bit"}
 
 
-def test_pngs_of_the_grey_values_give_the_same_store(films, tmp_path):
-    table, folder = films
+def test_pngs_of_the_grey_values_give_the_same_store(images, tmp_path):
+    table, folder = images
     pngs = tmp_path / "pngs"
     pngs.mkdir()
     for path in folder.iterdir():
         if path.name not in ("5.dcm", "6.dcm"):
             Image.fromarray(read_gray(path).pixels).save(pngs / path.name, "PNG")
     for recipe in (RECIPE, Recipe(image_size=SIZE)):
-        from_dicom = store(films, tmp_path / f"d-{recipe.dtype}", recipe)
+        from_dicom = store(images, tmp_path / f"d-{recipe.dtype}", recipe)
         from_png = store((table, pngs), tmp_path / f"p-{recipe.dtype}", recipe)
         assert from_dicom.store.read_bytes() == from_png.store.read_bytes()
 
 
-def test_the_complement_marked_monochrome1_gives_the_same_store(films, tmp_path):
-    table, _ = films
+def test_the_complement_marked_monochrome1_gives_the_same_store(images, tmp_path):
+    table, _ = images
     for name, photometric in (("plain", "MONOCHROME2"), ("turned", "MONOCHROME1")):
         (tmp_path / name).mkdir()
         for number in range(8):
@@ -87,10 +87,10 @@ def test_the_complement_marked_monochrome1_gives_the_same_store(films, tmp_path)
     assert made[0] == made[1]
 
 
-def test_a_window_takes_the_place_of_those_in_the_files(films, tmp_path):
-    own = store(films, tmp_path / "own")
-    chosen = store(films, tmp_path / "chosen", Recipe(image_size=SIZE, dtype="uint8", window="1000,500"))
-    full = store(films, tmp_path / "full", Recipe(image_size=SIZE, dtype="uint8", window="full"))
+def test_a_window_takes_the_place_of_those_in_the_files(images, tmp_path):
+    own = store(images, tmp_path / "own")
+    chosen = store(images, tmp_path / "chosen", Recipe(image_size=SIZE, dtype="uint8", window="1000,500"))
+    full = store(images, tmp_path / "full", Recipe(image_size=SIZE, dtype="uint8", window="full"))
     assert chosen.image_issues == full.image_issues == {"no rescale": 6}
     assert len({made.store.read_bytes() for made in (own, chosen, full)}) == 3
     assert json.loads(chosen.manifest.read_text())["recipe"]["window"] == "1000,500"
@@ -100,28 +100,28 @@ def test_a_window_takes_the_place_of_those_in_the_files(films, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_changes_no_byte(films, tmp_path):
-    alone = store(films, tmp_path / "alone")
+def test_the_number_of_workers_changes_no_byte(images, tmp_path):
+    alone = store(images, tmp_path / "alone")
     with Workers(2) as workers:
-        together = store(films, tmp_path / "together", executor=workers)
+        together = store(images, tmp_path / "together", executor=workers)
     for name in ("images.npy", "index.csv", "failures.csv", "preprocess.json"):
         assert (alone.output / name).read_bytes() == (together.output / name).read_bytes()
 
 
-def test_statistics_of_another_window_are_refused(films, tmp_path):
+def test_statistics_of_another_window_are_refused(images, tmp_path):
     recipe = Recipe(image_size=SIZE, standardize="featurewise")
-    fitted = preprocess(*films, tmp_path / "fitted", Options(recipe, fit_statistics=True))
+    fitted = preprocess(*images, tmp_path / "fitted", Options(recipe, fit_statistics=True))
     assert read_statistics(fitted.manifest, recipe)[0].n_images == 6
     with pytest.raises(InputError, match="window None, not full"):
         read_statistics(fitted.manifest, Recipe(image_size=SIZE, standardize="featurewise", window="full"))
 
 
 @pytest.mark.parametrize("text", ["", "5", "a,b", "5,0", "5,-1", "1,2,3", "nan,5", "1,inf", "FULL"])
-def test_windows_that_mean_nothing(text, films, tmp_path):
+def test_windows_that_mean_nothing(text, images, tmp_path):
     with pytest.raises(UsageError, match="window="):
         read_window(text)
     with pytest.raises(UsageError, match="window="):
-        store(films, tmp_path / "out", Recipe(image_size=SIZE, window=text))
+        store(images, tmp_path / "out", Recipe(image_size=SIZE, window=text))
 
 
 def test_windows_as_text():
@@ -129,8 +129,8 @@ def test_windows_as_text():
     assert [window_text(read_window(text)) for text in ("-600.0, 1500", "full", None)] == ["-600,1500", "full", None]
 
 
-def test_the_command(cxr, films, tmp_path):
-    table, folder = films
+def test_the_command(cxr, images, tmp_path):
+    table, folder = images
     run = cxr("preprocess", table.path, "--image-size", "16", "--window", "full", "--no-plots", "--output", "out")
     assert run.exit_code == 1
     assert "Assumed or lost on reading images" in run.stdout and "no rescale" in run.stdout
@@ -138,9 +138,9 @@ def test_the_command(cxr, films, tmp_path):
     assert run.exit_code == 2 and "--window wide" in run.stderr and "2048,4096" in run.stderr
 
 
-def test_a_model_built_from_the_store_keeps_its_window(films, tmp_path):
+def test_a_model_built_from_the_store_keeps_its_window(images, tmp_path):
     from cxr_cli.services.store.manifest import StoreManifest
 
-    made = store(films, tmp_path / "out", Recipe(image_size=SIZE, window="1000,500"))
+    made = store(images, tmp_path / "out", Recipe(image_size=SIZE, window="1000,500"))
     assert StoreManifest.read(made.manifest).preprocessing.window == "1000,500"
-    assert StoreManifest.read(store(films, tmp_path / "own").manifest).preprocessing.window is None
+    assert StoreManifest.read(store(images, tmp_path / "own").manifest).preprocessing.window is None

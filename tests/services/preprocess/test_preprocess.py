@@ -31,7 +31,7 @@ from cxr_cli.services.preprocess.options import Options, read_statistics
 from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.preprocess.samples import Sample, compare_interpolations
 from cxr_cli.services.store.recipe import Recipe
-from tests.films import film_pixels, save
+from tests.drawn_images import image_pixels, save
 
 SIZE = (16, 24)
 SMALL = Recipe(image_size=SIZE)
@@ -40,8 +40,8 @@ FEATUREWISE = replace(SMALL, standardize="featurewise")
 
 
 @pytest.fixture
-def films(tmp_path):
-    """Twelve films of many kinds, two of them broken and one missing, and the table that names all 15."""
+def images(tmp_path):
+    """Twelve images of many kinds, two of them broken and one missing, and the table that names all 15."""
     folder = tmp_path / "images"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -66,9 +66,9 @@ def films(tmp_path):
     return read_labels(tmp_path / "labels.csv"), folder
 
 
-def run(films, output, recipe=SMALL, **options):
+def run(images, output, recipe=SMALL, **options):
     where = {name: options.pop(name) for name in ("workers", "executor", "progress", "on_start") if name in options}
-    return preprocess(*films, output, Options(recipe, **options), **where)
+    return preprocess(*images, output, Options(recipe, **options), **where)
 
 
 def contents(folder):
@@ -79,23 +79,23 @@ def contents(folder):
     }
 
 
-def test_first_film_has_the_published_values(real_data, tmp_path):
+def test_first_image_has_the_published_values(real_data, tmp_path):
     table = tmp_path / "one.csv"
     lines = (real_data / "nih" / "train-small.csv").read_text().splitlines(keepends=True)
     table.write_text("".join(lines[:2]))
     recipe = Recipe(interpolation="nearest")
     result = preprocess(read_labels(table), real_data / "nih" / "images-small", tmp_path / "store", Options(recipe))
-    film = np.load(result.store)[0]
-    assert film.shape == (320, 320)
-    assert film.max() == pytest.approx(1.7999, abs=5e-5)
-    assert film.min() == pytest.approx(-1.7404, abs=5e-5)
-    assert film.mean() == pytest.approx(0, abs=5e-5)
-    assert film.std() == pytest.approx(1, abs=5e-5)
+    image = np.load(result.store)[0]
+    assert image.shape == (320, 320)
+    assert image.max() == pytest.approx(1.7999, abs=5e-5)
+    assert image.min() == pytest.approx(-1.7404, abs=5e-5)
+    assert image.mean() == pytest.approx(0, abs=5e-5)
+    assert image.std() == pytest.approx(1, abs=5e-5)
 
 
-def test_store_index_and_failures(films, tmp_path):
-    result = run(films, tmp_path / "out")
-    table, folder = films
+def test_store_index_and_failures(images, tmp_path):
+    result = run(images, tmp_path / "out")
+    table, folder = images
     index = pd.read_csv(tmp_path / "out" / "index.csv", dtype={"image": str, "patient_id": str})
     pixels = np.load(tmp_path / "out" / "images.npy", mmap_mode="r")
     assert pixels.shape == result.shape == (12, *SIZE) and pixels.dtype == np.float32
@@ -125,10 +125,10 @@ def test_store_index_and_failures(films, tmp_path):
     assert str(tmp_path) not in (tmp_path / "out" / "failures.csv").read_text()
 
 
-def test_comparison(films, tmp_path):
-    result = run(films, tmp_path / "out", n_sample=3)
+def test_comparison(images, tmp_path):
+    result = run(images, tmp_path / "out", n_sample=3)
     comparison = result.comparison
-    table, folder = films
+    table, folder = images
     sources = [read_gray(folder / name) for name in pd.read_csv(result.index)["image"]]
     levels = np.concatenate([source.pixels.ravel() * (255 / source.full_scale) for source in sources])
     assert comparison.n_images == 12
@@ -141,19 +141,19 @@ def test_comparison(films, tmp_path):
     assert (comparison.sizes.min_height, comparison.sizes.max_height) == (30, 54)
     assert [image.image for image in comparison.sample] == sorted(image.image for image in comparison.sample)
     assert len(comparison.sample) == 3
-    assert run(films, tmp_path / "again", n_sample=3).comparison.sample == comparison.sample
+    assert run(images, tmp_path / "again", n_sample=3).comparison.sample == comparison.sample
 
 
 @pytest.mark.parametrize("recipe", [SMALL, UINT8, replace(UINT8, format="png")], ids=["f", "u", "png"])
-def test_same_bytes_whatever_the_workers(films, tmp_path, monkeypatch, recipe):
-    alone = contents((run(films, tmp_path / "alone", recipe), tmp_path / "alone")[1])
+def test_same_bytes_whatever_the_workers(images, tmp_path, monkeypatch, recipe):
+    alone = contents((run(images, tmp_path / "alone", recipe), tmp_path / "alone")[1])
     monkeypatch.setattr(schedule, "TASK_IMAGES", 2)
     monkeypatch.setattr(schedule, "CLUSTER_TASK_IMAGES", 2)
     with ThreadPoolExecutor(3) as pool:
-        run(films, tmp_path / "threads", recipe, executor=pool)
+        run(images, tmp_path / "threads", recipe, executor=pool)
     with Workers(2) as workers:
         for place in ("processes", "again"):
-            run(films, tmp_path / place, recipe, executor=workers)
+            run(images, tmp_path / place, recipe, executor=workers)
             assert workers.pool is not None  # it serves the next call as well
             assert contents(tmp_path / place) == alone
     assert contents(tmp_path / "threads") == alone
@@ -169,10 +169,10 @@ def test_tasks_are_all_the_items_and_end_small(n_items, largest, n_workers):
         assert sizes == [] or sizes[-1] <= 2
 
 
-def test_tasks_read_and_bring_back_no_more_than_they_may(films, tmp_path, monkeypatch):
+def test_tasks_read_and_bring_back_no_more_than_they_may(images, tmp_path, monkeypatch):
     def first_told(place, executor=None):
         told = []
-        run(films, tmp_path / place, executor=executor, progress=lambda done, total: told.append(done))
+        run(images, tmp_path / place, executor=executor, progress=lambda done, total: told.append(done))
         return told[1]
 
     assert first_told("all at once") == 14
@@ -185,16 +185,16 @@ def test_tasks_read_and_bring_back_no_more_than_they_may(films, tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", ["index.csv", "failures.csv"])
-def test_a_file_that_cannot_be_written_is_named(films, tmp_path, name):
+def test_a_file_that_cannot_be_written_is_named(images, tmp_path, name):
     (tmp_path / ".partial" / name).mkdir(parents=True)
     (tmp_path / ".partial" / "journal.jsonl").touch()
     with pytest.raises(OutputError, match=f"{name}: cannot write: Is a directory"):
-        run(films, tmp_path)
+        run(images, tmp_path)
 
 
-def test_progress_and_start(films, tmp_path):
+def test_progress_and_start(images, tmp_path):
     told, starts = [], []
-    run(films, tmp_path / "out", progress=lambda *at: told.append(at), on_start=starts.append)
+    run(images, tmp_path / "out", progress=lambda *at: told.append(at), on_start=starts.append)
     assert told[0] == (0, 14) and told[-1] == (14, 14)
     (start,) = starts
     assert (start.n_images, start.n_missing, start.n_done_before) == (15, 1, 0)
@@ -206,8 +206,8 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("recipe", [SMALL, UINT8, replace(UINT8, format="png")], ids=["f", "u", "png"])
-def test_a_run_interrupted_anywhere_continues_to_the_same_bytes(films, tmp_path, monkeypatch, recipe):
-    run(films, tmp_path / "whole", recipe)
+def test_a_run_interrupted_anywhere_continues_to_the_same_bytes(images, tmp_path, monkeypatch, recipe):
+    run(images, tmp_path / "whole", recipe)
     whole = contents(tmp_path / "whole")
     monkeypatch.setattr(schedule, "TASK_IMAGES", 3)
     again = tmp_path / "again"
@@ -218,17 +218,17 @@ def test_a_run_interrupted_anywhere_continues_to_the_same_bytes(films, tmp_path,
                 raise Killed
 
         with pytest.raises(Killed):
-            run(films, again, recipe, progress=stop, workers=0)
+            run(images, again, recipe, progress=stop, workers=0)
         assert not (again / "preprocess.json").exists()
         assert not (again / "images.npy").exists()
-    result = run(films, again, recipe, workers=0)
+    result = run(images, again, recipe, workers=0)
     assert result.n_done_before == 12
     assert contents(again) == whole
 
 
 @pytest.mark.parametrize("recipe", [SMALL, replace(UINT8, format="png")], ids=["npy", "png"])
-def test_interrupted_among_the_last_steps(films, tmp_path, monkeypatch, recipe):
-    run(films, tmp_path / "out", recipe)
+def test_interrupted_among_the_last_steps(images, tmp_path, monkeypatch, recipe):
+    run(images, tmp_path / "out", recipe)
     whole = contents(tmp_path / "out")
     last = ((module.OpenStore, "finish"), (module, "_manifest"), (module.OpenStore, "give_final_name"))
     for owner, step in ((module.IndexWriter, "finish"), *last):
@@ -239,114 +239,114 @@ def test_interrupted_among_the_last_steps(films, tmp_path, monkeypatch, recipe):
 
             patch.setattr(owner, step, stop)
             with pytest.raises(Killed):
-                run(films, tmp_path / "out", recipe)
+                run(images, tmp_path / "out", recipe)
         assert not (tmp_path / "out" / "preprocess.json").exists(), step
-    result = run(films, tmp_path / "out", recipe)
+    result = run(images, tmp_path / "out", recipe)
     assert result.n_done_before == 14
     assert contents(tmp_path / "out") == whole
 
 
-def test_another_run_in_the_same_folder_is_refused_unless_it_starts_over(films, tmp_path):
+def test_another_run_in_the_same_folder_is_refused_unless_it_starts_over(images, tmp_path):
     def stop(done, total):
         if done:
             raise Killed
 
     with pytest.raises(Killed):
-        run(films, tmp_path / "out", progress=stop)
+        run(images, tmp_path / "out", progress=stop)
     with pytest.raises(OutputError, match="dtype was float32 and is uint8"):
-        run(films, tmp_path / "out", UINT8)
-    os.utime(films[1] / films[0].images[0], (1, 1))
+        run(images, tmp_path / "out", UINT8)
+    os.utime(images[1] / images[0].images[0], (1, 1))
     with pytest.raises(OutputError, match="files was"):
-        run(films, tmp_path / "out")
-    assert run(films, tmp_path / "out", UINT8, start_over=True).n_done_before == 0
+        run(images, tmp_path / "out")
+    assert run(images, tmp_path / "out", UINT8, start_over=True).n_done_before == 0
 
 
-def test_damaged_leftovers_are_noticed(films, tmp_path):
+def test_damaged_leftovers_are_noticed(images, tmp_path):
     def stop(done, total):
         if done:
             raise Killed
 
     for damage in (lambda path: path.unlink(), lambda path: os.truncate(path, 200)):
         with pytest.raises(Killed):
-            run(films, tmp_path / "out", progress=stop, start_over=True)
+            run(images, tmp_path / "out", progress=stop, start_over=True)
         damage(tmp_path / "out" / ".partial" / "images.npy")
         with pytest.raises(OutputError, match="start_over=True"):
-            run(films, tmp_path / "out")
+            run(images, tmp_path / "out")
 
 
-def test_second_run_replaces_the_first(films, tmp_path):
-    run(films, tmp_path / "out", UINT8)
+def test_second_run_replaces_the_first(images, tmp_path):
+    run(images, tmp_path / "out", UINT8)
     first = contents(tmp_path / "out")
-    run(films, tmp_path / "out", replace(UINT8, format="png"))
+    run(images, tmp_path / "out", replace(UINT8, format="png"))
     # Nothing vouches for the array any more.
     with pytest.raises(OutputError, match=r"images\.npy: already exists"):
-        run(films, tmp_path / "out", UINT8)
+        run(images, tmp_path / "out", UINT8)
     (tmp_path / "out" / "images.npy").unlink()
-    run(films, tmp_path / "out", UINT8)
-    run(films, tmp_path / "out", UINT8)
+    run(images, tmp_path / "out", UINT8)
+    run(images, tmp_path / "out", UINT8)
     assert contents(tmp_path / "out").items() >= first.items()
 
 
 PNG = replace(UINT8, format="png")
 
 
-def starts(films, output, recipe=SMALL, **options):
+def starts(images, output, recipe=SMALL, **options):
     """Run, and return what was told at the start."""
     told = []
-    run(films, output, recipe, on_start=told.append, **options)
+    run(images, output, recipe, on_start=told.append, **options)
     return told[0]
 
 
-def test_a_store_that_will_be_lost_is_told_at_the_start(films, tmp_path):
+def test_a_store_that_will_be_lost_is_told_at_the_start(images, tmp_path):
     out = tmp_path / "out"
-    first = starts(films, out)
+    first = starts(images, out)
     assert (first.replaces, first.left_over) == (None, None)
-    assert starts(films, out).replaces is None  # the same again
-    second = starts(films, out, UINT8)
-    assert (second.replaces.table, second.replaces.recipe, second.replaces.n_done) == (films[0].source, SMALL, 12)
+    assert starts(images, out).replaces is None  # the same again
+    second = starts(images, out, UINT8)
+    assert (second.replaces.table, second.replaces.recipe, second.replaces.n_done) == (images[0].source, SMALL, 12)
     assert second.left_over is None  # images.npy takes the place of images.npy
     other = tmp_path / "other.csv"
-    other.write_text("\n".join(films[0].path.read_text().splitlines()[:9]) + "\n")
-    third = starts((read_labels(other), films[1]), out, UINT8)
-    assert (third.replaces.table.path, third.replaces.recipe) == (str(films[0].path), UINT8)
+    other.write_text("\n".join(images[0].path.read_text().splitlines()[:9]) + "\n")
+    third = starts((read_labels(other), images[1]), out, UINT8)
+    assert (third.replaces.table.path, third.replaces.recipe) == (str(images[0].path), UINT8)
     read_otherwise = read_labels(other, uncertain="positive")
-    assert starts((read_otherwise, films[1]), out, UINT8).replaces.uncertain == "ignore"
+    assert starts((read_otherwise, images[1]), out, UINT8).replaces.uncertain == "ignore"
 
 
-def test_the_store_of_the_other_format_stays_and_is_told(films, tmp_path):
+def test_the_store_of_the_other_format_stays_and_is_told(images, tmp_path):
     out = tmp_path / "out"
-    run(films, out, UINT8)
+    run(images, out, UINT8)
     before = (out / "images.npy").read_bytes()
-    assert starts(films, out, PNG).left_over == out / "images.npy"
+    assert starts(images, out, PNG).left_over == out / "images.npy"
     assert (out / "images.npy").read_bytes() == before
-    pictures = contents(out / "images")
+    images = contents(out / "images")
     (out / "images.npy").unlink()
-    assert starts(films, out, UINT8).left_over == out / "images"
-    assert contents(out / "images") == pictures
-    run(films, tmp_path / "pngs", PNG)
+    assert starts(images, out, UINT8).left_over == out / "images"
+    assert contents(out / "images") == images
+    run(images, tmp_path / "pngs", PNG)
     shutil.rmtree(tmp_path / "pngs" / "images")
-    last = starts(films, tmp_path / "pngs", UINT8)
+    last = starts(images, tmp_path / "pngs", UINT8)
     assert last.replaces.store == "images" and last.left_over is None
 
 
-def test_statistics_make_another_store(films, tmp_path):
-    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
-    assert starts(films, tmp_path / "train", FEATUREWISE, fit_statistics=True).replaces is None
+def test_statistics_make_another_store(images, tmp_path):
+    run(images, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+    assert starts(images, tmp_path / "train", FEATUREWISE, fit_statistics=True).replaces is None
     statistics, source = read_statistics(tmp_path / "train", FEATUREWISE)
     carried = {"recipe": replace(FEATUREWISE, statistics=statistics), "statistics_from": source}
-    run(films, tmp_path / "valid", **carried)
-    assert starts(films, tmp_path / "valid", **carried).replaces is None
+    run(images, tmp_path / "valid", **carried)
+    assert starts(images, tmp_path / "valid", **carried).replaces is None
     carried["recipe"] = replace(FEATUREWISE, statistics=replace(statistics, mean=1.0))
-    assert starts(films, tmp_path / "valid", **carried).replaces.recipe.statistics == statistics
+    assert starts(images, tmp_path / "valid", **carried).replaces.recipe.statistics == statistics
 
 
-def test_the_store_behind_the_statistics_is_not_replaced(films, tmp_path):
-    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+def test_the_store_behind_the_statistics_is_not_replaced(images, tmp_path):
+    run(images, tmp_path / "train", FEATUREWISE, fit_statistics=True)
     before = contents(tmp_path / "train")
     statistics, source = read_statistics(tmp_path / "train", FEATUREWISE)
     recipe = replace(FEATUREWISE, statistics=statistics)
     with pytest.raises(OutputError, match="preprocess.json: is an input"):
-        run(films, tmp_path / "train", recipe, statistics_from=source)
+        run(images, tmp_path / "train", recipe, statistics_from=source)
     assert contents(tmp_path / "train") == before
 
 
@@ -355,12 +355,12 @@ def test_the_store_behind_the_statistics_is_not_replaced(films, tmp_path):
     [b"", b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"inputs": [], "store": "../labels.csv"}'],
     ids=["empty", "no text", "list", "without anything", "deep", "without table"],
 )
-def test_a_manifest_that_makes_no_sense_is_no_store(films, tmp_path, manifest):
+def test_a_manifest_that_makes_no_sense_is_no_store(images, tmp_path, manifest):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "preprocess.json").write_bytes(manifest)
     assert finished_store(tmp_path / "out") is None
     with pytest.raises(OutputError, match=r"preprocess\.json: already exists and was not written by cxr"):
-        run(films, tmp_path / "out")
+        run(images, tmp_path / "out")
     assert contents(tmp_path / "out") == {"preprocess.json": hashlib.sha256(manifest).hexdigest()}
 
 
@@ -368,17 +368,17 @@ def test_a_manifest_that_makes_no_sense_is_no_store(films, tmp_path, manifest):
     "name", ["index.csv", "failures.csv", "images.npy", ".partial/notes.txt", ".partial/images.npy"]
 )
 @pytest.mark.parametrize("start_over", [False, True])
-def test_files_of_the_user_are_not_replaced(films, tmp_path, name, start_over):
+def test_files_of_the_user_are_not_replaced(images, tmp_path, name, start_over):
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
     path.write_text("precious")
     with pytest.raises(OutputError, match=f"{name.partition('/')[0]}: already exists and was not"):
-        run(films, tmp_path / "out", start_over=start_over)
+        run(images, tmp_path / "out", start_over=start_over)
     assert contents(tmp_path / "out") == {name: hashlib.sha256(b"precious").hexdigest()}
 
 
-def test_a_run_stopped_among_its_last_steps_vouches_for_what_it_wrote(films, tmp_path, monkeypatch):
-    run(films, tmp_path / "whole")
+def test_a_run_stopped_among_its_last_steps_vouches_for_what_it_wrote(images, tmp_path, monkeypatch):
+    run(images, tmp_path / "whole")
     for place in range(1, 5):
         real, n = os.replace, [0]
 
@@ -391,21 +391,21 @@ def test_a_run_stopped_among_its_last_steps_vouches_for_what_it_wrote(films, tmp
 
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(os, "replace", stop)
-            run(films, tmp_path / "out")
-        run(films, tmp_path / "out")
+            run(images, tmp_path / "out")
+        run(images, tmp_path / "out")
         assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "numbers", "empty", "other run"])
-def test_statistics_that_were_damaged_are_fitted_again(films, tmp_path, damage):
+def test_statistics_that_were_damaged_are_fitted_again(images, tmp_path, damage):
     def stop(done, total):
         if path.exists() and b"mean" in path.read_bytes():
             raise Killed
 
-    run(films, tmp_path / "whole", FEATUREWISE, fit_statistics=True)
+    run(images, tmp_path / "whole", FEATUREWISE, fit_statistics=True)
     path = tmp_path / "out/.partial/statistics.jsonl"
     with pytest.raises(Killed):
-        run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True, progress=stop)
+        run(images, tmp_path / "out", FEATUREWISE, fit_statistics=True, progress=stop)
     content = path.read_bytes()
     head, entry = content.splitlines(keepends=True)
     assert b'"mean":' in entry
@@ -420,27 +420,27 @@ def test_statistics_that_were_damaged_are_fitted_again(films, tmp_path, damage):
     path.write_bytes(changed)
     if damage == "other run":
         with pytest.raises(OutputError, match="seed was 1 and is 0"):
-            run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True)
+            run(images, tmp_path / "out", FEATUREWISE, fit_statistics=True)
     else:
-        run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True)
+        run(images, tmp_path / "out", FEATUREWISE, fit_statistics=True)
         assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_only_a_store_is_told_to_stay(films, tmp_path):
-    run(films, tmp_path / "out")
+def test_only_a_store_is_told_to_stay(images, tmp_path):
+    run(images, tmp_path / "out")
     path = tmp_path / "out" / "preprocess.json"
     for place, name in enumerate(("../labels.csv", "index.csv", 3, None, ["images"])):
         path.write_text(json.dumps({**json.loads(path.read_text()), "store": name}))
         (tmp_path / "out" / "images.npy").unlink()
-        start = starts(films, tmp_path / "out", SMALL if place % 2 else UINT8)
+        start = starts(images, tmp_path / "out", SMALL if place % 2 else UINT8)
         assert start.left_over is None and (start.replaces is not None) == (name == "index.csv")
 
 
-def test_pngs_never_take_the_place_of_the_sources(films, tmp_path):
-    table, folder = films
+def test_pngs_never_take_the_place_of_the_sources(images, tmp_path):
+    table, folder = images
     before = contents(folder)
     with pytest.raises(OutputError, match="holds images that are to be preprocessed"):
-        run(films, tmp_path, PNG)  # which would be tmp_path / "images"
+        run(images, tmp_path, PNG)  # which would be tmp_path / "images"
     nested = tmp_path / "nested"
     shutil.copytree(folder, nested / "images" / "images_001")
     for where in (nested, nested / "images", nested / "images" / "images_001"):
@@ -456,20 +456,20 @@ def test_pngs_never_take_the_place_of_the_sources(films, tmp_path):
         run((table, nested), nested, PNG)
 
 
-def test_pngs_never_take_the_place_of_other_things(films, tmp_path):
+def test_pngs_never_take_the_place_of_other_things(images, tmp_path):
     mine = tmp_path / "out" / "images" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("precious")
-    run(films, tmp_path / "out")
+    run(images, tmp_path / "out")
     for start_over in (False, True):
         with pytest.raises(OutputError, match="was not written by cxr preprocess"):
-            run(films, tmp_path / "out", PNG, start_over=start_over)
+            run(images, tmp_path / "out", PNG, start_over=start_over)
     assert mine.read_text() == "precious"
 
 
-def test_pngs_are_the_resized_films(films, tmp_path):
-    result = run(films, tmp_path / "out", replace(UINT8, format="png"))
-    array = np.load(run(films, tmp_path / "npy", UINT8).store)
+def test_pngs_are_the_resized_images(images, tmp_path):
+    result = run(images, tmp_path / "out", replace(UINT8, format="png"))
+    array = np.load(run(images, tmp_path / "npy", UINT8).store)
     index = pd.read_csv(result.index)
     for row, file in enumerate(index["file"]):
         np.testing.assert_array_equal(read_gray(tmp_path / "out" / file).pixels, array[row])
@@ -477,24 +477,24 @@ def test_pngs_are_the_resized_films(films, tmp_path):
     assert result.n_bytes == sum(path.stat().st_size for path in result.store.iterdir())
 
 
-def test_16_bits_are_scaled_not_clipped(films, tmp_path):
-    table, folder = films
+def test_16_bits_are_scaled_not_clipped(images, tmp_path):
+    table, folder = images
     recipe = replace(SMALL, standardize="none", interpolation="nearest")
-    made = np.load(run(films, tmp_path / "out", recipe).store)[2]
+    made = np.load(run(images, tmp_path / "out", recipe).store)[2]
     np.testing.assert_allclose(made, nearest(read_gray(folder / table.images[2]).pixels, SIZE) / 257, rtol=1e-6)
 
 
-def test_imagenet_has_three_channels_only_where_they_differ(films, tmp_path):
+def test_imagenet_has_three_channels_only_where_they_differ(images, tmp_path):
     imagenet = replace(SMALL, standardize="imagenet")
-    assert run(films, tmp_path / "float", imagenet).shape == (12, *SIZE, 3)
-    assert run(films, tmp_path / "uint8", replace(imagenet, dtype="uint8")).shape == (12, *SIZE)
+    assert run(images, tmp_path / "float", imagenet).shape == (12, *SIZE, 3)
+    assert run(images, tmp_path / "uint8", replace(imagenet, dtype="uint8")).shape == (12, *SIZE)
 
 
 @pytest.mark.parametrize("dtype", choices(PixelType))
-def test_statistics_are_those_of_all_pixels_of_the_table(films, tmp_path, dtype):
+def test_statistics_are_those_of_all_pixels_of_the_table(images, tmp_path, dtype):
     recipe = replace(FEATUREWISE, dtype=dtype)
-    result = run(films, tmp_path / "out", recipe, fit_statistics=True)
-    plain = np.load(run(films, tmp_path / "plain", replace(SMALL, dtype=dtype, standardize="none")).store)
+    result = run(images, tmp_path / "out", recipe, fit_statistics=True)
+    plain = np.load(run(images, tmp_path / "plain", replace(SMALL, dtype=dtype, standardize="none")).store)
     statistics = result.recipe.statistics
     assert statistics.mean == pytest.approx(plain.mean(dtype=float), rel=1e-7)
     assert statistics.std == pytest.approx(plain.std(dtype=float), rel=1e-7)
@@ -504,9 +504,9 @@ def test_statistics_are_those_of_all_pixels_of_the_table(films, tmp_path, dtype)
         np.testing.assert_array_equal(np.load(result.store), expected)
 
 
-def test_statistics_of_a_sample_depend_on_the_seed_only(films, tmp_path):
+def test_statistics_of_a_sample_depend_on_the_seed_only(images, tmp_path):
     def fitted(name, seed):
-        result = run(films, tmp_path / name, FEATUREWISE, fit_statistics=True, fit_sample=5, seed=seed)
+        result = run(images, tmp_path / name, FEATUREWISE, fit_statistics=True, fit_sample=5, seed=seed)
         return result.recipe.statistics
 
     one = fitted("a", 1)
@@ -514,7 +514,7 @@ def test_statistics_of_a_sample_depend_on_the_seed_only(films, tmp_path):
     assert one.n_images <= 5
 
 
-def test_statistics_are_fitted_once_however_often_a_run_is_interrupted(films, tmp_path, monkeypatch):
+def test_statistics_are_fitted_once_however_often_a_run_is_interrupted(images, tmp_path, monkeypatch):
     def stop(done, total):
         if total == 14 and done == 14:
             stop.times += 1
@@ -522,34 +522,34 @@ def test_statistics_are_fitted_once_however_often_a_run_is_interrupted(films, tm
                 raise Killed
 
     stop.times = 0
-    whole = run(films, tmp_path / "whole", FEATUREWISE, fit_statistics=True)
+    whole = run(images, tmp_path / "whole", FEATUREWISE, fit_statistics=True)
     with pytest.raises(Killed):
-        run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True, progress=stop)
+        run(images, tmp_path / "out", FEATUREWISE, fit_statistics=True, progress=stop)
     monkeypatch.setattr(module, "measure", None)
-    assert run(films, tmp_path / "out", FEATUREWISE, fit_statistics=True, workers=0).recipe == whole.recipe
+    assert run(images, tmp_path / "out", FEATUREWISE, fit_statistics=True, workers=0).recipe == whole.recipe
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_statistics_are_carried_to_other_tables(films, tmp_path):
-    fitted = run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+def test_statistics_are_carried_to_other_tables(images, tmp_path):
+    fitted = run(images, tmp_path / "train", FEATUREWISE, fit_statistics=True)
     for path in (tmp_path / "train", tmp_path / "train" / "preprocess.json"):
         statistics, source = read_statistics(path, FEATUREWISE)
         assert statistics == fitted.recipe.statistics
-        assert source.fitted_on == films[0].source
+        assert source.fitted_on == images[0].source
     recipe = replace(FEATUREWISE, statistics=statistics)
-    carried = run(films, tmp_path / "valid", recipe, statistics_from=source)
+    carried = run(images, tmp_path / "valid", recipe, statistics_from=source)
     np.testing.assert_array_equal(np.load(carried.store), np.load(fitted.store))
     manifest = json.loads(carried.manifest.read_text())
-    assert manifest["statistics_fitted_on"]["sha256"] == films[0].source.sha256
-    assert [item["path"] for item in manifest["inputs"]] == [str(films[0].path), source.manifest.path]
-    assert read_statistics(tmp_path / "valid", FEATUREWISE)[1].fitted_on == films[0].source
+    assert manifest["statistics_fitted_on"]["sha256"] == images[0].source.sha256
+    assert [item["path"] for item in manifest["inputs"]] == [str(images[0].path), source.manifest.path]
+    assert read_statistics(tmp_path / "valid", FEATUREWISE)[1].fitted_on == images[0].source
 
 
-def test_statistics_of_another_recipe_are_refused(films, tmp_path):
-    run(films, tmp_path / "train", FEATUREWISE, fit_statistics=True)
+def test_statistics_of_another_recipe_are_refused(images, tmp_path):
+    run(images, tmp_path / "train", FEATUREWISE, fit_statistics=True)
     with pytest.raises(InputError, match=r"image size \(16, 24\), not \(32, 32\)"):
         read_statistics(tmp_path / "train", replace(FEATUREWISE, image_size=(32, 32)))
-    run(films, tmp_path / "other")
+    run(images, tmp_path / "other")
     with pytest.raises(InputError, match="has no statistics"):
         read_statistics(tmp_path / "other", FEATUREWISE)
 
@@ -571,54 +571,54 @@ STATISTICS = {"statistics": object()}
         (UINT8, {"engine": "keras"}, "float32"),
     ],
 )
-def test_contradictions(films, tmp_path, recipe, options, word):
+def test_contradictions(images, tmp_path, recipe, options, word):
     with pytest.raises(UsageError, match=word):
-        run(films, tmp_path / "out", recipe, **options)
+        run(images, tmp_path / "out", recipe, **options)
     assert not (tmp_path / "out").exists()
 
 
-def test_strict_stops_at_the_first_failure(films, tmp_path):
-    table, folder = films
+def test_strict_stops_at_the_first_failure(images, tmp_path):
+    table, folder = images
     with pytest.raises(ImageError, match="00000011_000.png: no such file"):
-        run(films, tmp_path / "out", strict=True)
+        run(images, tmp_path / "out", strict=True)
     shutil.copy(folder / table.images[0], folder / table.images[10])
     with pytest.raises(ImageError, match="00000004_000.png: is not an image"):
-        run(films, tmp_path / "out", strict=True)
+        run(images, tmp_path / "out", strict=True)
 
 
-def test_no_image_at_all(films, tmp_path):
+def test_no_image_at_all(images, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="none of the 15 images"):
-        preprocess(films[0], tmp_path / "empty", tmp_path / "out")
+        preprocess(images[0], tmp_path / "empty", tmp_path / "out")
 
 
-def test_no_sound_image_is_an_empty_store(films, tmp_path):
-    table, folder = films
+def test_no_sound_image_is_an_empty_store(images, tmp_path):
+    table, folder = images
     for path in folder.iterdir():
         path.write_text("text")
-    result = run(films, tmp_path / "out")
+    result = run(images, tmp_path / "out")
     assert (result.n_done, result.comparison.before, result.comparison.sample) == (0, None, ())
     assert np.load(result.store).shape == (0, *SIZE)
 
 
-def test_a_disk_too_small_is_refused(films, tmp_path, monkeypatch):
+def test_a_disk_too_small_is_refused(images, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(OutputError, match="0.0 GB are free"):
-        run(films, tmp_path / "out")
+        run(images, tmp_path / "out")
 
 
-def test_links_that_leave_the_folder_are_not_followed(films, tmp_path):
-    table, folder = films
+def test_links_that_leave_the_folder_are_not_followed(images, tmp_path):
+    table, folder = images
     secret = tmp_path / "secret.png"
     Image.new("L", (9, 9)).save(secret)
     (folder / table.images[10]).symlink_to(secret)
-    result = run(films, tmp_path / "out")
+    result = run(images, tmp_path / "out")
     assert result.failures[-1].image == table.images[10]
     assert "leaves the image folder" in result.failures[-1].reason
 
 
-def test_inputs_are_not_overwritten(films, tmp_path):
-    table, folder = films
+def test_inputs_are_not_overwritten(images, tmp_path):
+    table, folder = images
     clash = tmp_path / "out" / "index.csv"
     clash.parent.mkdir()
     shutil.copy(table.path, clash)
@@ -629,27 +629,27 @@ def test_inputs_are_not_overwritten(films, tmp_path):
 
 
 def kill_on_the_fifth(task):
-    """Prepare, but die over the fifth film whatever is tried."""
+    """Prepare, but die over the fifth image whatever is tried."""
     if any("00000005" in path for path in task.paths):
         os.kill(os.getpid(), signal.SIGKILL)
     return preparation.prepare(task)
 
 
 @pytest.mark.slow
-def test_a_film_that_kills_its_process_is_a_failure_like_any_other(films, tmp_path, monkeypatch):
+def test_an_image_that_kills_its_process_is_a_failure_like_any_other(images, tmp_path, monkeypatch):
     monkeypatch.setattr(schedule, "TASK_IMAGES", 3)
     monkeypatch.setattr(module, "prepare", kill_on_the_fifth)
-    result = run(films, tmp_path / "out", workers=2)
+    result = run(images, tmp_path / "out", workers=2)
     assert (result.n_done, result.n_failed) == (11, 4)
     assert result.failures[1].reason == "the process that decoded it died"
     assert result.failures[1].image == "00000005_000.png"
     monkeypatch.undo()
-    whole = np.load(run(films, tmp_path / "whole").store)
+    whole = np.load(run(images, tmp_path / "whole").store)
     np.testing.assert_array_equal(np.load(result.store), np.delete(whole, 3, axis=0))
 
 
-def test_result_is_plain(films, tmp_path):
-    document = run(films, tmp_path / "out").to_dict()
+def test_result_is_plain(images, tmp_path):
+    document = run(images, tmp_path / "out").to_dict()
     assert json.loads(json.dumps(document)) == document
     assert document["recipe"]["image_size"] == [16, 24]
 
@@ -680,7 +680,7 @@ def test_interpolations_are_measured_against_the_mean():
 
 def test_a_name_of_several_files_ends_before_anything_is_written(tmp_path):
     for place in ("images/x.png", "masks/x.png"):
-        save(tmp_path / "covid" / place, film_pixels(1))
+        save(tmp_path / "covid" / place, image_pixels(1))
     path = tmp_path / "t.csv"
     path.write_text("Image,PatientId,Mass\nx.png,1,1\n")
     with pytest.raises(ImageError, match=r"x\.png could be images/x\.png or masks/x\.png"):
@@ -720,11 +720,11 @@ def test_no_work_is_begun_where_two_images_would_become_one(tmp_path):
     for number, name in enumerate(("a.jpg", "a.jpg.png", "b.png")):
         Image.effect_noise((30, 30), 20 + number).save(tmp_path / "images" / name)
     (tmp_path / "labels.csv").write_text("Image,Mass,PatientId\na.jpg,0,1\nb.png,1,2\na.jpg.png,1,3\n")
-    films = read_labels(tmp_path / "labels.csv"), tmp_path / "images"
+    images = read_labels(tmp_path / "labels.csv"), tmp_path / "images"
     with pytest.raises(ImageError, match=r"'a\.jpg' and 'a\.jpg\.png' would fall together"):
-        run(films, tmp_path / "out", PNG)
+        run(images, tmp_path / "out", PNG)
     assert not (tmp_path / "out").exists()
-    assert run(films, tmp_path / "out", UINT8).n_done == 3
+    assert run(images, tmp_path / "out", UINT8).n_done == 3
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -737,9 +737,9 @@ def test_twelve_bits_in_sixteen_keep_their_grey_levels(tmp_path, dtype):
         tmp_path / "images" / "flat.png"
     )
     (tmp_path / "labels.csv").write_text("Image,Mass,PatientId\ntwelve.png,0,1\nflat.png,1,2\n")
-    films = read_labels(tmp_path / "labels.csv"), tmp_path / "images"
+    images = read_labels(tmp_path / "labels.csv"), tmp_path / "images"
     recipe = Recipe((40, 40), dtype=dtype, standardize="none", interpolation="nearest")
-    result = run(films, tmp_path / "out", recipe)
+    result = run(images, tmp_path / "out", recipe)
     stored = np.load(result.store)
     expected = pixels * (255 / 4095)
     assert np.abs(stored[0] - expected).max() <= (0.5 if dtype == "uint8" else 1e-4)
@@ -749,20 +749,20 @@ def test_twelve_bits_in_sixteen_keep_their_grey_levels(tmp_path, dtype):
     assert result.image_issues == ({"fewer than 64 grey levels are left in uint8": 1} if dtype == "uint8" else {})
 
 
-def test_a_folder_is_enough_and_outputs_are_listed(films, tmp_path):
+def test_a_folder_is_enough_and_outputs_are_listed(images, tmp_path):
     outputs = Outputs(tmp_path / "out")
-    run(films, outputs)
+    run(images, outputs)
     names = ["images.npy", "index.csv", "failures.csv", "preprocess.json", "distributions.png", "samples.png"]
     assert [path.name for path in outputs.written][:6] == names
     with pytest.raises(OutputError, match="is an input"):
-        outputs.refuse_input(films[0].path)
+        outputs.refuse_input(images[0].path)
 
 
-def test_rows_that_repeat_or_contradict_are_counted(films, tmp_path):
-    table, folder = films
+def test_rows_that_repeat_or_contradict_are_counted(images, tmp_path):
+    table, folder = images
     lines = table.path.read_text().splitlines()
     assert (lines[1], lines[2]) == ("00000001_000.png,0,1,1", "00000002_000.png,1,0,2")
-    assert run(films, tmp_path / "once").n_repeated == 0
+    assert run(images, tmp_path / "once").n_repeated == 0
     more = ["00000001_000.png,0,1,1", "00000002_000.png,0,0,2", "00000002_000.png,1,1,2", "00000005_000.png,0,0,5"]
     table.path.write_text("\n".join([*lines, *more]) + "\n")
     again = run((read_labels(table.path), folder), tmp_path / "again")

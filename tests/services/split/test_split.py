@@ -34,13 +34,13 @@ def rows_by_split(result):
 
 @st.composite
 def label_lines(draw):
-    """Return lines of a table of 10 to 30 patients with up to four films each, some labels unknown."""
+    """Return lines of a table of 10 to 30 patients with up to four images each, some labels unknown."""
     label = st.sampled_from(["0", "0", "1", ""])
     patients = draw(st.integers(10, 30))
     lines = []
     for patient in range(patients):
-        for film in range(draw(st.integers(1, 4))):
-            lines.append(f"{patient:08}_{film:03}.png,{draw(label)},{patient},{draw(label)}")
+        for image in range(draw(st.integers(1, 4))):
+            lines.append(f"{patient:08}_{image:03}.png,{draw(label)},{patient},{draw(label)}")
     return draw(st.permutations(lines))
 
 
@@ -48,7 +48,7 @@ SHARES = [{"train": 0.7, "valid": 0.1, "test": 0.2}, {"train": 0.5, "valid": 0.5
 
 
 def test_ten_patients_by_hand(tmp_path):
-    # Patients 0 to 3 have a mass, patients 4 and 5 two films each.
+    # Patients 0 to 3 have a mass, patients 4 and 5 two images each.
     lines = [f"{n:08}_000.png,{int(n < 4)},{n},0" for n in range(10)] + [
         "00000004_001.png,0,4,0",
         "00000005_001.png,0,5,0",
@@ -291,9 +291,9 @@ class TestOfficial:
 
     @pytest.fixture
     def table(self, tmp_path):
-        # 40 patients with one film; 10 more with four films each, three times as many masses among them.
+        # 40 patients with one image; 10 more with four images each, three times as many masses among them.
         lines = [f"{n:08}_000.png,{int(n % 5 == 0)},{n},0" for n in range(40)]
-        lines += [f"{n:08}_{film:03}.png,{int(n % 5 < 3)},{n},0" for n in range(40, 50) for film in range(4)]
+        lines += [f"{n:08}_{image:03}.png,{int(n % 5 < 3)},{n},0" for n in range(40, 50) for image in range(4)]
         return table_of(tmp_path, lines)
 
     def test_the_test_list_is_taken_as_it_is(self, table, lists):
@@ -313,7 +313,7 @@ class TestOfficial:
         ]
 
     def test_a_patient_in_both_lists_is_leakage(self, table, lists, tmp_path):
-        # Rows 40 to 43 are the films of patient 40: lists that tear them apart are honoured, and found out.
+        # Rows 40 to 43 are the images of patient 40: lists that tear them apart are honoured, and found out.
         official = lists(table.images[:42], table.images[42:])
         result = split(table, official=official, outputs=Outputs(tmp_path / "out", plots=False))
         assert result.leakage.verdict == "leakage"

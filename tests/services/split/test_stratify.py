@@ -54,7 +54,7 @@ def test_promises_leave_the_training_split_no_less_than_the_others():
     counts = np.zeros((227, 5), dtype=np.int64)
     for measure, number in enumerate((227, 100, 2, 0)):
         counts[:number, measure] = 1
-    counts[:2, 4] = 30  # two patients with thirty films each cannot serve three splits
+    counts[:2, 4] = 30  # two patients with thirty images each cannot serve three splits
     assert promises(counts, 3, 50).tolist() == [50, 33, 0, 0, 0]
 
 

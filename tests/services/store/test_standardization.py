@@ -9,7 +9,7 @@ from cxr_cli.errors import UsageError
 from cxr_cli.services.images.pixels import sum_pixels
 from cxr_cli.services.store.standardization import EPSILON, Statistics, mean_and_std, standardize, values_after
 
-FILMS = hnp.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)))
+IMAGES = hnp.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)))
 STATISTICS = Statistics(100.0, 50.0, 10, 1000)
 
 
@@ -46,7 +46,7 @@ def test_none_keeps_grey_levels():
     np.testing.assert_array_equal(standardize(levels, "none"), [[0.0, 255.0]])
 
 
-@given(FILMS)
+@given(IMAGES)
 def test_samplewise_has_mean_0_and_deviation_1(levels):
     made = samplewise(levels).astype(np.float64)
     assert made.mean() == pytest.approx(0, abs=1e-4)
@@ -56,7 +56,7 @@ def test_samplewise_has_mean_0_and_deviation_1(levels):
         assert (made == 0).all()  # a constant image
 
 
-@given(FILMS, st.floats(0.05, 1), st.floats(0, 20))
+@given(IMAGES, st.floats(0.05, 1), st.floats(0, 20))
 def test_samplewise_does_not_see_brightness_and_contrast(levels, factor, offset):
     assume(levels.std() > 1)
     changed = (levels * factor + offset).astype(np.float32)
@@ -64,7 +64,7 @@ def test_samplewise_does_not_see_brightness_and_contrast(levels, factor, offset)
     np.testing.assert_allclose(samplewise(changed), samplewise(levels), atol=1e-3)
 
 
-@given(FILMS, st.sampled_from(choices(Standardization)))
+@given(IMAGES, st.sampled_from(choices(Standardization)))
 def test_summary_of_the_values_needs_no_look_at_them(levels, scheme):
     sums = sum_pixels(levels, 255)
     made = standardize(levels, scheme, *mean_and_std(scheme, sums, STATISTICS)).astype(np.float64)
@@ -77,11 +77,11 @@ def test_summary_of_the_values_needs_no_look_at_them(levels, scheme):
 
 
 @given(hnp.arrays(np.uint8, (3, 4, 5)), st.sampled_from(choices(Standardization)))
-def test_several_at_once_are_as_one_by_one(films, scheme):
-    pairs = [mean_and_std(scheme, sum_pixels(film, 255), STATISTICS) for film in films]
+def test_several_at_once_are_as_one_by_one(images, scheme):
+    pairs = [mean_and_std(scheme, sum_pixels(image, 255), STATISTICS) for image in images]
     means, stds = np.array(pairs).T[:, :, None, None]
-    one_by_one = np.stack([standardize(film, scheme, *pair) for film, pair in zip(films, pairs, strict=True)])
-    np.testing.assert_array_equal(standardize(films, scheme, means, stds), one_by_one)
+    one_by_one = np.stack([standardize(image, scheme, *pair) for image, pair in zip(images, pairs, strict=True)])
+    np.testing.assert_array_equal(standardize(images, scheme, means, stds), one_by_one)
 
 
 def test_featurewise_needs_statistics():
