@@ -389,6 +389,8 @@ def _manifest(plan: Plan, result: PreprocessResult) -> StoreManifest:
     return StoreManifest(
         versions=versions_of(plan.paths),
         inputs=(table.source,) if source is None else (table.source, source.manifest),
+        table_schema=table.schema,
+        patient_namespace=table.patient_namespace,
         image_folder=str(plan.located.folder),
         uncertain=table.uncertain,
         recipe=result.recipe,

@@ -347,6 +347,12 @@ def _explain(result: ExplainResult) -> _Written:
     return facts, tables, drawings, list(result.issues)
 
 
+def _patients_checked(result: TrainResult) -> str:
+    if result.shared_patients:
+        return f"{len(result.shared_patients):,} in train and valid"
+    return "none shared" if result.patients_checked else "not checked"
+
+
 def _train(result: TrainResult) -> _Written:
     from cxr_cli.plots.train import plot_learning_curves
 
@@ -356,7 +362,7 @@ def _train(result: TrainResult) -> _Written:
         ("Trained", "" if result.trained else "no"),
         ("Training images", _images_of(result.train)),
         ("Validation images", _images_of(result.valid)),
-        ("Patients checked", "none shared" if result.patients_checked else "not checked"),
+        ("Patients checked", _patients_checked(result)),
         ("Stages", ", ".join(options.stages)),
         ("Loss", result.loss.name + (" with class weights" if result.loss.class_weights is not None else "")),
         ("Learning rates", ", ".join(f"{rate:g}" for rate in result.learning_rates)),

@@ -80,6 +80,8 @@ class StoreManifest:
         Of ``cxr``, Python and the libraries that decode images.
     inputs
         The label table, and the manifest that statistics were taken from.
+    table_schema, patient_namespace
+        The schema that the label table was read as, and the numbering of its patients; None where not known.
     image_folder
         Where the images were.
     uncertain
@@ -122,6 +124,8 @@ class StoreManifest:
 
     versions: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[InputFile, ...]
+    table_schema: str | None = None
+    patient_namespace: str | None = None
     image_folder: str = ""
     uncertain: UncertainPolicy
     recipe: Recipe

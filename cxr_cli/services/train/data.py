@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,37 +107,6 @@ def _key(store: Store) -> str:
         stat = (store.folder / store.manifest.store).stat()
         digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Patients and images common to two stores.
-
-    Attributes
-    ----------
-    patients, images
-        In the order of the first store.
-    known
-        Whether every patient is known in both.
-    """
-
-    patients: tuple[str, ...]
-    images: tuple[str, ...]
-    known: bool
-
-
-def overlap(train: TrainingData, valid: TrainingData) -> Overlap:
-    """Return the patients and images that two stores share."""
-    return Overlap(
-        patients=_shared(train.patients, valid.patients),
-        images=_shared(train.store.index["image"], valid.store.index["image"]),
-        known=train.patients_known and valid.patients_known,
-    )
-
-
-def _shared(first: Iterable[Any], second: Iterable[Any]) -> tuple[str, ...]:
-    others = set(second) - {""}
-    return tuple(dict.fromkeys(str(item) for item in first if item in others))
 
 
 def check_labels(data: TrainingData, loss: LossChoice, card: ModelCard) -> None:

@@ -23,15 +23,14 @@ from cxr_cli.services.result import plain
 from cxr_cli.services.train.cache import cached
 from cxr_cli.services.train.checkpoint import CHECKPOINT, Checkpoint, read_checkpoint
 from cxr_cli.services.train.data import (
-    Overlap,
     TrainingData,
     best_constant,
     check_labels,
     logits,
     mean_loss,
     open_training_data,
-    overlap,
 )
+from cxr_cli.services.train.leakage import Overlap, overlap
 from cxr_cli.services.train.options import TrainOptions
 from cxr_cli.services.train.result import CacheFile, Epoch, PathologyScore, Sanity, TrainResult, TrainRun
 from cxr_cli.services.train.sanity import against_chance, look_at, mean_of_known
@@ -148,8 +147,8 @@ def _warnings(data: Mapping[str, TrainingData], shared: Overlap, card: ModelCard
             f"{len(shared.patients):,} patients and {len(shared.images):,} images are in both stores: validation is "
             "optimistic"
         )
-    if not shared.known:
-        found.append("patients are unknown, so that whether train and valid share some could not be checked")
+    if shared.unchecked is not None:
+        found.append(shared.unchecked)
     interpolations = {item.store.manifest.recipe.interpolation for item in data.values()}
     if len(interpolations | {card.preprocessing.interpolation} - {None}) > 1:
         found.append(f"images were resized in different ways: {', '.join(sorted(interpolations))}")

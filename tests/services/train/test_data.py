@@ -20,7 +20,6 @@ from cxr_cli.services.train.data import (
     logits,
     mean_loss,
     open_training_data,
-    overlap,
 )
 
 PLAIN = LossChoice("binary-crossentropy", None)
@@ -96,17 +95,6 @@ def test_labels_are_matched_by_name(data, card):
     assert train.source.n_patients == len(set(train.patients))
     assert train.source.tables[0].path.endswith("train.csv")
     assert train.key != data["valid"].key
-
-
-@pytest.mark.slow
-def test_shared_patients_and_images(data):
-    train, valid = data["train"], data["valid"]
-    assert overlap(train, valid).patients == () and overlap(train, valid).known
-    same = overlap(train, train)
-    assert set(same.patients) == set(train.patients)
-    assert len(same.images) == len(train.labels)
-    unknown = replace(train, patients=("", *train.patients[1:]))
-    assert not overlap(unknown, valid).known
 
 
 @pytest.mark.slow
