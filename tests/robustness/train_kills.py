@@ -1,11 +1,11 @@
 """Kill a training at many moments, some of them inside the writing of a checkpoint, and see that it ends alike.
 
-    python -m tests.robustness.train_kills FOLDER [--kills 20] [--inside 5] [--seed 0]
+    python -m tests.robustness.train_kills [FOLDER] [--kills 20] [--inside 5] [--seed 0]
 
-FOLDER holds ``model.keras``, ``stores/train`` and ``stores/valid``. Each round starts ``cxr train`` where the last one
-was killed. After the last kill the command runs to its end; model, history and predictions must have the bytes of a
-training that was never disturbed, and no file may be left over. A kill inside a checkpoint writes half of it and ends
-the process with SIGKILL.
+FOLDER holds ``model.keras``, ``stores/train`` and ``stores/valid``; without it, images are drawn. Each round starts
+``cxr train`` where the last one was killed. After the last kill the command runs to its end; model, history and
+predictions must have the bytes of a training that was never disturbed, and no file may be left over. A kill inside a
+checkpoint writes half of it and ends the process with SIGKILL.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.drawing import draw
 
 #: Runs the command; in its n-th checkpoint, if asked to, it writes half of the file and dies.
 PROGRAM = """
@@ -125,14 +127,18 @@ def epochs_kept(folder: Path) -> int:
 def main() -> None:
     """Kill, finish and compare."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path, help="folder with model.keras, stores/train and stores/valid")
+    parser.add_argument("data", nargs="?", type=Path, help="folder with model.keras, stores/train and stores/valid")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--inside", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     dice = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
-        undisturbed, killed = (Run(options.data, Path(temporary) / name / "out") for name in ("a", "b"))
+        data = options.data or Path(temporary) / "drawn"
+        if options.data is None:
+            data.mkdir()
+            draw(data)
+        undisturbed, killed = (Run(data, Path(temporary) / name / "out") for name in ("a", "b"))
         for run in (undisturbed, killed):
             run.folder.parent.mkdir()
         begin = time.monotonic()
