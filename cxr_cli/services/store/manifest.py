@@ -80,8 +80,6 @@ class StoreManifest:
         Of ``cxr``, Python and the libraries that decode images.
     inputs
         The label table, and the manifest that statistics were taken from.
-    table_schema, patient_namespace
-        The schema that the label table was read as, and the numbering of its patients; None where not known.
     image_folder
         Where the images were.
     uncertain
@@ -118,14 +116,14 @@ class StoreManifest:
         The images before and after, as plain values.
     image_issues
         Assumptions made on reading images, and in how many.
+    table_schema, patient_namespace
+        The schema that the label table was read as, and the numbering of its patients; None where not known.
     file
         The manifest itself, if it was read from a file.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[InputFile, ...]
-    table_schema: str | None = None
-    patient_namespace: str | None = None
     image_folder: str = ""
     uncertain: UncertainPolicy
     recipe: Recipe
@@ -144,6 +142,8 @@ class StoreManifest:
     n_failed: int = 0
     comparison: Any = None
     image_issues: Mapping[str, int] = field(default_factory=dict)
+    table_schema: str | None = None
+    patient_namespace: str | None = None
     file: InputFile | None = field(default=None, compare=False, metadata={"json": False})
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ def test_a_manifest_of_the_first_version(tmp_path):
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    given = manifest_document(image_issues={"odd": 3})
+    given = manifest_document(image_issues={"odd": 3}, table_schema="nih", patient_namespace="nih")
     given["recipe"]["window"] = "full"
     first = StoreManifest.read(written(tmp_path, given))
     assert first.recipe.window == "full"
