@@ -82,6 +82,40 @@ def _in_words(text: str, group: int) -> str:
     return _ARGUMENT.sub(lambda found: found[group], text)
 
 
+class Message(str):
+    """Text for a result that names arguments as in Python; `in_terminal` names them as options.
+
+    Parameters
+    ----------
+    text
+        With arguments named by `argument`, or with another message's `marked` in it.
+
+    Examples
+    --------
+    >>> found = Message(f"columns could be read: {argument('columns', 'labels=Mass')}")
+    >>> found, in_terminal(found)
+    ("columns could be read: columns='labels=Mass'", 'columns could be read: --columns labels=Mass')
+    """
+
+    marked: str
+
+    def __new__(cls, text: str) -> Message:
+        """Keep both wordings."""
+        made = super().__new__(cls, _in_words(text, 1))
+        made.marked = text
+        return made
+
+
+def marked(text: str) -> str:
+    """Return what to put into a longer `Message`, so that both wordings stay."""
+    return text.marked if isinstance(text, Message) else text
+
+
+def in_terminal(text: str) -> str:
+    """Return a text as the terminal says it: a `Message` with options for arguments, any other as it is."""
+    return _in_words(text.marked, 2) if isinstance(text, Message) else text
+
+
 def shown(text: str, longest: int = 60) -> str:
     r"""Make text from a file fit for a message: short, on one line, without characters that steer a terminal.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import re
 
 import pytest
 
 from cxr_cli import ModelOptions, PreprocessOptions, Recipe, Thresholds, divide, read_labels
 from cxr_cli.data.class_weights import ClassWeights
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import Message, UsageError, argument, in_terminal, marked
 from cxr_cli.services.cluster import open_executor
 from cxr_cli.services.explore.explore import explore
 from cxr_cli.services.preprocess.options import check
+from cxr_cli.services.result import plain
 from cxr_cli.services.split.split import fold_fractions, parse_fractions
 from cxr_cli.services.weights.save import check_file
 from cxr_cli.services.weights.weights import compute_weights
@@ -87,3 +90,26 @@ def test_the_terminal_names_options(cxr, table, line, message):
     done = cxr(*(part.format(table.path) for part in line.split()))
     assert done.exit_code == 2
     assert done.stderr.startswith(f"error: {message}")
+
+
+def test_messages_in_results_speak_both_languages():
+    inside = Message(f"read it with {argument('columns', 'labels=Mass')}")
+    message = Message(f"not used: {marked(inside)}; {argument('uncertain')} decides")
+    assert message == "not used: read it with columns='labels=Mass'; uncertain decides"
+    assert in_terminal(message) == "not used: read it with --columns labels=Mass; --uncertain decides"
+    assert in_terminal("plain") == marked("plain") == "plain"
+    back = pickle.loads(pickle.dumps(message))
+    assert (back, in_terminal(back)) == (message, in_terminal(message))
+    assert type(plain(message)) is str
+
+
+def test_json_names_arguments_and_the_terminal_options(cxr, tmp_path):
+    (tmp_path / "own.csv").write_text("Image,Mass,findings\na.png,1,Mass\nb.png,-1,Edema\n")
+    line = ("explore", "own.csv", "--columns", "labels=Mass", "--no-plots")
+    done, document = cxr(*line), cxr(*line, "--json")
+    assert (done.exit_code, document.exit_code) == (0, 0)
+    words = [issue["message"] for issue in json.loads(document.stdout)["result"]["issues"]]
+    assert any("; uncertain decides" in text for text in words)
+    assert any("named with columns)" in text for text in words)
+    assert not any("--" in text or "\x02" in text for text in words)
+    assert "; --uncertain decides" in done.stdout and "named with --columns)" in done.stdout

@@ -22,6 +22,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cxr_cli.cli.table_layout import FittingTable
+from cxr_cli.errors import in_terminal
 
 if TYPE_CHECKING:
     from cxr_cli.data.files import InputFile, Outputs
@@ -87,8 +88,8 @@ def discard_rest() -> None:
 
 
 def printable(text: str) -> str:
-    """Replace control characters by escapes: what a file holds must not steer the terminal."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """Replace control characters by escapes: what a file holds must not steer the terminal; name options as typed."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), in_terminal(text))
 
 
 class _Console(Console):
@@ -237,7 +238,7 @@ def cell(value: object) -> Text:
         return Text("yes" if value else "no")
     if isinstance(value, int):
         return Text(f"{value:,}")
-    return Text(printable(str(value)))
+    return Text(printable(value if isinstance(value, str) else str(value)))
 
 
 def three_digits(value: float | None) -> str:

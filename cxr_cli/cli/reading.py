@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_cli.cli import console
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import UsageError, in_terminal
 
 if TYPE_CHECKING:
     from cxr_cli.cli.table_options import TableOptions
@@ -62,7 +62,7 @@ def say_reading(table: LabelTable) -> None:
     if table.account.aggregation:
         console.note(f"{table.path}: {table.account.aggregation}")
     for text in table.warnings():
-        console.warn(f"{table.path}: {text}")
+        console.warn(f"{table.path}: {in_terminal(text)}")
 
 
 def read_splits(arguments: Sequence[Path], split_column: str | None, how: TableOptions) -> dict[str, LabelTable]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from cxr_cli.data.account import ColumnUse, Use
 from cxr_cli.data.schemas import Schema
 from cxr_cli.data.schemas.vocabulary import BOXES, KNOWN_PATHOLOGIES, NOT_LABELS, ROLES, fold, is_no_finding
-from cxr_cli.errors import LabelTableError, UsageError, argument, shown
+from cxr_cli.errors import LabelTableError, Message, UsageError, argument, shown
 
 #: What ``--columns`` can name; ``labels`` and ``negative`` take several, joined by +.
 COLUMN_KEYS = ("image", "patient", "labels", "age", "sex", "view", "split", "reader", "negative")
@@ -118,6 +118,12 @@ class Roles:
 
 
 Values = Callable[[str], Sequence[str]]
+_NOT_NAMED = Message(f"not among the columns named with {argument('columns')}")
+
+
+def labels_are(name: str) -> str:
+    """Say the argument that makes labels of a column."""
+    return argument("columns", f"labels={shown(name, 100)}")
 
 
 def assign(
@@ -393,12 +399,12 @@ def _as_said(
         if key == "labels":
             for name in list(roles.labels):
                 _release(roles, name)
-                roles.settle(name, "not used", "not among the columns named with --columns")
+                roles.settle(name, "not used", _NOT_NAMED)
             for name in roles.open + roles.candidates:
-                roles.settle(name, "not used", "not among the columns named with --columns")
+                roles.settle(name, "not used", _NOT_NAMED)
             roles.open, roles.candidates = [], []
             if roles.findings is not None:
-                roles.settle(roles.findings, "not used", "not among the columns named with --columns")
+                roles.settle(roles.findings, "not used", _NOT_NAMED)
                 roles.findings = None
             for name in columns:
                 roles.uses.pop(name, None)
@@ -450,7 +456,7 @@ def _settle_rest(names: Sequence[str], roles: Roles) -> None:
             continue
         key = fold(name)
         if key in KNOWN_PATHOLOGIES or key in ROLES["findings"]:
-            roles.settle(name, "not used", f"looks like labels; --columns labels={name} reads it")
+            roles.settle(name, "not used", Message(f"looks like labels; {labels_are(name)} reads it"))
         elif key in ROLES["index"]:
             roles.settle(name, "index")
         elif key in NOT_LABELS:

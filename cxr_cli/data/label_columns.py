@@ -19,11 +19,12 @@ from cxr_cli.data.cells import (
     read_findings,
     separators_of,
 )
+from cxr_cli.data.columns import labels_are
 from cxr_cli.data.labels import MAX_PATHOLOGIES, RESERVED
 from cxr_cli.data.records import Records, listed
 from cxr_cli.data.schemas import NO_FINDING
 from cxr_cli.data.schemas.vocabulary import fold
-from cxr_cli.errors import LabelTableError, UsageError, argument, shown
+from cxr_cli.errors import LabelTableError, Message, UsageError, argument, shown
 
 Labels = NDArray[np.float32]
 #: A class longer than this is free text, which is not a label.
@@ -92,7 +93,7 @@ class LabelColumns:
             elif is_labels:
                 roles.open.append(name)
             elif roles.findings is not None or len(known) >= MANY_COLUMNS:
-                roles.settle(name, "not used", f"names findings too; --columns labels={name} reads it")
+                roles.settle(name, "not used", Message(f"names findings too; {labels_are(name)} reads it"))
             elif any(len(text) > LONGEST_CLASS and separators_of([text]) == "" for text in texts):
                 roles.settle(name, "ignored", "free text")
             elif self._numbered_classes(texts):
@@ -162,11 +163,11 @@ class LabelColumns:
         self.n_findings_written = found.n_written
         self.form = "list of findings" if separators else "one class"
         for left in roles.labels:
-            roles.settle(left, "not used", f"{name} is read; --columns labels={left} reads this one")
+            roles.settle(left, "not used", Message(f"{name} is read; {labels_are(left)} reads this one"))
         for left in roles.open:
             values = label_values(self._label_cells(self.source.texts[left], left))
-            note = f"{name} is read; --columns labels={left} reads this one" if looks_like_labels(values) else None
-            roles.settle(left, "not used", note)
+            note = Message(f"{name} is read; {labels_are(left)} reads this one")
+            roles.settle(left, "not used", note if looks_like_labels(values) else None)
         roles.labels, roles.open = {}, []
         labels = dict(found.labels)
         self.source.issue("no-findings-cell", "blank findings: labels unknown", found.blank)
@@ -316,7 +317,7 @@ class LabelColumns:
         self.source.issues.append(
             Issue(
                 "uncertain-labels",
-                f"label -1 (uncertain): taken as {taken}; --uncertain decides",
+                Message(f"label -1 (uncertain): taken as {taken}; {argument('uncertain')} decides"),
                 self.n_uncertain,
             )
         )
@@ -325,7 +326,10 @@ class LabelColumns:
             self.source.issues.append(
                 Issue(
                     "labels-without-zero",
-                    "labels are 1 and -1, never 0: if -1 means absent, read the table with --uncertain negative",
+                    Message(
+                        "labels are 1 and -1, never 0: if -1 means absent, read the table with "
+                        f"{argument('uncertain', 'negative')}"
+                    ),
                     1,
                 )
             )

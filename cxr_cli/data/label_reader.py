@@ -23,11 +23,16 @@ from cxr_cli.data.schemas import Schema
 from cxr_cli.data.schemas.vocabulary import fold
 from cxr_cli.data.tables import RawTable
 from cxr_cli.data.together import Together, recoded
+from cxr_cli.errors import Message, marked
 
 
 def read_raw(raw: RawTable, schema: Schema, reading: Reading) -> LabelTable:
     """Read the records of a file as a schema; see `cxr_cli.data.labels.read_labels`."""
     return _Reader(raw, schema, reading).read()
+
+
+#: How many notes on columns that are not used an issue quotes; the account has all of them.
+_MOST_NOTES = 5
 
 
 def inferred_type(column: pd.Series[Any], n_null: int) -> str:
@@ -185,10 +190,10 @@ class _Reader:
         uses = tuple(roles.uses[name] for name in names)
         unused = [use for use in uses if use.use == "not used"]
         if unused and (self.source.schema.any_table or any(use.note for use in unused)):
-            notes = "; ".join(dict.fromkeys(use.note for use in unused if use.note))
+            notes = "; ".join(list(dict.fromkeys(marked(use.note) for use in unused if use.note))[:_MOST_NOTES])
             columns = "column" if len(unused) == 1 else "columns"
             message = f"{columns} not used: {listed([use.name for use in unused])}" + (f" ({notes})" if notes else "")
-            self.source.issues.append(Issue("columns-not-used", message[:1000], len(unused)))
+            self.source.issues.append(Issue("columns-not-used", Message(message), len(unused)))
         n_rows = self.source.raw.n_rows
         not_used = {}
         if self.source.kept is not None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import unwritable
-from cxr_cli.errors import ImageError, shown
+from cxr_cli.errors import ImageError, argument, shown
 
 #: Long enough for the header of any array of up to four dimensions, so that it can be written last.
 HEADER_BYTES = 128
@@ -265,7 +265,7 @@ def refuse_clashes(images: Sequence[str], table: str) -> None:
             name = shown(png_name(image))
             raise ImageError(
                 f"{table}: '{shown(other)}' and '{shown(image)}' would fall together as images/{name}",
-                remedy="Rename one of the two files, or store an array: --format npy.",
+                remedy=f"Rename one of the two files, or store an array: {argument('format', 'npy')}.",
             )
         files[key] = image
         for part in above:

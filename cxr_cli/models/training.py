@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cxr_cli.errors import CxrError, InputError
+from cxr_cli.errors import CxrError, InputError, argument
 from cxr_cli.models.datasets import StoreDataset, as_three_channels
 from cxr_cli.models.densenet import HEAD_LAYER, POOLING_LAYER, freeze
 from cxr_cli.models.losses import WeightedBinaryCrossentropy
@@ -473,7 +473,8 @@ class _Evaluate(keras.callbacks.Callback):  # type: ignore[misc]
             raise Diverged(
                 f"stage {run.settings.stage}, epoch {run.state.epoch + 1}, batch {batch + 1}: the loss is not a finite "
                 f"number (images of this batch: {run.hooks.name_rows(rows)})",
-                remedy="Try a lower --learning-rate; look for images that are not finite with 'cxr preprocess'.",
+                remedy=f"Try a lower {argument('learning_rate')}; look for images that are not finite with "
+                "'cxr preprocess'.",
             )
         run.hooks.progress(batch + 1, len(run.batches))
 

@@ -33,8 +33,10 @@ def plain(value: Any) -> Any:
     NaN and infinities become None, because JSON has no word for them. Fields whose metadata says
     ``{"json": False}`` stay out.
     """
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):

@@ -66,7 +66,7 @@ def test_a_column_that_a_data_set_does_not_know_is_named_once_with_the_option_th
     table = read(text)
     assert uses(table)["Pneumothorax"] == "not used"
     assert message(table, "columns-not-used").count("Pneumothorax") == 2
-    assert "--columns labels=Pneumothorax" in message(table, "columns-not-used")
+    assert "columns='labels=Pneumothorax'" in message(table, "columns-not-used")
     assert table.warnings() == (message(table, "columns-not-used"),)
     again = read(text, columns="labels=Pneumothorax")
     assert positives(again) == {"Pneumothorax": 1}
@@ -122,7 +122,7 @@ def test_uncertain_labels_work_in_every_one_hot_table(read, policy, value):
     table = read("Image,PatientId,Pneumonia\na.jpg,1,-1\nb.jpg,2,1\n", uncertain=policy)
     np.testing.assert_array_equal(table.labels, [[value], [1]])
     assert table.n_uncertain == 1
-    assert "--uncertain" in message(table, "uncertain-labels")
+    assert "; uncertain decides" in message(table, "uncertain-labels")
     assert ("labels-without-zero" in kinds(table)) == (policy == "ignore")
 
 

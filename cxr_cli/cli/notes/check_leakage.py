@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxr_cli.cli import console
+from cxr_cli.errors import in_terminal
 
 if TYPE_CHECKING:
     from cxr_cli.services.check_leakage.result import LeakageReport
@@ -16,7 +17,7 @@ def say(report: LeakageReport) -> None:
         if split.n_uncertain:
             console.note(f"{split.name}: {split.n_uncertain:,} uncertain labels, {console.taken_as(split.uncertain)}")
         for note in (*split.notes, *(() if split.image_check is None else split.image_check.notes)):
-            console.note(f"{split.name}: {note}")
+            console.note(f"{split.name}: {in_terminal(note)}")
     if report.thresholds is None:
         console.note("images were not compared; --images DIR finds copies under other names and patient ids")
     for text in report.notes:

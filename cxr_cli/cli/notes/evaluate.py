@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cxr_cli.cli import console
+from cxr_cli.errors import in_terminal
 
 if TYPE_CHECKING:
     from cxr_cli.services.evaluate.result import EvaluateResult
@@ -34,7 +35,9 @@ def say(result: EvaluateResult, corrected: bool) -> None:
             continue  # what matters of them was said when the table was read
         tell = console.note if issue.kind in _HARMLESS else console.warn
         examples = "" if not issue.examples or issue.kind in _LISTED else f" ({', '.join(issue.examples)}, …)"
-        tell(issue.message + (examples if issue.count > len(issue.examples) else examples.replace(", …)", ")")))
+        if issue.count <= len(issue.examples):
+            examples = examples.replace(", …)", ")")
+        tell(in_terminal(issue.message) + examples)
     if result.patients_from is not None:
         console.note(f"patients are taken from {result.patients_from}")
     if result.narrower is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from cxr_cli.cli import console
+from cxr_cli.errors import in_terminal
 from cxr_cli.errors import shown as shown_text
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def account_table(account: TableAccount) -> RenderableType:
     for use, name in (("prediction", "predictions"), ("ignored", "not needed"), ("not used", "not used")):
         if account.named(use):
             rows.append((name, _some_columns(account.named(use))))
-    notes = [f"{column.name}: {column.note}" for column in account.columns if column.use == "not used" and column.note]
+    unused = [column for column in account.columns if column.use == "not used"]
+    notes = [f"{column.name}: {in_terminal(column.note)}" for column in unused if column.note]
     rows += [("", shown_text(note, 160)) for note in notes[:_N_NOTES]]
     rows += [("written as", text) for text in account.written_as]
     rows += [("joined", shown_text(path, 100)) for path in account.joined]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.labels import LabelTable
-from cxr_cli.errors import UsageError
+from cxr_cli.errors import Message, UsageError, argument, marked
 from cxr_cli.services.check_leakage.comparable import is_unclear, origin, relation, why_not_comparable
 from cxr_cli.services.check_leakage.header_patients import FROM_HEADERS
 from cxr_cli.services.check_leakage.result import (
@@ -401,6 +401,9 @@ def _split_report(side: _Side) -> SplitReport:
     )
 
 
+_PATIENT_MAP = argument("patient_map", option="--patient-map FILE")
+
+
 def _table_notes(table: LabelTable) -> Iterable[str]:
     if table.account.aggregation is not None:
         yield table.account.aggregation
@@ -410,7 +413,7 @@ def _table_notes(table: LabelTable) -> Iterable[str]:
     yield from (issue.message for issue in table.issues if issue.kind == FROM_HEADERS)
     source = origin(table)
     if source is not None:
-        yield f"its images are those of {source}: --patient-map FILE tells their patients"
+        yield Message(f"its images are those of {source}: {_PATIENT_MAP} tells their patients")
     if not table.names_images:
         yield "names patients, not images: only patients were compared"
 
@@ -452,10 +455,11 @@ def _notes(pairs: Iterable[PairReport]) -> Iterable[str]:
     for pair in pairs:
         both = f"{pair.first} and {pair.second}"
         if pair.patients_not_compared is not None:
-            yield f"{both}: patient ids were not compared: {pair.patients_not_compared}"
+            yield Message(f"{both}: patient ids were not compared: {marked(pair.patients_not_compared)}")
         if pair.related is not None:
-            decides = "" if pair.exact_duplicates is not None else ", or --images, which compares the images"
-            yield f"{both}: {pair.related}; a list of who is who decides (--patient-map FILE){decides}"
+            images = argument("folders", option="--images")
+            decides = "" if pair.exact_duplicates is not None else f", or {images}, which compares the images"
+            yield Message(f"{both}: {pair.related}; a list of who is who decides ({_PATIENT_MAP}){decides}")
         if pair.names.n_different_images:
             yield (
                 f"{both}: {pair.names.n_different_images:,} image names are in both and name different images: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.schemas import SCHEMAS, related, schema_named
+from cxr_cli.errors import Message, argument
 
 
 def why_not_comparable(name: str, table: LabelTable, other_name: str, other: LabelTable) -> str | None:
@@ -20,9 +21,9 @@ def why_not_comparable(name: str, table: LabelTable, other_name: str, other: Lab
     if one is not None and two is not None:
         return f"{name} has the numbers of {_title(one)}, {other_name} those of {_title(two)}, different data sets"
     known, own, namespace = (name, other_name, one) if two is None else (other_name, name, two)
-    return (
+    return Message(
         f"{known} has the patient numbers of {_title(str(namespace))}, and nothing shows that {own} has them too; "
-        "--same-patients says so"
+        f"{argument('same_patients', True)} says so"
     )
 
 

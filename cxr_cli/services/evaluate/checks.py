@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.errors import Message, argument
 from cxr_cli.services.evaluate.inputs import EvaluationSet
 from cxr_cli.services.evaluate.result import Issue
 
@@ -51,7 +52,7 @@ def _check_model(name: str, pathologies: tuple[str, ...], scores: Floats) -> lis
         if kind == "sigmoid-twice" and not _all_twice(hit, columns):
             continue
         if hit:
-            issues.append(Issue(kind, f"{message.format(name)} ({', '.join(hit)})", len(hit), tuple(hit)))
+            issues.append(Issue(kind, Message(f"{message.format(name)} ({', '.join(hit)})"), len(hit), tuple(hit)))
             # One thing is said of a column: the first that explains it.
             left = [(pathology, values) for pathology, values in left if pathology not in hit]
     return issues
@@ -115,8 +116,8 @@ _KINDS: tuple[tuple[str, Callable[[Floats], bool], str], ...] = (
     (
         "logits",
         _logits,
-        "{} predicts values below 0 and above 1, as logits are; only rankings are scored (--logits turns them into "
-        "probabilities)",
+        "{} predicts values below 0 and above 1, as logits are; only rankings are scored "
+        f"({argument('logits', True)} turns them into probabilities)",
     ),
     (
         "outside-probabilities",

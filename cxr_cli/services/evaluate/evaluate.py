@@ -13,7 +13,7 @@ from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import LabelTable
 from cxr_cli.data.predictions import Predictions, folded
 from cxr_cli.data.thresholds import Thresholds
-from cxr_cli.errors import InputError, UsageError, argument
+from cxr_cli.errors import InputError, Message, UsageError, argument
 from cxr_cli.services.evaluate.checks import check_scores, is_probability
 from cxr_cli.services.evaluate.choose_thresholds import (
     as_list,
@@ -292,9 +292,10 @@ def _weights_in_loss(predictions: Predictions) -> list[Issue]:
     card = card_of(predictions)
     if card is None or card.loss.class_weights is None:
         return []
-    message = (
-        f"class weights were in the loss of {card.model.path}, so its probabilities are too high; "
-        f"--undo-class-weights {card.model.path} shows the calibration after their correction"
+    undo = argument("undo_class_weights", option=f"--undo-class-weights {card.model.path}")
+    message = Message(
+        f"class weights were in the loss of {card.model.path}, so its probabilities are too high; {undo} shows the "
+        "calibration after their correction"
     )
     return [Issue("class-weights-in-loss", message, len(card.loss.class_weights.pathologies))]
 

@@ -14,7 +14,7 @@ from cxr_cli.data.patient_ids import patient_of_nih_name
 from cxr_cli.data.predictions import Predictions, folded
 from cxr_cli.data.schemas import NO_FINDING
 from cxr_cli.data.schemas.vocabulary import same_pathology
-from cxr_cli.errors import InputError, UsageError, argument, shown
+from cxr_cli.errors import InputError, Message, UsageError, argument, shown
 from cxr_cli.services.evaluate.result import Issue, NotScored
 from cxr_cli.services.metrics.bootstrap import clusters_of
 
@@ -358,7 +358,8 @@ def _no_predictions(name: str, predicted: Sequence[str]) -> str:
     other = same_pathology(name, predicted)
     if other is None:
         return "no predictions"
-    return f"no predictions; {other} may be the same: --map-pathologies '{name}={other}'"
+    pair = argument("map_pathologies", {name: other}, option=f"--map-pathologies '{name}={other}'")
+    return Message(f"no predictions; {other} may be the same: {pair}")
 
 
 def _shared_pathologies(predictions: Predictions, truth: Truth) -> tuple[tuple[str, ...], list[int], list[NotScored]]:

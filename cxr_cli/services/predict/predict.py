@@ -16,7 +16,7 @@ from cxr_cli.data.files import OutputFile, Outputs, describe_input
 from cxr_cli.data.journal import Journal
 from cxr_cli.data.predictions import Predictions
 from cxr_cli.data.thresholds import Thresholds
-from cxr_cli.errors import InputError, UsageError
+from cxr_cli.errors import InputError, UsageError, argument
 from cxr_cli.services.metrics.calibration import correct_prior
 from cxr_cli.services.predict.result import FailedImage, PredictedPathology, PredictResult
 from cxr_cli.services.sources import Source
@@ -139,7 +139,7 @@ def _write(
         raise InputError(
             f"{source.path}: none of its {len(entries):,} images could be read"
             + (f" ({failed[0].image}: {failed[0].reason})" if failed else ""),
-            remedy="Check the image folder (--images).",
+            remedy=f"Check the image folder ({argument('images')}).",
         )
     probabilities: Floats = np.array([entries[place] for place in done], np.float32)
     if weights is not None:

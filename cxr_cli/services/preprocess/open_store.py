@@ -73,7 +73,8 @@ class OpenStore:
         if needed > free:
             raise OutputError(
                 f"{plan.output}: {left:,} images need {needed / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free",
-                remedy=f"Free some space, choose another {argument('output')}, or a smaller store with --dtype uint8.",
+                remedy=f"Free some space, choose another {argument('output')}, or a smaller store with "
+                f"{argument('dtype', 'uint8')}.",
             )
 
     def _open(self, n_rows: int) -> RowsWriter | PngWriter | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.files import atomic_path, remove_abandoned, unwritable
 from cxr_cli.data.store import npy_header
-from cxr_cli.errors import OutputError
+from cxr_cli.errors import OutputError, argument
 
 Array = NDArray[Any]
 #: Fills rows [first, last) of an array: called with (first, last, take), where take(row, outputs) keeps outputs.
@@ -155,5 +155,5 @@ def _check_space(path: Path, size: int) -> None:
     if size > free:
         raise OutputError(
             f"{path}: needs {size / 1e9:,.2f} GB and {free / 1e9:,.2f} GB are free",
-            remedy="Free some space, choose another folder with --output, or keep activations as float16.",
+            remedy=f"Free some space, choose another folder ({argument('output')}), or keep activations as float16.",
         )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_cli.data.files import STORE_MANIFEST, describe_input
-from cxr_cli.errors import InputError, UsageError
+from cxr_cli.errors import InputError, UsageError, argument
 from cxr_cli.services.metrics.losses import loss_parts
 from cxr_cli.services.model_card import DataSource, LossChoice, ModelCard
 from cxr_cli.services.store.manifest import check_recipe
@@ -127,7 +127,8 @@ def check_labels(data: TrainingData, loss: LossChoice, card: ModelCard) -> None:
             raise UsageError(
                 f"loss 'categorical-crossentropy' takes the pathologies as exclusive, but of {len(labels):,} images of "
                 f"{data.store.folder} {n_several:,} have several findings and {n_none:,} have none",
-                remedy="Pass --loss binary-crossentropy, or --class-weights weights.json for weighted-bce.",
+                remedy=f"Pass {argument('loss', 'binary-crossentropy')}, or {argument('class_weights')} for "
+                "weighted-bce.",
             )
     if not ((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).any():
         raise InputError(

@@ -9,7 +9,7 @@ import pytest
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.labels import read_labels
 from cxr_cli.data.patient_map import PatientMap
-from cxr_cli.errors import InputError
+from cxr_cli.errors import InputError, in_terminal
 from cxr_cli.services.check_leakage.check_and_remove import check_and_remove
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from tests.drawn_images import image_pixels, save
@@ -131,8 +131,9 @@ def test_related_data_sets_are_unchecked_until_something_decides(tmp_path):
     report = check_leakage(both)
     assert report.verdict == "unchecked"
     assert "have images in common" in report.pairs[0].related
-    assert "its images are those of NIH ChestX-ray14: --patient-map FILE tells their patients" in report.splits[0].notes
-    assert any("--patient-map FILE" in note and "--images" in note for note in report.notes)
+    assert "its images are those of NIH ChestX-ray14: patient_map tells their patients" in report.splits[0].notes
+    assert any("(patient_map), or folders, which compares" in note for note in report.notes)
+    assert any("--patient-map FILE" in in_terminal(note) for note in report.notes)
     path = tmp_path / "mapping.json"
     path.write_text(json.dumps([{"img_id": "00000013_001.png", "subset_img_id": "aaaa-1"}]))
     decided = check_and_remove(both, patient_map=PatientMap.read(path))

@@ -8,7 +8,7 @@ import pytest
 
 from cxr_cli.data.files import Outputs, describe_input
 from cxr_cli.data.predictions import read_predictions
-from cxr_cli.errors import InputError
+from cxr_cli.errors import InputError, in_terminal
 from cxr_cli.services.evaluate.class_weights import card_of, read_weights
 from cxr_cli.services.evaluate.evaluate import evaluate
 from cxr_cli.services.model_card import LossChoice
@@ -60,7 +60,8 @@ def test_weights_in_the_loss_are_told_of_where_predict_left_its_document(model, 
     given = predicted(tmp_path, model, name=name)
     truth = table(labels_text(np.arange(40) % 3 == 0, range(40)))
     (issue,) = evaluate(given, truth, n_draws=100).issues
-    assert issue.kind == "class-weights-in-loss" and f"--undo-class-weights {model}" in issue.message
+    assert issue.kind == "class-weights-in-loss" and f"--undo-class-weights {model}" in in_terminal(issue.message)
+    assert "undo_class_weights shows" in issue.message
     result = evaluate(given, truth, undo_class_weights=read_weights(model), n_draws=100)
     assert not result.issues and result.models[0].pathologies[0].calibration_corrected is not None
 
