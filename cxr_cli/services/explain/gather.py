@@ -21,7 +21,7 @@ from cxr_cli.services.explain.frame import box_frame
 from cxr_cli.services.explain.maps import (
     MeanBoxes,
     corners,
-    fraction_of_mass,
+    fractions_of_mass,
     outside_field,
     random_map,
     resized,
@@ -290,10 +290,9 @@ class _Run:
             self.kept[place] = heat
         size = self._grid(heat.shape[1:])
         grown = resized(heat, size)
-        outside, in_corners = outside_field(size), corners(size)
+        self.outside[place] = fractions_of_mass(grown, outside_field(size))
+        self.in_corners[place] = fractions_of_mass(grown, corners(size))
         for column, pathology in enumerate(self.chosen):
-            self.outside[place, column] = fraction_of_mass(grown[column], outside)
-            self.in_corners[place, column] = fraction_of_mass(grown[column], in_corners)
             if self._positive(place, column) and np.isfinite(self.outside[place, column]):
                 entry = _Entry(float(self.outside[place, column]), place, column, heat[column])
                 if len(self.heap) < N_OUTSIDE:
@@ -354,7 +353,7 @@ class _Run:
             n_images=int(chosen.sum()),
             outside_field=_mean(self.outside[chosen, column]),
             corners=_mean(self.in_corners[chosen, column]),
-            expected_outside=float("nan") if prior is None else fraction_of_mass(resized(prior.mean, size), beyond),
+            expected_outside=float("nan") if prior is None else float(fractions_of_mass(resized(prior.mean, size), beyond)),
             flat_outside=float(beyond.mean()),
         )
 

@@ -56,14 +56,19 @@ def boxes_of_map(heat: ArrayLike, thresholds: ArrayLike = WANG_THRESHOLDS) -> Fl
     if not high > low:
         return np.empty((0, 4))
     scaled = (values - low) * (255 / (high - low))
-    found = [regions(scaled > threshold) for threshold in np.asarray(thresholds, float).ravel()]
-    return np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 4))
+    # One below the other, with an empty row between.
+    levels = np.asarray(thresholds, np.float64).reshape(-1, 1, 1)
+    above = np.pad(scaled > levels, ((0, 0), (0, 1), (0, 0)))
+    boxes = regions(above.reshape(-1, above.shape[2]))
+    boxes[:, 1] %= above.shape[1]
+    return np.array(sorted({tuple(box) for box in boxes.tolist()})).reshape(-1, 4)
 
 
 def regions(mask: ArrayLike) -> Floats:
     """Return the smallest upright rectangle around each connected region of a mask (8-connected).
 
-    Runs of pixels are joined row by row, so that time depends on the number of runs and not of pixels.
+    Runs of pixels in a row are joined to those they touch in the row above, all rows at once, so that time depends on
+    the number of runs and not of pixels.
 
     Parameters
     ----------
@@ -80,39 +85,45 @@ def regions(mask: ArrayLike) -> Floats:
     [[0.0, 0.0, 2.0, 1.0], [3.0, 0.0, 1.0, 2.0]]
     """
     inside = np.asarray(mask, bool)
-    padded = np.zeros((inside.shape[0], inside.shape[1] + 2), np.int8)
+    width = inside.shape[1] + 2
+    padded = np.zeros((inside.shape[0], width), np.int8)
     padded[:, 1:-1] = inside
-    steps = np.diff(padded, axis=1)
-    rows, starts = np.nonzero(steps == 1)
-    _, stops = np.nonzero(steps == -1)
-    parents = list(range(len(rows)))
+    steps = np.diff(padded.ravel())
+    first, last = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)  # places in the mask, row after row
+    if not len(first):
+        return np.empty((0, 4))
+    groups = _joined(first, last, width)
+    order = np.argsort(groups, kind="stable")
+    cuts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    rows = first[order] // width
+    left = np.minimum.reduceat(first[order] % width, cuts)
+    right = np.maximum.reduceat(last[order] % width, cuts)
+    top, bottom = np.minimum.reduceat(rows, cuts), np.maximum.reduceat(rows, cuts) + 1
+    boxes = np.stack([left, top, right - left, bottom - top], axis=1).astype(np.float64)
+    return boxes[np.lexsort([left, top])]
 
-    def root(run: int) -> int:
-        while parents[run] != run:
-            parents[run] = parents[parents[run]]
-            run = parents[run]
-        return run
 
-    firsts = np.searchsorted(rows, np.arange(inside.shape[0] + 1))
-    for row in range(1, inside.shape[0]):
-        above, here = range(firsts[row - 1], firsts[row]), range(firsts[row], firsts[row + 1])
-        upper = iter(above)
-        run_above = next(upper, None)
-        for run in here:
-            # Runs that end before this one begins cannot touch this or any later one.
-            while run_above is not None and stops[run_above] < starts[run]:
-                run_above = next(upper, None)
-            touching = run_above
-            while touching is not None and touching < firsts[row] and starts[touching] <= stops[run]:
-                parents[root(touching)] = root(run)
-                touching += 1
-    found: dict[int, list[int]] = {}
-    for run, (row, start, stop) in enumerate(zip(rows.tolist(), starts.tolist(), stops.tolist(), strict=True)):
-        box = found.setdefault(root(run), [start, row, stop, row + 1])
-        box[:] = [min(box[0], start), min(box[1], row), max(box[2], stop), max(box[3], row + 1)]
-    corners = np.array(sorted(found.values(), key=lambda box: (box[1], box[0])), float).reshape(-1, 4)
-    corners[:, 2:] -= corners[:, :2]
-    return corners
+def _joined(first: NDArray[np.intp], last: NDArray[np.intp], width: int) -> NDArray[np.intp]:
+    """Return the group of each run: the number of the first run that it is connected with.
+
+    A run goes from `first` up to `last`, which is outside; rows are `width` long and end outside of every run.
+    """
+    # Runs of the row above that touch a run, also at a corner, follow each other: from `start` up to `stop`.
+    start = np.searchsorted(last, first - width, side="left")
+    stop = np.searchsorted(first, last - width, side="right")
+    counts = stop - start
+    below = np.repeat(np.arange(len(first)), counts)
+    above = np.arange(len(below)) + np.repeat(start - (np.cumsum(counts) - counts), counts)
+    groups = np.arange(len(first))
+    while True:
+        # Hang the later of two touching groups onto the earlier one, then let every run point to the first of all.
+        one, other = groups[below], groups[above]
+        apart = one != other
+        if not apart.any():
+            return groups
+        np.minimum.at(groups, np.maximum(one, other)[apart], np.minimum(one, other)[apart])
+        while not np.array_equal(groups, groups[groups]):
+            groups = groups[groups]
 
 
 def iobb(detected: ArrayLike, truth: ArrayLike) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,19 +41,21 @@ def resized(heat: ArrayLike, size: tuple[int, int]) -> Floats:
     [[0.0, 1.0, 3.0, 4.0]]
     """
     values = np.asarray(heat, np.float32)
-    rows = _interpolation(values.shape[-2], size[0])
-    columns = _interpolation(values.shape[-1], size[1])
-    return np.asarray(rows @ values @ columns.T, np.float32)
+    below, above, weight = _neighbours(values.shape[-2], size[0])
+    rows = values[..., below, :] * (1 - weight)[:, None] + values[..., above, :] * weight[:, None]
+    below, above, weight = _neighbours(values.shape[-1], size[1])
+    return rows[..., below] * (1 - weight) + rows[..., above] * weight
 
 
-def _interpolation(n_cells: int, n_pixels: int) -> Floats:
+@lru_cache
+def _neighbours(n_cells: int, n_pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Return the cells before and behind each pixel, and the weight of the one behind."""
     centres = np.clip((np.arange(n_pixels) + 0.5) * (n_cells / n_pixels) - 0.5, 0, n_cells - 1)
-    below = np.minimum(centres.astype(int), max(n_cells - 2, 0))
-    weights = np.zeros((n_pixels, n_cells), np.float32)
-    places = np.arange(n_pixels)
-    weights[places, below] = 1 - (centres - below)
-    weights[places, np.minimum(below + 1, n_cells - 1)] += centres - below
-    return weights
+    below = np.minimum(centres.astype(np.intp), max(n_cells - 2, 0))
+    found = below, np.minimum(below + 1, n_cells - 1), (centres - below).astype(np.float32)
+    for array in found:
+        array.flags.writeable = False
+    return found
 
 
 def random_map(cells: tuple[int, int], size: tuple[int, int], seed: tuple[int, ...]) -> Floats:
@@ -92,27 +95,51 @@ class MeanBoxes:
         return resized(others / max(others.max(), 1), size)
 
 
+@lru_cache
 def outside_field(size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return which pixels lie outside `USUAL_FIELD`; shape `size`."""
+    """Return which pixels lie outside `USUAL_FIELD`; shape `size`, read only."""
     inside = [
         (centres >= low) & (centres <= high)
         for (low, high), centres in zip(USUAL_FIELD, (_centres(size[0]), _centres(size[1])), strict=True)
     ]
-    return ~np.logical_and.outer(*inside)
+    return _read_only(~np.logical_and.outer(*inside))
 
 
+@lru_cache
 def corners(size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return which pixels lie in one of the four corners; shape `size`."""
+    """Return which pixels lie in one of the four corners; shape `size`, read only."""
     ends = [(centres < CORNER) | (centres > 1 - CORNER) for centres in (_centres(size[0]), _centres(size[1]))]
-    return np.asarray(np.logical_and.outer(*ends))
+    return _read_only(np.asarray(np.logical_and.outer(*ends)))
+
+
+def _read_only(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    mask.flags.writeable = False  # it is kept for the next call
+    return mask
 
 
 def _centres(n_pixels: int) -> NDArray[np.float64]:
     return (np.arange(n_pixels) + 0.5) / n_pixels
 
 
-def fraction_of_mass(heat: ArrayLike, where: NDArray[np.bool_]) -> float:
-    """Return the fraction of a map's positive values that lies where a mask is true; NaN if none is positive."""
+def fractions_of_mass(heat: ArrayLike, where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the fraction of each map's positive values that lies where a mask is true; NaN if none is positive.
+
+    Parameters
+    ----------
+    heat
+        Shape (…, height, width).
+    where
+        Booleans, shape (height, width).
+
+    Returns
+    -------
+    Float64, shape (…).
+
+    Examples
+    --------
+    >>> fractions_of_mass([[[3, 1], [-5, 0]]], np.array([[True, False], [True, True]])).tolist()
+    [0.75]
+    """
     values = np.clip(np.asarray(heat, np.float64), 0, None)
-    total = values.sum()
-    return float(values[where].sum() / total) if total > 0 else float("nan")
+    total = np.asarray(values.sum(axis=(-2, -1)))
+    return np.asarray(values[..., where].sum(axis=-1) / np.where(total > 0, total, np.nan))

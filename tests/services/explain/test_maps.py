@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cxr_cli.services.explain.maps import (
     MeanBoxes,
     corners,
-    fraction_of_mass,
+    fractions_of_mass,
     outside_field,
     random_map,
     resized,
@@ -48,10 +48,10 @@ def test_the_usual_field_and_the_corners():
     assert corners(size)[[0, 0, 99], [0, 100, 199]].tolist() == [True, False, True]
 
 
-def test_fraction_of_mass():
+def test_fractions_of_mass():
     where = np.array([[True, False], [False, False]])
-    assert fraction_of_mass([[3, 1], [-9, 0]], where) == 0.75
-    assert np.isnan(fraction_of_mass([[-1, 0], [0, 0]], where))
+    assert fractions_of_mass([[3, 1], [-9, 0]], where) == 0.75
+    assert np.isnan(fractions_of_mass([[-1, 0], [0, 0]], where))
 
 
 def test_random_maps_depend_on_their_seed_alone():
