@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from cxr_cli.errors import InputError, UsageError, argument
 
 Floats = NDArray[np.float32]
+#: From images to (maps, probabilities).
+_Compute = Callable[[NDArray[np.float32]], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Mapper:
     """
 
     method: str
-    compute: Callable[[NDArray[np.float32]], tuple[Any, Any]]
+    compute: _Compute
     map_size: tuple[int, int]
 
     def __call__(self, images: NDArray[np.float32]) -> tuple[Floats, Floats]:
@@ -79,8 +81,23 @@ def mapper(model: keras.Model, method: str = "auto") -> Mapper:
                 remedy=f"Use {argument('method', 'grad-cam')}, which works for other heads.",
             )
         weighted = keras.ops.matmul(features.output, keras.ops.cast(head.kernel, features.output.dtype))
-        return Mapper("cam", keras.Model(model.input, [weighted, model.output]).predict_on_batch, size)
-    return Mapper("grad-cam", _gradients(model, features), size)
+        both = keras.Model(model.input, [weighted, model.output])
+        return Mapper("cam", _of_one_size(both.predict_on_batch), size)
+    return Mapper("grad-cam", _of_one_size(_gradients(model, features)), size)
+
+
+def _of_one_size(compute: _Compute) -> _Compute:
+    """Fill smaller batches up to the largest one so far: a graph of a new size takes seconds to make."""
+    largest = 0
+
+    def padded(images: NDArray[np.float32]) -> tuple[Any, Any]:
+        nonlocal largest
+        largest = max(largest, len(images))
+        copies = np.repeat(images[-1:], largest - len(images), axis=0)
+        maps, probabilities = compute(np.concatenate([images, copies]) if len(copies) else images)
+        return maps[: len(images)], probabilities[: len(images)]
+
+    return padded
 
 
 def _last_feature_maps(model: keras.Model) -> keras.layers.Layer:
