@@ -21,6 +21,7 @@ from statistics import NormalDist
 import numpy as np
 
 from cxr_cli.services.metrics.bootstrap import RankStatistics, percentile_interval, replicate
+from cxr_cli.services.metrics.contributions import auroc_contributions, degrees_of_freedom
 
 POSITIVE_PATIENTS, AREAS, SIZES = (10, 20, 50, 200), (0.7, 0.95), ("even", "skewed")
 MOST_IMAGES = 40
@@ -48,7 +49,8 @@ def contains(labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray, area:
     """Whether the interval of one data set contains the true area."""
     statistics = RankStatistics(labels[:, None], scores[:, None], clusters)
     (values,) = replicate([statistics], int(clusters.max()) + 1, draws, seed=seed)
-    interval = percentile_interval(values[:, 0, 0])
+    moved = auroc_contributions(labels[:, None], scores[:, None], clusters)
+    interval = percentile_interval(values[:, 0, 0], freedom=degrees_of_freedom(moved[:, 0]))
     return interval.low <= area <= interval.high
 
 

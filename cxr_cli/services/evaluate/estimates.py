@@ -52,11 +52,14 @@ class Plan:
         return self._draws[number]
 
 
-def estimate(value: float, draws: Floats, confidence: float) -> Estimate:
-    """Return a number with its percentile interval; without interval where the number is undefined."""
+def estimate(value: float, draws: Floats, confidence: float, freedom: float = math.inf) -> Estimate:
+    """Return a number with its percentile interval; without interval where the number is undefined.
+
+    `freedom` are the degrees of freedom of its variance over patients, where they are known.
+    """
     if np.isnan(value):
         return Estimate(float("nan"))
-    interval = percentile_interval(draws, confidence)
+    interval = percentile_interval(draws, confidence, freedom)
     return Estimate(float(value), interval.low, interval.high, interval.n_undefined)
 
 

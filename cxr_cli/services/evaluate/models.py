@@ -28,6 +28,7 @@ from cxr_cli.services.metrics.calibration import (
     equal_mass_bins,
     expected_calibration_error,
 )
+from cxr_cli.services.metrics.contributions import auroc_contributions, degrees_of_freedom
 from cxr_cli.services.metrics.ranking import auroc, average_precision
 from cxr_cli.services.metrics.thresholds import Confusion, confusion_cells, predictive_values, rates
 
@@ -76,6 +77,10 @@ class ModelPart:
         self.areas = np.stack([auroc(labels, run) for run in scores])
         self.precisions = np.stack([average_precision(labels, run) for run in scores])
         self.rank = [plan.add(RankStatistics(labels, run, plan.clusters)) for run in scores]
+        #: By how much each patient moves each AUROC, shape (n_clusters, n_scored).
+        self.contributions: Floats = np.mean(
+            [auroc_contributions(labels, run, plan.clusters) for run in scores], axis=0
+        )
         self.calibration = CalibrationPart(plan, labels, scores)
         self.corrected = None
         if corrected is not None:
@@ -98,27 +103,37 @@ class ModelPart:
         self, confidence: float, prevalence: float | None, over_patients: ModelPart | None = None
     ) -> ModelResult:
         """Return the result, once the plan has run."""
-        draws = self.draws()
-        patient_draws = None if over_patients is None else over_patients.draws()
-        rows = tuple(
-            self._pathology(place, draws, confidence, prevalence, patient_draws) for place in range(len(self.scored))
-        )
         return ModelResult(
             name=self.model.name,
             files=self.model.files,
             n_runs=len(self.model.scores),
-            pathologies=rows,
-            mean=self._mean(draws, confidence, patient_draws),
+            pathologies=tuple(
+                self._pathology(place, confidence, prevalence, over_patients) for place in range(len(self.scored))
+            ),
+            mean=self._mean(confidence, over_patients),
             not_scored=tuple(self._not_scored()),
         )
 
+    def ranking(self, places: list[int], confidence: float) -> tuple[Estimate, Estimate]:
+        """Return the mean AUROC and the mean average precision of some of the scored pathologies."""
+        if not places:
+            return Estimate(float("nan")), Estimate(float("nan"))
+        draws = self.draws()[:, places].mean(axis=1)
+        # Of the AUROC; the same patients carry the average precision.
+        freedom = degrees_of_freedom(self.contributions[:, places].mean(axis=1))
+        areas, precisions = self.areas[:, places].mean(), self.precisions[:, places].mean()
+        return (
+            estimate(float(areas), draws[:, 0], confidence, freedom),
+            estimate(float(precisions), draws[:, 1], confidence, freedom),
+        )
+
     def _pathology(
-        self, place: int, draws: Floats, confidence: float, prevalence: float | None, patient_draws: Floats | None
+        self, place: int, confidence: float, prevalence: float | None, over_patients: ModelPart | None
     ) -> PathologyResult:
         column = self.scored[place]
         labels = self.data.labels[:, column]
         known, positive = ~np.isnan(labels), labels == 1
-        area = float(self.areas[:, place].mean())
+        area, precision = self.ranking([place], confidence)
         return PathologyResult(
             pathology=self.data.pathologies[column],
             n_images=int(known.sum()),
@@ -128,13 +143,11 @@ class ModelPart:
             n_unknown=int((~known).sum()),
             prevalence=float(positive.sum() / known.sum()),
             in_mean=column in self.members,
-            auroc=estimate(area, draws[:, place, 0], confidence),
-            auprc=estimate(float(self.precisions[:, place].mean()), draws[:, place, 1], confidence),
+            auroc=area,
+            auprc=precision,
             auroc_runs=tuple(self.areas[:, place].tolist()),
             auprc_runs=tuple(self.precisions[:, place].tolist()),
-            auroc_over_patients=None
-            if patient_draws is None
-            else estimate(area, patient_draws[:, place, 0], confidence),
+            auroc_over_patients=None if over_patients is None else over_patients.ranking([place], confidence)[0],
             calibration=self.calibration.result(place, confidence),
             calibration_corrected=None if self.corrected is None else self.corrected.result(place, confidence),
             operating_points=tuple(
@@ -144,22 +157,19 @@ class ModelPart:
             ),
         )
 
-    def _mean(self, draws: Floats, confidence: float, patient_draws: Floats | None) -> MeanResult:
+    def _mean(self, confidence: float, over_patients: ModelPart | None) -> MeanResult:
         places = self.member_places()
         nothing = np.full(len(self.areas), np.nan)
-        areas = self.areas[:, places].mean(axis=1) if places else nothing
-        precisions = self.precisions[:, places].mean(axis=1) if places else nothing
-        means = draws[:, places].mean(axis=1) if places else np.full((len(draws), 2), np.nan)
-        over_patients = None
-        if patient_draws is not None and places:
-            over_patients = estimate(float(areas.mean()), patient_draws[:, places, 0].mean(axis=1), confidence)
+        area, precision = self.ranking(places, confidence)
         return MeanResult(
             members=tuple(self.data.pathologies[column] for column in self.members),
-            auroc=estimate(float(areas.mean()), means[:, 0], confidence),
-            auprc=estimate(float(precisions.mean()), means[:, 1], confidence),
-            auroc_runs=tuple(areas.tolist()),
-            auprc_runs=tuple(precisions.tolist()),
-            auroc_over_patients=over_patients,
+            auroc=area,
+            auprc=precision,
+            auroc_runs=tuple((self.areas[:, places].mean(axis=1) if places else nothing).tolist()),
+            auprc_runs=tuple((self.precisions[:, places].mean(axis=1) if places else nothing).tolist()),
+            auroc_over_patients=None
+            if over_patients is None or not places
+            else over_patients.ranking(places, confidence)[0],
         )
 
     def _not_scored(self) -> list[NotScored]:

@@ -15,6 +15,7 @@ from cxr_cli.services.evaluate.inputs import EvaluationSet, Model
 from cxr_cli.services.evaluate.models import FEW, OperatingPart
 from cxr_cli.services.evaluate.result import Estimate, Group, GroupPathology, Subgroups
 from cxr_cli.services.metrics.bootstrap import RankStatistics, Sums
+from cxr_cli.services.metrics.contributions import auroc_contributions, degrees_of_freedom
 from cxr_cli.services.metrics.ranking import auroc, average_precision
 from cxr_cli.services.metrics.thresholds import Confusion, rates
 
@@ -111,6 +112,8 @@ class _GroupPart:
         self.areas = np.mean([auroc(labels, run) for run in scores], axis=0)
         self.precisions = np.mean([average_precision(labels, run) for run in scores], axis=0)
         self.rank = [plan.add(RankStatistics(labels, run, self.clusters)) for run in scores]
+        moved = np.mean([auroc_contributions(labels, run, self.clusters) for run in scores], axis=0)
+        self.freedom = [degrees_of_freedom(column) for column in moved.T]
         self.points = None
         if thresholds is not None:
             self.points = OperatingPart(plan, labels, scores, thresholds[:, columns], rows)
@@ -163,8 +166,8 @@ class _GroupPart:
             n_positive=n_positive,
             too_small=min(n_positive, n_known - n_positive) < FEW,
             prevalence=n_positive / n_known if n_known else float("nan"),
-            auroc=estimate(float(self.areas[place]), draws[:, 0], confidence),
-            auprc=estimate(float(self.precisions[place]), draws[:, 1], confidence),
+            auroc=estimate(float(self.areas[place]), draws[:, 0], confidence, self.freedom[place]),
+            auprc=estimate(float(self.precisions[place]), draws[:, 1], confidence, self.freedom[place]),
             brier=self._brier(place, n_known, confidence) if self.probable[place] else None,
             fpr=of_rates[0],
             fnr=of_rates[1],

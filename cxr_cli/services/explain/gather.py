@@ -348,12 +348,13 @@ class _Run:
         chosen = self._positives(column) & np.isfinite(self.outside[:, column])
         prior = self.priors.get(pathology)
         beyond = outside_field(size)
+        expected = float("nan") if prior is None else float(fractions_of_mass(resized(prior.mean, size), beyond))
         return ShortcutCheck(
             pathology=pathology,
             n_images=int(chosen.sum()),
             outside_field=_mean(self.outside[chosen, column]),
             corners=_mean(self.in_corners[chosen, column]),
-            expected_outside=float("nan") if prior is None else float(fractions_of_mass(resized(prior.mean, size), beyond)),
+            expected_outside=expected,
             flat_outside=float(beyond.mean()),
         )
 

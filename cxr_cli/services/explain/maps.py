@@ -44,7 +44,7 @@ def resized(heat: ArrayLike, size: tuple[int, int]) -> Floats:
     below, above, weight = _neighbours(values.shape[-2], size[0])
     rows = values[..., below, :] * (1 - weight)[:, None] + values[..., above, :] * weight[:, None]
     below, above, weight = _neighbours(values.shape[-1], size[1])
-    return rows[..., below] * (1 - weight) + rows[..., above] * weight
+    return np.asarray(rows[..., below] * (1 - weight) + rows[..., above] * weight, np.float32)
 
 
 @lru_cache

@@ -18,14 +18,17 @@ Bootstrap, 1993, chapter 13 (percentile intervals).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cxr_cli.services.metrics.contributions import expanded
 from cxr_cli.services.metrics.ranking import checked
 
 Floats = NDArray[np.float64]
@@ -424,7 +427,7 @@ class Sums:
         return sums * self.unit
 
 
-def percentile_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+def percentile_interval(values: ArrayLike, confidence: float = 0.95, freedom: float = math.inf) -> Interval:
     """Return the interval between two quantiles of the draws, such as 2.5 % and 97.5 % for a confidence of 95 %.
 
     Parameters
@@ -433,12 +436,18 @@ def percentile_interval(values: ArrayLike, confidence: float = 0.95) -> Interval
         Shape (n_draws,); NaN where a draw has no value.
     confidence
         Between 0 and 1.
+    freedom
+        Degrees of freedom of the variance that the draws imitate. With few, quantiles further out are taken; see
+        `contributions`.
 
     Examples
     --------
     >>> interval = percentile_interval(range(101), 0.5)
     >>> interval.low, interval.high, interval.n_draws
     (25.0, 75.0, 101)
+    >>> interval = percentile_interval(range(101), 0.5, 10)
+    >>> round(interval.low, 1), round(interval.high, 1)
+    (23.2, 76.8)
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence} is not between 0 and 1")
@@ -447,5 +456,7 @@ def percentile_interval(values: ArrayLike, confidence: float = 0.95) -> Interval
     if len(defined) < 2:
         return Interval(float("nan"), float("nan"), len(defined), len(draws) - len(defined))
     tail = (1 - confidence) / 2
+    if math.isfinite(freedom):
+        tail = NormalDist().cdf(-expanded(-NormalDist().inv_cdf(tail), freedom))
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(float(low), float(high), len(defined), len(draws) - len(defined))

@@ -101,17 +101,38 @@ def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Flo
     n_models, n_positive, n_negative = len(values), positives.shape[1], negatives.shape[1]
     if not n_positive or not n_negative:
         return np.full(n_models, np.nan), np.full((n_models, n_models), np.nan)
-    # Structural components: of each positive, the fraction of negatives below it, and the other way round.
     of_positives, of_negatives = np.empty(positives.shape), np.empty(negatives.shape)
     for model in range(n_models):
-        together = midranks(np.concatenate([positives[model], negatives[model]]))
-        of_positives[model] = (together[:n_positive] - midranks(positives[model])) / n_negative
-        of_negatives[model] = 1 - (together[n_positive:] - midranks(negatives[model])) / n_positive
+        of_positives[model], of_negatives[model] = placements(positives[model], negatives[model])
     areas = of_positives.mean(axis=1)
     if n_positive < 2 or n_negative < 2:
         return areas, np.full((n_models, n_models), np.nan)
     covariance = np.atleast_2d(np.cov(of_positives)) / n_positive + np.atleast_2d(np.cov(of_negatives)) / n_negative
     return areas, covariance
+
+
+def placements(positives: ArrayLike, negatives: ArrayLike) -> tuple[Floats, Floats]:
+    """Return DeLong's structural components; the mean of each array is the AUROC.
+
+    Parameters
+    ----------
+    positives, negatives
+        Scores, shapes (n_positive,) and (n_negative,), neither empty.
+
+    Returns
+    -------
+    The fraction of negatives below each positive, and of positives above each negative; ties count half.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in placements([0.9, 0.3], [0.5, 0.1])]
+    [[1.0, 0.5], [0.5, 1.0]]
+    """
+    ours, theirs = np.asarray(positives, np.float64), np.asarray(negatives, np.float64)
+    together = midranks(np.concatenate([ours, theirs]))
+    of_positives: Floats = (together[: len(ours)] - midranks(ours)) / len(theirs)
+    of_negatives: Floats = 1 - (together[len(ours) :] - midranks(theirs)) / len(ours)
+    return of_positives, of_negatives
 
 
 def midranks(values: ArrayLike) -> Floats:
