@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -349,9 +349,12 @@ class _Search:
         self.names = names
         unsafe = {names[position] for position in unsafe_names(names)}
         #: Names with slashes as the folder has them; absolute ones without what an absolute path begins with.
-        self.written = {
-            name: self._plain(name) for name in dict.fromkeys(names) if name not in unsafe or not _climbs(name)
-        }
+        self.bare = bool(names) and not unsafe and not any(mark in " ".join(names) for mark in "/\\")
+        self.written = (
+            dict(zip(names, names, strict=True))
+            if self.bare
+            else {name: self._plain(name) for name in dict.fromkeys(names) if name not in unsafe or not _climbs(name)}
+        )
         self.absolute = unsafe & self.written.keys()
         self.places: dict[str, str] = {}
         self.ambiguous: list[AmbiguousName] = []
@@ -391,30 +394,35 @@ class _Search:
     def result(self) -> LocatedImages:
         lost: list[str] = []
         for name, written in self.written.items():
-            self._look_up(name, written, lost)
+            if self.bare and name not in self.files.by_name:
+                lost.append(name)  # said first, because a big table beside a few images has nearly nothing else
+            else:
+                self._look_up(name, written, lost)
         self._look_for_near_names(lost)
         self._look_for_uids(lost)
         shared = self._shared_files()
         nowhere = {item.name for item in self.ambiguous}.union(*(both.names for both in shared))
-        paths: list[Path | None] = []
+        refused_names = {name for name, place in self.places.items() if place in self.files.outside}
+        if self.absolute and not self.dropped:
+            refused_names |= self.absolute - self.places.keys()
+        found = {
+            name: Path(self.files.paths[place])
+            for name, place in self.places.items()
+            if name not in refused_names and name not in nowhere
+        }
+        paths = tuple(map(found.get, self.names))
         missing, refused = [], []
         for position, name in enumerate(self.names):
-            place = self.places.get(name)
-            absolute = name in self.absolute and not self.dropped
-            if name not in self.written or place in self.files.outside or (place is None and absolute):
+            if name in found:
+                continue
+            if name not in self.written or name in refused_names:
                 refused.append(position)
-                paths.append(None)
-            elif name in nowhere:
-                paths.append(None)
-            elif place is None:
+            elif name not in nowhere:
                 missing.append(position)
-                paths.append(None)
-            else:
-                paths.append(Path(self.files.paths[place]))
         used = set(self.places.values()).union(*(item.files for item in self.ambiguous))
         return LocatedImages(
             folder=self.folder,
-            paths=tuple(paths),
+            paths=paths,
             missing=tuple(missing),
             refused=tuple(refused),
             n_unnamed=sum(place.lower().endswith(IMAGE_SUFFIXES) for place in self.files.paths.keys() - used),
@@ -452,6 +460,7 @@ class _Search:
         if not lost:
             return
         by_place, by_name = _by_key(self.files)
+        lost = _perhaps_near([self.written[name] for name in lost], by_name.keys(), lost)
         wanted = {name: self.written[name].removeprefix(self.dropped) for name in lost}
         keys = {name: _key(text) for name, text in wanted.items()}
         asked = Counter(keys.values())
@@ -490,11 +499,13 @@ class _Search:
         """Find the DICOM files of names that are SOP instance UIDs, whatever the files are called."""
         from cxr_cli.data.dicom.uids import files_by_uid, uid_of_name
 
+        taken = set(self.places.values()).union(*(item.files for item in self.ambiguous))
+        free = {place: self.files.paths[place] for place in self.files.paths.keys() - taken - self.files.outside}
+        if not free:
+            return
         uids = {name: uid for name in lost if name not in self.places and (uid := uid_of_name(self.written[name]))}
         if not uids:
             return
-        taken = set(self.places.values()).union(*(item.files for item in self.ambiguous))
-        free = {place: self.files.paths[place] for place in self.files.paths.keys() - taken - self.files.outside}
         found = files_by_uid(free, uids.values())
         for name, uid in uids.items():
             places = found.get(uid, [])
@@ -522,7 +533,26 @@ def _climbs(name: str) -> bool:
 
 def _key(place: str) -> str:
     """Return a text in which a name and its file are equal if they differ in case, Unicode form or ending alone."""
-    return _without_ending(unicodedata.normalize("NFC", unicodedata.normalize("NFC", place).casefold()))
+    return _without_ending(_folded(place))
+
+
+def _folded(place: str) -> str:
+    """Return a text in which names are equal that differ in case or Unicode form alone."""
+    if place.isascii():
+        return place.lower()  # the same, in a tenth of the time
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", place).casefold())
+
+
+def _perhaps_near(written: Sequence[str], keys: Collection[str], names: Sequence[str]) -> Sequence[str]:
+    """Leave out names whose last part has the key of no file, which are nearly all where few images are present.
+
+    A file of nearly the same name, wherever it lies, has the last part of the name's key. A few names too many are
+    kept, because keys are not computed here.
+    """
+    if len(keys) * len(_ENDINGS) > len(names):
+        return names
+    likely = {key + ending for key in keys for ending in ("", *_ENDINGS)}
+    return [name for name, text in zip(names, written, strict=True) if _folded(text).rpartition("/")[2] in likely]
 
 
 def _without_ending(name: str) -> str:

@@ -22,6 +22,8 @@ def uid_of_name(name: str) -> str | None:
     >>> uid_of_name("1.2.840.113619.2.5"), uid_of_name("1.2.840.113619.2.5.dcm"), uid_of_name("00000013_005.png")
     ('1.2.840.113619.2.5', '1.2.840.113619.2.5', None)
     """
+    if name[1:2] != ".":
+        return None
     for ending in SUFFIXES["DICOM"]:
         name = name.removesuffix(ending)
     return name if _UID.fullmatch(name) else None
