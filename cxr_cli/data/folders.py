@@ -392,12 +392,11 @@ class _Search:
         )
 
     def result(self) -> LocatedImages:
-        lost: list[str] = []
-        for name, written in self.written.items():
-            if self.bare and name not in self.files.by_name:
-                lost.append(name)  # said first, because a big table beside a few images has nearly nothing else
-            else:
-                self._look_up(name, written, lost)
+        # First, and at once, what nearly all names of a big table beside a few images are.
+        lost = [name for name in self.written if name not in self.files.by_name] if self.bare else []
+        surely = set(lost)
+        for name in [name for name in self.written if name not in surely]:
+            self._look_up(name, self.written[name], lost)
         self._look_for_near_names(lost)
         self._look_for_uids(lost)
         shared = self._shared_files()
@@ -411,14 +410,13 @@ class _Search:
             if name not in refused_names and name not in nowhere
         }
         paths = tuple(map(found.get, self.names))
-        missing, refused = [], []
-        for position, name in enumerate(self.names):
-            if name in found:
-                continue
-            if name not in self.written or name in refused_names:
-                refused.append(position)
-            elif name not in nowhere:
-                missing.append(position)
+        missing = [position for position, path in enumerate(paths) if path is None]
+        refused: list[int] = []
+        if refused_names or not self.bare:
+            refused = [at for at in missing if self.names[at] not in self.written or self.names[at] in refused_names]
+        if refused or nowhere:
+            kept = set(refused)
+            missing = [at for at in missing if at not in kept and self.names[at] not in nowhere]
         used = set(self.places.values()).union(*(item.files for item in self.ambiguous))
         return LocatedImages(
             folder=self.folder,
@@ -552,7 +550,12 @@ def _perhaps_near(written: Sequence[str], keys: Collection[str], names: Sequence
     if len(keys) * len(_ENDINGS) > len(names):
         return names
     likely = {key + ending for key in keys for ending in ("", *_ENDINGS)}
-    return [name for name, text in zip(names, written, strict=True) if _folded(text).rpartition("/")[2] in likely]
+    together = "\n".join(written)
+    if together.isascii() and together.count("\n") == len(names) - 1 and "/" not in together:
+        folded = together.lower().split("\n")
+    else:
+        folded = [_folded(text).rpartition("/")[2] for text in written]
+    return [name for name, text in zip(names, folded, strict=True) if text in likely]
 
 
 def _without_ending(name: str) -> str:
