@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -17,6 +18,9 @@ def main() -> None:
     # Matrices are small here, and what is large is shared out to processes: further threads would only wait in a
     # busy loop. Read when numpy is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Loading modules makes many objects and no garbage; collected again from where long work begins
+    # (`cxr_cli.cli.console.progress_bar`).
+    gc.disable()
     try:
         from cxr_cli.cli.app import main as run
     except (ImportError, MemoryError, OSError) as error:
@@ -24,7 +28,10 @@ def main() -> None:
             raise
         sys.stderr.write("error: out of memory\n")
         sys.exit(2)
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()  # memory goes back with the process: no need to look through it all once more
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import gc
 import io
 import os
 import re
@@ -369,6 +370,9 @@ def progress_bar(description: str, unit: str = "images") -> Iterator[Progress]:
 
     Yields a function to call with (done, total).
     """
+    if not gc.isenabled():  # see `cxr_cli.__main__`; all that long work makes is collected
+        gc.freeze()
+        gc.enable()
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

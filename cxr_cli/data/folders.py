@@ -375,7 +375,7 @@ class _Search:
     def _leading_folders(self) -> str:
         """Return the shortest leading folders common to all names without which any name has a file; else nothing."""
         written = self.written.values()
-        if not written:
+        if not written or self.bare:
             return ""
         common = os.path.commonprefix([min(written), max(written)])
         common = common[: common.rfind("/") + 1]
@@ -393,9 +393,9 @@ class _Search:
 
     def result(self) -> LocatedImages:
         # First, and at once, what nearly all names of a big table beside a few images are.
-        lost = [name for name in self.written if name not in self.files.by_name] if self.bare else []
-        surely = set(lost)
-        for name in [name for name in self.written if name not in surely]:
+        by_name = self.files.by_name
+        lost = [name for name in self.written if name not in by_name] if self.bare else []
+        for name in [name for name in self.written if name in by_name] if self.bare else self.written:
             self._look_up(name, self.written[name], lost)
         self._look_for_near_names(lost)
         self._look_for_uids(lost)
@@ -458,7 +458,8 @@ class _Search:
         if not lost:
             return
         by_place, by_name = _by_key(self.files)
-        lost = _perhaps_near([self.written[name] for name in lost], by_name.keys(), lost)
+        written = lost if self.bare else [self.written[name] for name in lost]
+        lost = _perhaps_near(written, by_name.keys(), lost)
         wanted = {name: self.written[name].removeprefix(self.dropped) for name in lost}
         keys = {name: _key(text) for name, text in wanted.items()}
         asked = Counter(keys.values())
@@ -549,10 +550,12 @@ def _perhaps_near(written: Sequence[str], keys: Collection[str], names: Sequence
     """
     if len(keys) * len(_ENDINGS) > len(names):
         return names
+    folded: Sequence[str]
     likely = {key + ending for key in keys for ending in ("", *_ENDINGS)}
     together = "\n".join(written)
     if together.isascii() and together.count("\n") == len(names) - 1 and "/" not in together:
-        folded = together.lower().split("\n")
+        lower = together.lower()
+        folded = written if lower == together else lower.split("\n")
     else:
         folded = [_folded(text).rpartition("/")[2] for text in written]
     return [name for name, text in zip(names, folded, strict=True) if text in likely]

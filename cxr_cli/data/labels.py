@@ -180,7 +180,10 @@ class LabelTable:
     @cached_property
     def labels(self) -> NDArray[np.float32]:
         """Labels, shape (n_images, n_pathologies), float32: 1 present, 0 absent, NaN unknown."""
-        return np.ascontiguousarray(self.frame[list(self.pathologies)].to_numpy(dtype=np.float32))
+        labels = np.empty((len(self.frame), len(self.pathologies)), np.float32)
+        for column, pathology in enumerate(self.pathologies):
+            labels[:, column] = self.frame[pathology].to_numpy()
+        return labels
 
     @cached_property
     def counts(self) -> LabelCounts:

@@ -271,7 +271,7 @@ def issues_of(gray: GrayImage, std: float, suffix: str) -> tuple[str, ...]:
     if std < NEAR_CONSTANT * gray.full_scale:
         found.append("near-constant")
     else:
-        found += turned_or_inverted(gray.pixels)
+        found += turned_or_inverted(gray.pixels, std)
     return tuple(found)
 
 
@@ -290,7 +290,7 @@ def _unusual_storage(gray: GrayImage) -> list[str]:
     return found
 
 
-def turned_or_inverted(pixels: NDArray[Any]) -> list[str]:
+def turned_or_inverted(pixels: NDArray[Any], std: float | None = None) -> list[str]:
     """Tell whether a frontal image is inverted, upside down or on its side, by its anatomical contrast.
 
     The contrast is measured on the image as it is and turned by 90, 180 and 270 degrees, and compared with that of the
@@ -301,13 +301,15 @@ def turned_or_inverted(pixels: NDArray[Any]) -> list[str]:
     ----------
     pixels
         Grey values, shape (height, width), any scale.
+    std
+        Their standard deviation, if it is known already.
 
     Returns
     -------
     list of str
         Some of "inverted", "upside down", "on its side"; empty for an even image.
     """
-    deviation = float(pixels.std(dtype=np.float64))
+    deviation = float(pixels.std(dtype=np.float64)) if std is None else std
     if deviation == 0:
         return []
     contrasts = [anatomical_contrast(np.rot90(pixels, quarter)) / deviation for quarter in range(4)]
