@@ -5,34 +5,59 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxr_cli import __version__
 from cxr_cli.cli import console
-from cxr_cli.cli.build_model import build_model
-from cxr_cli.cli.check_leakage import check_leakage
-from cxr_cli.cli.evaluate import evaluate
 from cxr_cli.cli.exits import COULD_NOT, Command, Commands, after_flushing
-from cxr_cli.cli.explain import explain
-from cxr_cli.cli.explore import explore
-from cxr_cli.cli.predict import predict
-from cxr_cli.cli.preprocess import preprocess
-from cxr_cli.cli.report import report
-from cxr_cli.cli.split import split
-from cxr_cli.cli.train import train
-from cxr_cli.cli.weights import weights
 
-app = typer.Typer(
-    name="cxr",
-    cls=Commands,
-    no_args_is_help=True,
-    # "rich" markup would swallow [min, max] and the like from the help texts.
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+if TYPE_CHECKING:
+    app: typer.Typer
+
+#: The commands, in the order of the pipeline. Each is the function of its name in the module of its name.
+COMMANDS = (
+    "explore",
+    "check-leakage",
+    "split",
+    "preprocess",
+    "weights",
+    "build-model",
+    "train",
+    "predict",
+    "evaluate",
+    "explain",
+    "report",
 )
+
+
+def app_of(commands: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with these commands; ``app`` of this module has all of them."""
+    made = typer.Typer(
+        name="cxr",
+        cls=Commands,
+        no_args_is_help=True,
+        # "rich" markup would swallow [min, max] and the like from the help texts.
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(cxr)
+    for name in commands:
+        function = name.replace("-", "_")
+        made.command(name, cls=Command)(getattr(import_module(f"cxr_cli.cli.{function}"), function))
+    return made
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Make ``app`` when it is asked for: a run of one command needs the options of that one alone."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = app_of()
+    return made
 
 
 def _version(value: bool) -> None:
@@ -41,7 +66,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def cxr(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
@@ -57,29 +81,14 @@ def cxr(
     """
 
 
-# The commands, in the order of the pipeline.
-app.command("explore", cls=Command)(explore)
-app.command("check-leakage", cls=Command)(check_leakage)
-app.command("split", cls=Command)(split)
-app.command("preprocess", cls=Command)(preprocess)
-app.command("weights", cls=Command)(weights)
-app.command("build-model", cls=Command)(build_model)
-app.command("train", cls=Command)(train)
-app.command("predict", cls=Command)(predict)
-app.command("evaluate", cls=Command)(evaluate)
-app.command("explain", cls=Command)(explain)
-app.command("report", cls=Command)(report)
-
-
 def main() -> None:
     """Run the command line; ends with `SystemExit`."""
-    # Loading pandas makes a hundred thousand objects and no garbage. Looking for some again and again, and once more
-    # at exit, when all memory is handed back anyway, takes a quarter of the time of a short command.
-    gc.set_threshold(50_000)
+    # At exit all memory is handed back anyway: no need to look for garbage once more.
     atexit.register(gc.freeze)
     if not console.open_streams():
         sys.exit(COULD_NOT)
     try:
-        app(prog_name="cxr")
+        asked = sys.argv[1:2]
+        app_of(asked if set(asked) <= set(COMMANDS) and asked else COMMANDS)(prog_name="cxr")
     except SystemExit as done:
         sys.exit(after_flushing(done.code))
