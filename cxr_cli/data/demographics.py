@@ -84,5 +84,10 @@ class Demographics:
             return categories(written, codes)
         lateral = categorical(cells[self.source.roles.lateral])
         names = np.array([*(str(item).strip() or None for item in lateral.cat.categories), None], dtype=object)
-        side, views = names[lateral.cat.codes.to_numpy()], written[codes]
-        return pd.Categorical(np.where(pd.isna(views) | (side == "Lateral"), side, views))
+        # Each pair of values is understood once; code -1, a blank cell, finds the last.
+        pairs = [side if view is None or side == "Lateral" else view for view in written for side in names]
+        places = (codes.astype(np.int64) % len(written)) * len(names) + lateral.cat.codes.to_numpy() % len(names)
+        occur = np.flatnonzero(np.bincount(places, minlength=len(pairs))).tolist()
+        distinct = sorted({pairs[place] for place in occur if pairs[place] is not None})
+        position = np.array([distinct.index(pair) if pair in distinct else -1 for pair in pairs])
+        return pd.Categorical.from_codes(position[places], pd.Index(distinct, dtype="str"))

@@ -126,8 +126,10 @@ class _Reader:
         assert roles.image is not None
         column = cells[roles.image]
         names = _stripped(column) if self.source.raw.has_stray_blanks else column
-        blank = np.flatnonzero((names.isna() | (names == "")).to_numpy())
-        if len(blank):
+        texts = names.tolist()
+        missing = names.isna().to_numpy()
+        if missing.any() or not all(texts):
+            blank = np.flatnonzero(missing | np.array([text == "" for text in texts]))
             raise self.source.error(
                 int(blank[0]),
                 f"no image in column {roles.image}",
@@ -135,7 +137,6 @@ class _Reader:
                 expected="an image name in every row",
                 remedy="Fill it in or remove the row.",
             )
-        texts = names.tolist()
         unsafe = unsafe_names(texts)
         absolute = [row for row in unsafe if _is_absolute(texts[row])]
         if absolute and len(absolute) == len(texts):

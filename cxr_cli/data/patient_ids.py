@@ -163,8 +163,8 @@ def _for_lines(names: Sequence[str], text: str, pattern: str) -> str:
     match = _WORD_FIRST.fullmatch(pattern)
     if match is not None and text.count(match[1]) == len(names) and all([match[1] in name for name in names]):
         # Each line holds the word once, so the word alone is looked for, if it stands where it must.
-        begin = text.count(f"/{match[1]}") + text.count(f"\n{match[1]}") + text.startswith(match[1])
-        if begin == len(names):
+        begin = text.count(f"/{match[1]}")
+        if begin == len(names) or begin + text.count(f"\n{match[1]}") + text.startswith(match[1]) == len(names):
             return match[1] + match[2]
     return rf"^.*?(?:{pattern})"
 

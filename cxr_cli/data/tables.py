@@ -161,9 +161,12 @@ class RawTable:
         chosen = names if columns is None else list(columns)
         if not self.n_rows:
             return pd.DataFrame({name: pd.Series(dtype=dtypes.get(name, "float64")) for name in chosen})
-        body: Any = memoryview(self.content)[self.header_end :]
+        buffer = io.BytesIO(self.content)  # which is not copied
+        buffer.seek(self.header_end)
         if self.n_formulas:
-            body = _FORMULA.sub(rb'"\1"', b"\n" + bytes(body))[1:]
+            body = _FORMULA.sub(rb'"\1"', b"\n" + self.content[self.header_end :])[1:]
+            buffer = io.BytesIO(body)
+        start = buffer.tell()
         options: dict[str, Any] = {
             "header": None,
             "names": names + surplus,
@@ -180,9 +183,10 @@ class RawTable:
                 # back as objects, which readers take as text.
                 warnings.simplefilter("ignore", pd.errors.DtypeWarning)
                 try:
-                    frame: pd.DataFrame = pd.read_csv(io.BytesIO(body), low_memory=True, **options)
+                    frame: pd.DataFrame = pd.read_csv(buffer, low_memory=True, **options)
                 except TypeError:  # categories of numbers in one piece, of text in another
-                    frame = pd.read_csv(io.BytesIO(body), low_memory=False, **options)
+                    buffer.seek(start)
+                    frame = pd.read_csv(buffer, low_memory=False, **options)
                 return frame
         except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
             raise LabelTableError(f"{self.path}: cannot be parsed: {error}", remedy=_SAVE_AS_CSV) from error
@@ -233,7 +237,7 @@ def parse_table(path: Path, content: bytes, source: InputFile) -> RawTable:
         decimal="," if delimiter != "," and re.search(rb"[;\t|]\d+,\d+[;\t|\r\n]", content) else ".",
         encoding=encoding,
         n_fields=n_fields,
-        n_formulas=len(_FORMULA.findall(content)) if b'="' in content else 0,
+        n_formulas=len(_FORMULA.findall(content)) if b'"' in content and b'="' in content else 0,
     )
 
 
