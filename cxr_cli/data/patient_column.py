@@ -13,10 +13,10 @@ from cxr_cli.data.account import Issue
 from cxr_cli.data.patient_ids import (
     clean_patient_ids,
     coded_ids,
+    coded_patients_in_names,
     ids_by_pattern,
     namespace_of,
     nih_numbers,
-    patients_written_in_names,
 )
 from cxr_cli.data.records import Records, some
 from cxr_cli.data.schemas.nih import NAMESPACE as NIH_NAMESPACE
@@ -96,24 +96,28 @@ class PatientColumn:
             self.source.issues.append(Issue("no-patient-column", f"patients are unknown: {schema.patients_unknown}", 1))
             self.without[schema.patients_unknown] = np.arange(len(names))
             return np.full(len(names), -1, dtype=np.int64), (), None
-        found = patients_written_in_names(names)
+        found = coded_patients_in_names(names)
         if found is None:
             self.source.issues.append(Issue("no-patient-column", "the table has no patient column", 1))
             self.without["no patient column"] = np.arange(len(names))
             return np.full(len(names), -1, dtype=np.int64), (), schema.patient_namespace
-        namespace, ids = found
+        namespace, codes, ids = found
         if schema.patient_in_name is None:
             self.source.issue(
                 "patients-from-names",
                 f"patient ids are taken from image names in the pattern of {namespace}",
-                np.flatnonzero([item is not None for item in ids]),
+                np.flatnonzero(codes >= 0),
             )
-        return self._coded(ids, "image name without a patient", namespace)
+        return self._noted(codes, ids, "image name without a patient", namespace)
 
     def _coded(
         self, ids: Sequence[str | None], why: str, namespace: str | None
     ) -> tuple[NDArray[np.int64], tuple[str, ...], str | None]:
-        codes, distinct = coded_ids(ids)
+        return self._noted(*coded_ids(ids), why, namespace)
+
+    def _noted(
+        self, codes: NDArray[np.int64], distinct: tuple[str, ...], why: str, namespace: str | None
+    ) -> tuple[NDArray[np.int64], tuple[str, ...], str | None]:
         unknown = np.flatnonzero(codes < 0)
         if len(unknown):
             self.without[why] = unknown

@@ -169,6 +169,47 @@ def _for_lines(names: Sequence[str], text: str, pattern: str) -> str:
     return rf"^.*?(?:{pattern})"
 
 
+#: How a pattern looks that finds a number behind a word that begins a folder or file name: CheXpert's.
+_NUMBER_AFTER_WORD = re.compile(r"\(\?:\^\|\[/\\\\\]\)([A-Za-z]+)\(\\d\+\)\(\?:\[/\\\\\]\|\$\)")
+
+
+def _numbers_after_word(names: Sequence[str], pattern: str) -> NDArray[np.int64] | None:
+    """Return the number that a pattern such as CheXpert's finds in each name; None where a closer look is needed.
+
+    Many times faster than regular expressions: the names are looked at as one array of bytes.
+    """
+    form, text = _NUMBER_AFTER_WORD.fullmatch(pattern), "\n".join(names)
+    if form is None or not text.isascii() or "\\" in text:
+        return None
+    longest = 18  # digits of an int64
+    raw = np.frombuffer(f"\n{text}\n{' ' * (len(form[1]) + longest + 2)}".encode("ascii"), np.uint8)
+    ends = np.flatnonzero(raw == ord("\n"))
+    places = np.sort(np.concatenate((ends[:-1], np.flatnonzero(raw == ord("/")))))
+    for step, letter in enumerate(form[1].encode(), start=1):
+        places = places[raw[places + step] == letter]
+    # Exactly one word in each line.
+    if len(places) != len(names) or len(ends) != len(names) + 1:
+        return None
+    if not ((ends[:-1] <= places) & (places < ends[1:])).all():
+        return None
+    places = places + len(form[1]) + 1
+    numbers = np.zeros(len(names), np.int64)
+    inside = np.ones(len(names), bool)
+    for step in range(longest + 1):
+        digits = raw[places + step] - np.uint8(ord("0"))  # below "0" wraps round to more than 9
+        inside &= digits <= 9
+        if step == 0 and not inside.all():
+            return None
+        if not inside.any():
+            break
+        numbers = np.where(inside, numbers * 10 + digits, numbers)
+        places = np.where(inside, places, places - 1)  # what ended stays at the sign behind its number
+    else:
+        return None
+    behind = raw[places + step]
+    return numbers if ((behind == ord("/")) | (behind == ord("\n"))).all() else None
+
+
 def _patterns() -> list[tuple[str, re.Pattern[str]]]:
     patterns = {
         (schema.patient_namespace, schema.patient_in_name): re.compile(schema.patient_in_name)
@@ -176,6 +217,11 @@ def _patterns() -> list[tuple[str, re.Pattern[str]]]:
         if schema.patient_in_name is not None and schema.patient_namespace is not None
     }
     return [(str(namespace), pattern) for (namespace, _), pattern in patterns.items()]
+
+
+def _likeliest_first(names: Sequence[str]) -> list[tuple[str, re.Pattern[str]]]:
+    # That of the first name first: as a rule it fits all names, and no other is tried.
+    return sorted(_patterns(), key=lambda item: item[1].search(names[0]) is None)
 
 
 def patients_in_names(names: Sequence[str]) -> tuple[str, list[str | None]] | None:
@@ -195,6 +241,27 @@ def patients_in_names(names: Sequence[str]) -> tuple[str, list[str | None]] | No
     return found[0], [ids[code] if code >= 0 else None for code in codes.tolist()]
 
 
+def coded_patients_in_names(names: Sequence[str]) -> tuple[str, NDArray[np.int64], tuple[str, ...]] | None:
+    """Return the namespace, a code for the patient of each image name (-1: unknown), and the distinct patients.
+
+    See `patients_written_in_names`, whose patients these are, in normal form.
+
+    Examples
+    --------
+    >>> namespace, codes, ids = coded_patients_in_names(["a/patient00013/1.jpg", "a/patient00007/1.jpg"])
+    >>> namespace, codes.tolist(), ids
+    ('chexpert', [0, 1], ('13', '7'))
+    """
+    import pandas as pd
+
+    namespace, pattern = _likeliest_first(names)[0]
+    if (numbers := _numbers_after_word(names, pattern.pattern)) is not None:
+        codes, distinct = pd.factorize(numbers)
+        return namespace, codes.astype(np.int64), tuple(map(str, distinct.tolist()))
+    found = patients_written_in_names(names)
+    return None if found is None else (found[0], *coded_ids(found[1]))
+
+
 def patients_written_in_names(names: Sequence[str]) -> tuple[str, list[str | None]] | None:
     """Return the namespace and the patient, as written, of image names in the pattern of a data set.
 
@@ -208,8 +275,7 @@ def patients_written_in_names(names: Sequence[str]) -> tuple[str, list[str | Non
     """
     best: tuple[str, list[str | None]] | None = None
     most = 0
-    # That of the first name first: as a rule it fits all names, and no other is tried.
-    for namespace, pattern in sorted(_patterns(), key=lambda item: item[1].search(names[0]) is None):
+    for namespace, pattern in _likeliest_first(names):
         found = _first_groups(names, pattern)
         count = len(names) - found.count(None)
         if count > most:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cxr_cli.data import folders
 from cxr_cli.data.folders import AmbiguousName, NearName, SharedFile, find_image_folder, locate_images
 from cxr_cli.data.images import read_content
 from cxr_cli.errors import ImageError
@@ -326,3 +327,22 @@ def test_a_row_never_gets_a_file_that_its_name_does_not_determine(files, names):
         uncertain = {item.name for item in located.ambiguous}.union(*(item.names for item in located.shared))
         reported = {*located.missing, *located.refused, *(at for at, name in enumerate(names) if name in uncertain)}
         assert reported == {at for at, place in enumerate(found) if place is None}
+
+
+STRANGERS = ["x%d.PNG", "N/x%d.png", "data/train/x%d.jpg", "a.png.x%d"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sets(PLACES, min_size=1, max_size=4),
+    st.lists(NAMES, min_size=1, max_size=6),
+    st.sets(st.sampled_from(STRANGERS)),
+)
+def test_a_big_table_beside_few_files_is_matched_as_a_small_one(files, names, strangers):
+    names = [*names, *(form % number for form in strangers for number in range(50))]
+    with tempfile.TemporaryDirectory() as folder:
+        root = build(Path(folder), *files)
+        quickly = locate_images(root, names)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(folders, "_perhaps_near", lambda written, keys, names: names)
+            assert quickly == locate_images(root, names)
