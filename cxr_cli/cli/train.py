@@ -23,6 +23,7 @@ from cxr_cli.cli.options import (
     open_outputs,
     option,
 )
+from cxr_cli.data.names import in_print
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _watch(stack: ExitStack) -> Watch:
 
 
 def _say_epoch(epoch: Epoch) -> None:
-    worst = "" if epoch.worst is None else f", worst {epoch.worst_auroc:.3f} ({epoch.worst})"
+    worst = "" if epoch.worst is None else f", worst {epoch.worst_auroc:.3f} ({in_print(epoch.worst)})"
     trained = "" if epoch.epoch == 0 else f", loss {epoch.loss:.4f}"
     console.note(
         f"{epoch.stage} epoch {epoch.epoch}: AUROC {epoch.valid_auroc:.3f}{worst}, AUPRC {epoch.valid_auprc:.3f}, "
@@ -260,10 +261,11 @@ def _say(result: TrainResult) -> None:
         if run.stages[-1].stopped_by == "time limit":
             console.note("the time limit ended the training; the same command goes on")
         if not sanity.learnt:
-            holds = f", and its interval over patients, {sanity.low:.3f} to {sanity.high:.3f}, holds 0.5"
+            where = "lies below" if sanity.high < 0.5 else "holds"
             why = (
-                f"the mean validation AUROC is {sanity.auroc:.3f}{holds}"
-                if sanity.low <= 0.5
+                f"the mean validation AUROC is {sanity.auroc:.3f}, and its interval over patients, {sanity.low:.3f} to "
+                f"{sanity.high:.3f}, {where} 0.5"
+                if not sanity.low > 0.5
                 else "the untrained model was kept"
             )
             console.warn(

@@ -23,11 +23,22 @@ from pathlib import Path
 
 from tests.drawing import draw
 
-#: Runs the command; in its n-th checkpoint, if asked to, it writes half of the file and dies.
+#: Runs the command; in its n-th checkpoint, if asked to, it writes half of the file and dies. Files that training
+#: writes may be limited in size, which is what a full disk looks like.
 PROGRAM = """
 import io, os, signal, sys
 import numpy as np
 import cxr_cli.services.train.checkpoint as checkpoint
+import cxr_cli.services.train.train as training
+cached, most = training.cached, int(os.environ.get("LARGEST_FILE", "0"))
+
+def limited(*arguments):  # from here on: the model has been read by then, for which a file is written, too
+    if most:
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    return cached(*arguments)
+
+training.cached = limited
 whole, count, last = np.savez, [0], int(os.environ.get("DIE_IN_CHECKPOINT", "0"))
 
 def savez(stream, *arrays, **more):
@@ -64,8 +75,8 @@ class Run:
     data: Path
     folder: Path
 
-    def start(self, *, die_in: int = 0) -> subprocess.Popen[str]:
-        """Start the command; with `die_in`, it dies in that checkpoint."""
+    def start(self, *, die_in: int = 0, largest_file: int = 0) -> subprocess.Popen[str]:
+        """Start the command; with `die_in`, it dies in that checkpoint; files may have `largest_file` bytes."""
         program = self.folder.parent / "program.py"
         program.write_text(PROGRAM)
         stores = [str(self.data / "stores" / name) for name in ("train", "valid")]
@@ -73,6 +84,7 @@ class Run:
         command += ["--valid", stores[1], *OPTIONS, "--output", str(self.folder)]
         path = os.pathsep.join(item for item in sys.path if item)
         environment = os.environ | {"DIE_IN_CHECKPOINT": str(die_in), "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment |= {"LARGEST_FILE": str(largest_file)} if largest_file else {}
         return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
 
     def kill_after(self, seconds: float) -> int:
@@ -90,6 +102,12 @@ class Run:
         process = self.start(die_in=number)
         process.communicate()
         return process.returncode
+
+    def run_with_files_of_at_most(self, largest: int) -> tuple[int, str]:
+        """Run where no file can grow beyond a size; return the exit code and what was said."""
+        process = self.start(largest_file=largest)
+        _, said = process.communicate()
+        return process.returncode, said
 
     def finish(self) -> None:
         """Run to the end."""

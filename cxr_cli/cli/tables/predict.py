@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from cxr_cli.cli import console
+from cxr_cli.data.names import in_print
 
 if TYPE_CHECKING:
     from cxr_cli.services.predict.result import PredictResult
@@ -31,7 +32,7 @@ def tables_of(result: PredictResult) -> Iterator[RenderableType]:
         numbers: list[object] = [f"{value:.3f}" for value in (item.mean, item.minimum, item.maximum)]
         if decided:
             numbers += [None if item.n_positive is None else f"{item.threshold:.3f}", item.n_positive]
-        rows.append((item.pathology, *numbers))
+        rows.append((in_print(item.pathology), *numbers))
     yield console.table(
         "Predicted probabilities",
         columns,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from cxr_cli.cli import console
+from cxr_cli.data.names import in_print
 
 if TYPE_CHECKING:
     from cxr_cli.services.train.result import TrainResult, TrainRun
@@ -66,7 +67,7 @@ def _pathologies(result: TrainResult) -> RenderableType:
     rows: list[tuple[object, ...]] = []
     for place, score in enumerate(runs[0].pathologies):
         values = [run.pathologies[place].auroc for run in runs] + ([score.auprc] if len(runs) == 1 else [])
-        rows.append((score.pathology, score.n_positive, score.n_negative, *map(_number, values)))
+        rows.append((in_print(score.pathology), score.n_positive, score.n_negative, *map(_number, values)))
     means = [run.auroc for run in runs] + ([runs[0].auprc] if len(runs) == 1 else [])
     rows.append(("mean", None, None, *map(_number, means)))
     return console.table(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_cli.data.names import in_print
 from cxr_cli.services.metrics.bootstrap import RankStatistics, clusters_of, percentile_interval, replicate
 from cxr_cli.services.metrics.ranking import auroc
 from cxr_cli.services.model_card import ModelCard
@@ -95,7 +96,7 @@ def look_at(
     if origin.untrained:
         weights += "; the batch normalisations in that file have never seen an image"
     pairs = zip(card.pathologies, train.source.n_positive.values(), strict=True)
-    few = [f"{name} {n}" for name, n in pairs if n < FEW_POSITIVES]
+    few = [f"{in_print(name)} {n}" for name, n in pairs if n < FEW_POSITIVES]
     held = ", ".join(few[:4]) + (", …" if len(few) > 4 else "")
     base = {
         "random": "a random base was made for none",
