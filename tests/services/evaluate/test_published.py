@@ -87,7 +87,7 @@ def test_published_areas_of_reproduce_chexnet(real_data, nih):
     published = {row["label"]: float(row["auc"]) for row in rows_of(folder / "aucs.csv")}
     found = {row.pathology: row.auroc.value for row in result.models[0].pathologies}
     assert len(found) == 14 and result.n_images == 22433
-    assert found == pytest.approx(published, abs=1e-3)
+    assert found == pytest.approx(published, abs=1e-12)
 
 
 def test_the_notebook_of_the_course(real_data):
