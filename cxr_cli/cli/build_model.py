@@ -12,30 +12,27 @@ from cxr_cli.cli.options import (
     COMPUTE,
     INPUT,
     OUTPUT,
-    ColumnsOption,
-    JoinOption,
     JsonOption,
-    MapOption,
     NoPlotsOption,
     OutputOption,
-    SchemaOption,
     SeedOption,
-    UncertainOption,
     image_size_option,
     open_outputs,
     option,
+    refuse_useless,
 )
 from cxr_cli.cli.options import (
     image_size as read_image_size,
 )
 from cxr_cli.cli.reading import read_table
-from cxr_cli.cli.table_options import TableOptions
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 from cxr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from cxr_cli.services.store.manifest import Preprocessing, StoreManifest
 
 
+@with_table_options
 def build_model(
     labels: Annotated[
         Path | None,
@@ -70,11 +67,7 @@ def build_model(
         Path | None,
         option("--class-weights", "File of 'cxr weights --save', for the loss.", metavar="FILE", panel=INPUT),
     ] = None,
-    schema: SchemaOption = None,
-    uncertain: UncertainOption = "ignore",
-    columns: ColumnsOption = None,
-    join: JoinOption = None,
-    map_pathologies: MapOption = None,
+    how: TableOptions = RECOGNISED,
     pathologies: Annotated[
         str | None,
         option(
@@ -152,7 +145,8 @@ def build_model(
     from cxr_cli.services.build_model.options import ModelOptions, choose_pathologies
     from cxr_cli.services.store.manifest import StoreManifest
 
-    how = TableOptions(schema, uncertain, columns, join, map_pathologies=map_pathologies)
+    if labels is None:
+        refuse_useless("without --labels", **how.given())
     table = None if labels is None else read_table(labels, how, need_labels=True)
     weighting = None if class_weights is None else read_class_weights(class_weights)
     manifest = None if store is None else StoreManifest.read(store)

@@ -67,14 +67,18 @@ def evaluate(
     valid_labels: Annotated[
         Path | None,
         option(
-            "--valid-labels", "Their labels.", panel=INPUT, default="in their file, or in --labels", metavar="TABLE"
+            "--valid-labels",
+            "Their labels, in a table read as that of --labels.",
+            panel=INPUT,
+            default="in their file, or in --labels",
+            metavar="TABLE",
         ),
     ] = None,
     train_labels: Annotated[
         Path | None,
         option(
             "--train-labels",
-            "Table that the model was trained on: test patients in it are reported as leakage.",
+            "Table that the model was trained on, read as that of --labels: test patients in it are leakage.",
             panel=INPUT,
             metavar="TABLE",
         ),
@@ -189,13 +193,11 @@ def evaluate(
             raise UsageError(f"--compare {text}: two models are called {other}", remedy="Give each its own name.")
         models[other] = _predictions([files], names)
     tables = {
-        key: None
-        if path is None
-        else read_table(path, TableOptions(uncertain=how.uncertain), allow_unsafe_names=True, quiet=quiet)
-        for key, path, quiet in (
-            ("attributes", attributes, True),
-            ("valid", valid_labels, False),
-            ("train", train_labels, True),
+        key: None if path is None else read_table(path, as_labels, allow_unsafe_names=True, quiet=quiet)
+        for key, path, as_labels, quiet in (
+            ("attributes", attributes, TableOptions(uncertain=how.uncertain), True),
+            ("valid", valid_labels, how, False),
+            ("train", train_labels, how, True),
         )
     }
     validation = None if valid is None else _predictions([valid], names)

@@ -20,7 +20,6 @@ from cxr_cli.cli.options import (
     JsonOption,
     NoPlotsOption,
     OutputOption,
-    SchemaOption,
     SeedOption,
     WorkersOption,
     image_size,
@@ -28,12 +27,15 @@ from cxr_cli.cli.options import (
     option,
     refuse_useless,
 )
+from cxr_cli.cli.reading import read_table
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 from cxr_cli.cli.tables.explain import tables_of
 
 if TYPE_CHECKING:
     from cxr_cli.services.explain.result import ExplainResult
 
 
+@with_table_options
 def explain(
     model: ModelArgument,
     images_of: ImagesOfArgument,
@@ -64,7 +66,7 @@ def explain(
     allow_training_patients: Annotated[
         bool, option("--allow-training-patients", "Explain them all the same.", panel=INPUT)
     ] = False,
-    schema: SchemaOption = None,
+    how: TableOptions = RECOGNISED,
     pathologies: Annotated[
         str | None,
         option("--pathologies", "Names, as Mass,Nodule.", metavar="NAMES", panel=COMPUTE, default="all of the model's"),
@@ -109,15 +111,14 @@ def explain(
     Example: `cxr explain model.keras store --boxes BBox_List_2017.csv --train-labels train.csv`
     """
     from cxr_cli.data.files import describe_input
-    from cxr_cli.data.labels import read_labels
 
     refuse_useless("without --boxes", box_frame=None if boxes is not None else box_frame)
     refuse_useless("without --train-labels", allow_training_patients=allow_training_patients and train_labels is None)
     given = [describe_input(path) for path in (model, boxes, train_labels) if path is not None]
     folder = images_of if images_of.is_dir() else images
     outputs = open_outputs(output, "explain", given, no_plots=no_plots, images=folder)
-    source = folder_or_table(images_of, images, schema)
-    train = None if train_labels is None else read_labels(train_labels, allow_unsafe_names=True)
+    source = folder_or_table(images_of, images, how, other_table=train_labels is not None)
+    train = None if train_labels is None else read_table(train_labels, how, allow_unsafe_names=True, quiet=True)
     start_keras()
     from cxr_cli.services.explain.explain import explain as service
     from cxr_cli.services.explain.gather import ExplainOptions

@@ -10,6 +10,8 @@ import typer
 
 from cxr_cli.cli import console
 from cxr_cli.cli.options import refuse_useless
+from cxr_cli.cli.reading import read_table
+from cxr_cli.cli.table_options import TableOptions
 
 if TYPE_CHECKING:
     from cxr_cli.data.labels import LabelTable
@@ -27,8 +29,19 @@ ImagesOfArgument = Annotated[
 ]
 
 
-def folder_or_table(given: Path, images: Path | None, schema: str | None) -> Path | LabelTable:
+def folder_or_table(
+    given: Path, images: Path | None, how: TableOptions, *, other_table: bool = False
+) -> Path | LabelTable:
     """Return the folder of images or of a store as given, or the label table that was given instead.
+
+    Parameters
+    ----------
+    given, images
+        IMAGES and ``--images``.
+    how
+        How a table is read.
+    other_table
+        Whether another table is read so too.
 
     Raises
     ------
@@ -36,11 +49,9 @@ def folder_or_table(given: Path, images: Path | None, schema: str | None) -> Pat
         An option of label tables beside a folder.
     """
     if given.is_dir():
-        refuse_useless("with a folder", images=images, schema=schema)
+        refuse_useless("with a folder", images=images, **({} if other_table else how.given()))
         return given
-    from cxr_cli.data.labels import read_labels
-
-    return read_labels(given, schema=schema, allow_unsafe_names=True)
+    return read_table(given, how, allow_unsafe_names=True, quiet=True)
 
 
 def start_keras() -> None:

@@ -15,11 +15,11 @@ from cxr_cli.cli.options import (
     RUNNING,
     ImagesOption,
     JsonOption,
-    SchemaOption,
     WorkersOption,
     option,
     refuse_useless,
 )
+from cxr_cli.cli.table_options import RECOGNISED, TableOptions, with_table_options
 from cxr_cli.errors import OutputError
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from cxr_cli.services.sources import FileSource, StoreSource
 
 
+@with_table_options
 def predict(
     model: ModelArgument,
     images_of: ImagesOfArgument,
     images: ImagesOption = None,
-    schema: SchemaOption = None,
+    how: TableOptions = RECOGNISED,
     undo_class_weights: Annotated[
         Path | None,
         option(
@@ -90,7 +91,7 @@ def predict(
     if output.is_dir():
         raise OutputError(f"{output}: is a folder", remedy="Name a file, such as --output predictions.csv.")
     card = read_model_card(model)
-    source = open_images(folder_or_table(images_of, images, schema), images, card, workers)
+    source = open_images(folder_or_table(images_of, images, how), images, card, workers)
     options = [path for path in (undo_class_weights, thresholds) if path is not None]
     inputs: list[InputFile] = [describe_input(model), *source.inputs, *(describe_input(path) for path in options)]
     outputs = Outputs(output.parent, [item.path for item in inputs], result_file=result_beside(output))

@@ -37,6 +37,11 @@ class TableOptions:
     patient_pattern: PatientPatternOption = None
     map_pathologies: MapOption = None
 
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given another value than their default."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value != getattr(RECOGNISED, name)}
+
 
 #: Nothing given: everything is recognised.
 RECOGNISED = TableOptions()

@@ -31,6 +31,8 @@ Labels = NDArray[np.float32]
 LONGEST_CLASS = 60
 #: As many known one-hot columns beside a column of findings are read instead of it.
 MANY_COLUMNS = 3
+#: A column with a smaller fraction of other cells is nearly one of labels, and that is said.
+_FEW = 0.2
 
 
 class LabelColumns:
@@ -118,7 +120,7 @@ class LabelColumns:
                 roles.settle(name, "empty", "no cell is filled")
                 continue
             if not looks_like_labels(values):
-                roles.settle(name, "not used")
+                roles.settle(name, "not used", self._nearly_labels(values, name))
             elif len(known) > 1 and (known == 1).all() and roles.labels:
                 roles.settle(name, "not used", "1 in every row")
             else:
@@ -132,6 +134,17 @@ class LabelColumns:
             self.source.issues.append(
                 Issue("read-as-pathology", f"read as a pathology: {listed(read)} (no vocabulary knows it)", len(read))
             )
+
+    def _nearly_labels(self, values: NDArray[np.float64], name: str) -> str | None:
+        """Say which cells keep a column from being labels, if nearly all of it is 0 and 1."""
+        others = np.flatnonzero(~(np.isin(values, (-1.0, 0.0, 1.0)) | np.isnan(values)))
+        n_known = int(np.count_nonzero(~np.isnan(values)))
+        if len(others) > _FEW * n_known:
+            return None
+        texts = self.source.texts[name]
+        shown_first = ", ".join(f"{_shown(texts.iloc[row])} in line {self.source.line(row):,}" for row in others[:3])
+        rows = "1 row" if len(others) == 1 else f"{len(others):,} rows"
+        return Message(f"{name} is 0 and 1 but for {rows}, {shown_first}; {labels_are(name)} reads it once corrected")
 
     def _label_cells(self, column: pd.Series[Any], name: str) -> pd.Series[Any]:
         return column if column.dtype.kind in "iufb" else self.source.texts[name]

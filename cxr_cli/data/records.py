@@ -147,8 +147,12 @@ class Records:
         return self.raw.line(row if self.kept is None else int(np.flatnonzero(self.kept)[row]))
 
     def one_hot_said(self, name: str) -> bool:
-        """Whether a column that the user called labels holds a label in each cell, and not names of findings."""
-        return all(not np.isinf(label_value(text)) for text in self.distinct(name)[:1000])
+        """Whether a column that the user called labels holds labels, and not names of findings.
+
+        Each cell is a label, or some are and there are further columns of labels: then the others are errors.
+        """
+        values = np.array([label_value(text) for text in self.distinct(name)[:1000]])
+        return not np.isinf(values).any() or (len(self.roles.labels) > 1 and bool(np.isin(values, (0.0, 1.0)).any()))
 
 
 def listed(names: Sequence[str]) -> str:

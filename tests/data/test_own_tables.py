@@ -342,6 +342,19 @@ def test_what_cannot_be_told_is_one_line_with_the_option_that_decides(read, text
     assert len(str(caught.value).splitlines()) == 2
 
 
+@pytest.mark.parametrize("odd", ["2", "maybe"])
+def test_a_column_of_labels_with_few_other_cells_is_named_with_them(read, odd):
+    rows = "".join(f"{row}.png,{row % 2},{row // 2 % 2}\n" for row in range(10))
+    text = f"Image,Mass,gizmo\n{rows}x.png,0,{odd}\n"
+    table = read(text)
+    (issue,) = [issue for issue in table.issues if issue.kind == "columns-not-used"]
+    assert f"gizmo is 0 and 1 but for 1 row, '{odd}' in line 12" in issue.message
+    assert "labels=gizmo" in issue.message
+    # Named as labels, it is read cell by cell, and not as a column of findings.
+    with pytest.raises(LabelTableError, match=f"line 12: column gizmo: label '?{odd}"):
+        read(text, columns="labels=Mass+gizmo")
+
+
 def test_the_user_names_columns(read):
     text = "scan,who,other,yrs,kind,Mass,Edema\na,p1,9,40,PA,1,0\nb,p1,8,41,AP,0,1\n"
     table = read(text, columns="image=scan,patient=who,age=yrs,view=kind,labels=Mass")

@@ -9,6 +9,7 @@ import pytest
 
 from cxr_cli.data import schemas
 from cxr_cli.data.labels import read_labels
+from cxr_cli.data.predictions import read_predictions
 from cxr_cli.data.schemas import SCHEMAS, Schema, fold, related
 from cxr_cli.data.schemas.vocabulary import KNOWN_PATHOLOGIES, NOT_LABELS, NOT_THE_SAME, ROLES, SAME, same_pathology
 from tests.conftest import ROOT
@@ -73,10 +74,40 @@ def test_a_toy_data_set_in_one_entry_runs_through_all_commands(cxr, toy):
     for command, arguments in runs.items():
         done = cxr(command, *arguments)
         assert done.exit_code == 0, (command, done.stderr)
+    # Predictions are told from labels by their table.
+    predictions = toy / "predictions.csv"
+    rows = [f"{name},{0.1 + 0.02 * place:.2f},0.3" for place, name in enumerate(found.images)]
+    predictions.write_text("\n".join(["image,Lung Gear,Loose Spring", *rows]) + "\n")
+    measured = toy / "evaluate"
+    done = cxr("evaluate", predictions, "--labels", table, "--draws", "100", "--output", measured, "--no-plots")
+    assert done.exit_code == 0, done.stderr
     # The patients of a namespace are compared with none of another.
     mine = toy / "mine.csv"
     mine.write_text("Image,PatientId,Mass\nx.png,0,1\n")
     assert read_labels(mine).patient_namespace is None
+
+
+def test_a_toy_data_set_in_one_entry_is_modelled(cxr, toy):
+    pytest.importorskip("keras")
+    table, other = toy / "part0.csv", toy / "part1.csv"
+    size = ["--image-size", "32"]
+    for part, store in ((table, "train"), (other, "valid")):
+        where = ["--images", toy / "shelf", "--output", toy / store, *size, "--workers", "1"]
+        assert cxr("preprocess", part, *where).exit_code == 0
+    model, trained = toy / "model.keras", toy / "trained"
+    steps = {
+        "build-model": ["--labels", table, *size, "--standardize", "samplewise", "--loss", "binary-crossentropy"],
+        "train": [model, "--train", toy / "train", "--valid", toy / "valid", "--epochs", "1", "--output", trained],
+        "predict": [model, other, "--images", toy / "shelf", "--output", toy / "predicted.csv"],
+        "explain": [model, other, "--images", toy / "shelf", "--train-labels", table, "--no-plots"],
+        "report": [toy, "--output", toy / "report.html"],
+    }
+    steps["build-model"] += ["--save", model, "--no-plots"]
+    steps["explain"] += ["--draws", "10", "--output", toy / "explained"]
+    for command, arguments in steps.items():
+        done = cxr(command, *arguments)
+        assert done.exit_code in (0, 1), (command, done.stderr)
+    assert set(read_predictions(toy / "predicted.csv", TOY.pathologies).pathologies) == set(TOY.pathologies)
 
 
 def test_no_schema_is_named_outside_its_entry():
