@@ -4,6 +4,7 @@ Run it from anywhere with the package and its extra ``test`` installed::
 
     python docs/make_docs.py            # everything
     python docs/make_docs.py --quick    # tables and schemas only
+    python docs/make_docs.py --pipeline STUDY   # only what shows a training, in a folder of examples/pipeline.sh
 
 ``tests/test_docs.py`` fails when the texts no longer agree with the program.
 """
@@ -82,6 +83,18 @@ PLOTS: dict[str, str] = {
     "build-model-architecture.png": "cxr-output/build-model/architecture.png",
     "build-model-depth.png": "cxr-output/build-model/depth.png",
 }
+
+#: The same for commands that need the files of examples/pipeline.sh; no test repeats them, because training rounds
+#: differently on other machines.
+PIPELINE_RECORDINGS: dict[str, tuple[str, int]] = {
+    "train.svg": (
+        "cxr train study/model/model.keras --train study/stores/train --valid study/stores/valid"
+        " --learning-rate 0.05 --monitor loss --patience 10 --epochs 300",
+        100,
+    ),
+    "predict.svg": ("cxr predict cxr-output/train/model.keras study/stores/test --output test-predictions.csv", 100),
+}
+PIPELINE_PLOTS = {"train-learning-curves.png": "cxr-output/train/learning-curves.png"}
 
 #: image in docs/images/ -> (command line that makes a page, the page, width and height of the window); they follow
 #: the recordings in the same folder. Needs Chromium; without it, the images stay as they are.
@@ -414,6 +427,19 @@ def make_recordings() -> None:
             screenshot(Path(folder) / page, size, IMAGES / screen)
 
 
+def make_pipeline_recordings(study: Path) -> None:
+    """Record the commands that need a trained model, in a folder that examples/pipeline.sh has filled."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as commands:
+        os.symlink(study.resolve() / "study", Path(folder) / "study")
+        make_commands(Path(commands))
+        for image, (command, width) in PIPELINE_RECORDINGS.items():
+            print(command)
+            svg = svg_of(command, width, run_in_terminal(command, width, Path(folder), Path(commands)))
+            (IMAGES / image).write_text(svg, encoding="utf-8")
+        for image, file in PIPELINE_PLOTS.items():
+            save_small(Path(folder) / file, IMAGES / image)
+
+
 def screenshot(page: Path, size: tuple[int, int], target: Path) -> None:
     """Save what Chromium shows of a page."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
@@ -445,7 +471,11 @@ def main() -> None:
     """Remake everything, or the quick part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tables and schemas only")
+    parser.add_argument("--pipeline", type=Path, metavar="STUDY", help="a folder of examples/pipeline.sh")
     arguments = parser.parse_args()
+    if arguments.pipeline is not None:
+        make_pipeline_recordings(arguments.pipeline)
+        return
     make_tables()
     if not arguments.quick:
         make_recordings()

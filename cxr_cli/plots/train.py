@@ -45,6 +45,7 @@ def plot_learning_curves(result: TrainResult) -> Figure:
         axes.set_title(title, fontsize=PANEL)
         axes.set_xlabel("epoch, from the first stage on")
         tidy(axes, "y")
+        axes.margins(y=0.15)  # leaves room for the names of the stages
         _mark_stages(axes, result.runs[0].epochs)
     loss.legend(frameon=False, fontsize=NOTE)
     return figure
