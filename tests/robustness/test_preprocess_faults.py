@@ -32,11 +32,20 @@ def digest(folder):
     return {name: held for name, held in harness.digest(folder).items() if not name.endswith("result.json")}
 
 
-#: Small tasks and frequent checkpoints, so that there is always something half done.
+#: Small tasks and frequent checkpoints, so that there is always something half done. After HOLD_AFTER entries of the
+#: journal the run waits for a signal.
 PROGRAM = """
+import os, time
 import cxr_cli.data.journal as journal, cxr_cli.services.preprocess.schedule as schedule
 journal.CHECKPOINT_SECONDS = 0.02
 schedule.TASK_IMAGES = 3
+checkpoint = journal.Journal.checkpoint
+def checkpoint_and_hold(self):
+    checkpoint(self)
+    if self.n_entries >= int(os.environ.get("HOLD_AFTER", "1000")):
+        del os.environ["HOLD_AFTER"]
+        time.sleep(120)
+journal.Journal.checkpoint = checkpoint_and_hold
 if __name__ == "__main__":
     from cxr_cli.cli.app import main
     main()
@@ -67,13 +76,13 @@ def images(tmp_path_factory):
     return folder
 
 
-def start(images, folder, *options, before=None):
+def start(images, folder, *options, before=None, **variables):
     folder.mkdir(exist_ok=True)
     arguments = ["preprocess", str(images / "labels.csv"), "--image-size", "96", "--workers", "2", "--no-plots"]
     return subprocess.Popen(
         [sys.executable, str(images / "program.py"), *arguments, *options],
         cwd=folder,
-        env=environment(),
+        env=environment() | variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -147,7 +156,7 @@ def test_killed_again_and_again(images, undisturbed, tmp_path, form):
 
 
 def test_interrupted_with_ctrl_c(images, undisturbed, tmp_path):
-    process = start(images, tmp_path)
+    process = start(images, tmp_path, HOLD_AFTER="19")
     wait_for_lines(process, tmp_path, 20)
     os.killpg(process.pid, signal.SIGINT)
     done = finish(process, time.monotonic())
