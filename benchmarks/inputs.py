@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 from pathlib import Path
@@ -25,6 +26,15 @@ def real_folder() -> Path | None:
     """Return the folder with NIH's files that CXR_REAL_DATA points to, or None."""
     folder = Path(os.environ.get("CXR_REAL_DATA", "nowhere")) / "nih"
     return folder if folder.is_dir() else None
+
+
+def table_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a command line that takes a label table: NIH's if it is at hand, else the sample's."""
+    real = real_folder()
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    table = SAMPLE / "train-small.csv" if real is None else real / "Data_Entry_2017_v2020.csv.gz"
+    parser.add_argument("labels", nargs="?", type=Path, default=table)
+    return parser
 
 
 def image_files(folder: Path, side: int = 1024) -> tuple[list[Path], str]:

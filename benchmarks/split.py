@@ -12,16 +12,14 @@ split. Times are ratios to cxr's, run in the same process.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import os
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from inputs import table_parser
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.services.split.stratify import assign_units, count_per_unit
@@ -112,10 +110,7 @@ def deviations(split: Ints, labels: Labels) -> tuple[float, float, float]:
 
 def main() -> None:
     """Run every method and print a line for each."""
-    real = Path(os.environ.get("CXR_REAL_DATA", "")) / "nih" / "Data_Entry_2017_v2020.csv.gz"
-    sample = Path(__file__).parent.parent / "sample_data" / "train-small.csv"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labels", nargs="?", type=Path, default=real if real.is_file() else sample)
+    parser = table_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     table = read_labels(options.labels)

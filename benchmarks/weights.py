@@ -9,9 +9,7 @@ Medians over the repeats; times are ratios to cxr's reading, run in the same pro
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from inputs import table_parser
 
 from cxr_cli.data.labels import read_labels
 from cxr_cli.plots import weights as plots
@@ -44,10 +43,7 @@ def read_with_pandas(path: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Print one line for each."""
-    real = Path(os.environ.get("CXR_REAL_DATA", "")) / "nih" / "Data_Entry_2017_v2020.csv.gz"
-    sample = Path(__file__).parent.parent / "sample_data" / "train-small.csv"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labels", nargs="?", type=Path, default=real if real.is_file() else sample)
+    parser = table_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     table = read_labels(options.labels)

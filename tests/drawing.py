@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,13 +16,9 @@ def draw(folder: Path) -> None:
     from cxr_cli.services.preprocess.options import Options
     from cxr_cli.services.preprocess.preprocess import preprocess
     from cxr_cli.services.store.manifest import StoreManifest
+    from tests.helpers import load_script
 
-    spec = importlib.util.spec_from_file_location("make_sample_data", ROOT / "sample_data" / "make_sample_data.py")
-    script = importlib.util.module_from_spec(spec)
-    sys.modules["make_sample_data"] = script
-    spec.loader.exec_module(script)
-    script.write_others(folder, 64, 0.4, 32)
-    del sys.modules["make_sample_data"]
+    load_script(ROOT / "sample_data" / "make_sample_data.py").write_others(folder, 64, 0.4, 32)
     header, *rows = (folder / "labels.csv").read_text().splitlines()
     patients = header.split(",").index("PatientId")
     last = rows[43].split(",")[patients]

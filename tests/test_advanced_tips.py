@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 
 import numpy as np
@@ -10,16 +9,14 @@ import pytest
 
 from cxr_cli.data.labels import read_labels
 from tests.conftest import ROOT
+from tests.helpers import load_script
 
 PAGE = ROOT / "docs" / "advanced_tips.md"
 
 
 @pytest.fixture(scope="module")
 def tips():
-    spec = importlib.util.spec_from_file_location("measure_tips", ROOT / "docs" / "measure_tips.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "measure_tips.py")
 
 
 def on_the_page(name):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from cxr_cli.cli.app import app
 from cxr_cli.services.parallel import available_cores
 from tests.conftest import ROOT
+from tests.helpers import load_script
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = [command.name for command in app.registered_commands]
@@ -24,9 +24,7 @@ COMMANDS = [command.name for command in app.registered_commands]
 SECTIONS = ["## Options", "## In a shell script", "## As a library", "## Limits", "## JSON"]
 QUICK = "run: python docs/make_docs.py --quick"
 
-spec = importlib.util.spec_from_file_location("make_docs", ROOT / "docs" / "make_docs.py")
-make_docs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make_docs)
+make_docs = load_script(ROOT / "docs" / "make_docs.py")
 
 
 def make_playground(folder):

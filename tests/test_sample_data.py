@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
 import itertools
 import re
-import sys
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 from PIL import Image
 
 from cxr_cli.services.check_leakage.descriptors import MIRROR_MASK, correlation, describe
+from tests.helpers import load_script
 
 COURSE_HEADER = (
     "Image,Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,Infiltration,Mass,Nodule,"
@@ -28,12 +27,7 @@ TABLES = ("train-small.csv", "valid-small.csv")
 
 @pytest.fixture(scope="module")
 def script(sample_data):
-    spec = importlib.util.spec_from_file_location("make_sample_data", sample_data / "make_sample_data.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_sample_data"] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["make_sample_data"]
+    return load_script(sample_data / "make_sample_data.py")
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ ISSUE_ROWS = 20
 
 
 @dataclass(frozen=True)
-class Issue:
-    """Something in a table that was repaired, set to "unknown", or left as it is.
+class BaseIssue:
+    """Something that whoever reads a result should know.
 
     Attributes
     ----------
@@ -41,14 +41,24 @@ class Issue:
     message
         One sentence for people.
     count
-        How many rows, cells or columns are concerned.
-    rows
-        The first of them, counted from 0 below the header (empty where a column is concerned).
+        How many rows, cells, columns, images or patients are concerned.
     """
 
     kind: str
     message: str
     count: int
+
+
+@dataclass(frozen=True)
+class Issue(BaseIssue):
+    """Something in a table that was repaired, set to "unknown", or left as it is.
+
+    Attributes
+    ----------
+    rows
+        The first rows concerned, counted from 0 below the header (empty where a column is concerned).
+    """
+
     rows: tuple[int, ...] = ()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from cxr_cli.data.drawing import packaged_style
 from cxr_cli.data.names import in_print
@@ -19,6 +20,8 @@ from cxr_cli.services.evaluate.subgroups import subgroup_plot
 if TYPE_CHECKING:
     from cxr_cli.services.evaluate.curves import Curves
     from cxr_cli.services.evaluate.result import Calibration, Estimate, EvaluateResult, Subgroups
+
+Floats = NDArray[np.float64]
 
 #: Panels side by side, and the side of one in inches.
 _ACROSS, _SIDE = 4, 2.5
@@ -57,10 +60,8 @@ def roc_curves(result: EvaluateResult) -> Figure:
     for pathology, axes in panels:
         axes.plot([0, 1], [0, 1], color=style.GUIDE, linewidth=0.8, linestyle="--")
         for place, curve in _curves(result, pathology):
-            colour, _ = style.series(place)
-            if place == 0:
-                axes.fill_between(_grid(curve), *curve.sensitivity_band, color=style.BAND, alpha=0.35, linewidth=0)
-            axes.plot(curve.false_positive_rate, curve.sensitivity, color=colour, linewidth=1.2, label=curve.model)
+            _band(axes, place, _grid(curve), curve.sensitivity_band)
+            _line(axes, place, curve.model, curve.false_positive_rate, curve.sensitivity)
         _annotate(axes, result, pathology, "auroc", (0.97, 0.05), "bottom")
         _square(axes, "1 − specificity", "sensitivity")
     _finish(figure, panels, result, "ROC curves")
@@ -81,15 +82,9 @@ def precision_recall_curves(result: EvaluateResult) -> Figure:
         prevalence = next(row.prevalence for row in result.models[0].pathologies if row.pathology == pathology)
         axes.axhline(prevalence, color=style.GUIDE, linewidth=0.8, linestyle="--")
         for place, curve in _curves(result, pathology):
-            colour, _ = style.series(place)
-            if place == 0:
-                # At recall 0 nothing is predicted positive, and precision is undefined.
-                axes.fill_between(
-                    _grid(curve)[1:], *curve.precision_band[:, 1:], color=style.BAND, alpha=0.35, linewidth=0
-                )
-            axes.plot(
-                curve.recall, curve.precision, color=colour, linewidth=1.2, label=curve.model, drawstyle="steps-pre"
-            )
+            # At recall 0 nothing is predicted positive, and precision is undefined.
+            _band(axes, place, _grid(curve)[1:], curve.precision_band[:, 1:])
+            _line(axes, place, curve.model, curve.recall, curve.precision, drawstyle="steps-pre")
         _annotate(axes, result, pathology, "auprc", (0.97, 0.95), "top")
         _square(axes, "recall", "precision")
     _finish(figure, panels, result, "Precision-recall curves; dashed: prevalence")
@@ -201,6 +196,17 @@ def _curves(result: EvaluateResult, pathology: str) -> Iterator[tuple[int, Curve
 
 def _grid(curve: Curves) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.linspace(0, 1, curve.sensitivity_band.shape[1])
+
+
+def _band(axes: Axes, place: int, grid: Floats, band: Floats) -> None:
+    """Draw the band of the first model; those of several would hide each other."""
+    if place == 0:
+        axes.fill_between(grid, band[0], band[1], color=style.BAND, alpha=0.35, linewidth=0)
+
+
+def _line(axes: Axes, place: int, model: str, x: Floats, y: Floats, **how: Any) -> None:
+    colour, _ = style.series(place)
+    axes.plot(x, y, color=colour, linewidth=1.2, label=model, **how)
 
 
 def _annotate(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_cli.data.class_weights import ClassWeights
-from cxr_cli.data.files import InputFile, OutputFile, Outputs, describe_input
+from cxr_cli.data.files import InputFile, OutputFile, describe_input
 from cxr_cli.errors import InputError
 from cxr_cli.services.model_card import (
     DataSource,
@@ -65,14 +65,6 @@ def card_of(model) -> ModelCard:
         training=TRAINING,
         command="train",
     )
-
-
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "model.keras"
-    path.write_bytes(b"weights")
-    card_of(path).write(Outputs(tmp_path), path)
-    return path
 
 
 def test_card_is_read_as_it_was_written(model):

@@ -16,6 +16,7 @@ from cxr_cli.errors import CxrError
 from cxr_cli.services import parallel
 from cxr_cli.services.parallel import Workers, local_workers, map_in_order, map_surviving, process_pool
 from tests.conftest import ROOT
+from tests.helpers import die
 from tests.robustness.harness import assert_group_gone, members
 
 
@@ -25,7 +26,7 @@ def square(number: int) -> int:
 
 def kill_worker_at_three(number: int) -> int:
     if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
     return number
 
 
@@ -225,7 +226,7 @@ Part = tuple[int, ...]
 def doubled(part: Part) -> Part:
     """Double numbers, but die over 13, and over 7 in company."""
     if 13 in part or (7 in part and len(part) > 1):
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
     return tuple(2 * number for number in part)
 
 

@@ -76,11 +76,15 @@ def read_shape(content: bytes) -> tuple[str, int, int]:
     ImportError
         pydicom is not installed.
     """
-    opened = open_dicom(content, PIXEL_TAGS)
+    _, form = _opened(content, PIXEL_TAGS)
+    return _mode(form), form.height, form.width
+
+
+def _opened(content: bytes, tags: Sequence[int]) -> tuple[Opened, PixelFormat]:
+    opened = open_dicom(content, tags)
     if opened.pixel_data is None:
         raise DicomRefused("no pixel data")
-    form = pixel_format(opened.dataset)
-    return _mode(form), form.height, form.width
+    return opened, pixel_format(opened.dataset)
 
 
 def decode(content: bytes, window: WindowChoice = None) -> DicomImage:
@@ -103,10 +107,7 @@ def decode(content: bytes, window: WindowChoice = None) -> DicomImage:
     ImportError
         pydicom is not installed.
     """
-    opened = open_dicom(content, _TAGS)
-    if opened.pixel_data is None:
-        raise DicomRefused("no pixel data")
-    form = pixel_format(opened.dataset)
+    opened, form = _opened(content, _TAGS)
     values, found = stored_values(opened, form)
     issues: list[Issue] = list(found)
     if not form.is_monochrome:

@@ -230,9 +230,8 @@ class CalibrationPart:
         if bins is None:
             return None
         squares, positive, known = (self.plan.draws(number)[:, place] for number in self.sums)
+        brier, rate = _fraction(squares, known), _fraction(positive, known)
         with np.errstate(invalid="ignore", divide="ignore"):
-            brier = np.where(known > 0, squares / known, np.nan)
-            rate = np.where(known > 0, positive / known, np.nan)
             skill = np.where((positive > 0) & (positive < known), 1 - brier / (rate * (1 - rate)), np.nan)
         n_known, n_positive = int(self.n_known[place]), int(self.n_positive[place])
         score, prevalence = float(self.squares[place] / n_known), n_positive / n_known
@@ -261,11 +260,16 @@ class CalibrationPart:
         points = []
         for number in range(len(bins.n_images)):
             negative, positive = tallies[:, 2 * number], tallies[:, 2 * number + 1]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                rate = np.where(negative + positive > 0, positive / (negative + positive), np.nan)
+            rate = _fraction(positive, negative + positive)
             observed = estimate(float(bins.observed[number]), rate, confidence)
             points.append(Bin(int(bins.n_images[number]), float(bins.mean_predicted[number]), observed))
         return tuple(points)
+
+
+def _fraction(part: Floats, whole: Floats) -> Floats:
+    """Divide; NaN where there is nothing to divide by."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0, part / whole, np.nan)
 
 
 class OperatingPart:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from cxr_cli.data.account import BaseIssue
 from cxr_cli.services.result import Result
 
 NAN = float("nan")
@@ -31,24 +32,15 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Issue:
+class Issue(BaseIssue):
     """Something about the inputs that the reader of the numbers should know.
 
     Attributes
     ----------
-    kind
-        A short fixed name, for scripts.
-    message
-        One sentence for people.
-    count
-        How many images, patients or columns are concerned.
     examples
-        The first of them.
+        The first of the images, patients or columns concerned.
     """
 
-    kind: str
-    message: str
-    count: int
     examples: tuple[str, ...] = ()
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
 
 from cxr_cli.data.dicom.headers import read_dicom_header
 from cxr_cli.data.images import read_gray
+from tests.helpers import load_script
 
 
 def twins(folder):
@@ -47,14 +45,8 @@ def test_the_folder_stays_small(sample_data):
 
 @pytest.mark.slow
 def test_the_script_draws_them_again(sample_data, tmp_path):
-    spec = importlib.util.spec_from_file_location("make_dicom_twins", sample_data / "make_sample_data.py")
-    script = importlib.util.module_from_spec(spec)
-    sys.modules["make_dicom_twins"] = script  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(script)
-        script.write_dicom(tmp_path, script.tables()[0])
-    finally:
-        del sys.modules["make_dicom_twins"]
+    script = load_script(sample_data / "make_sample_data.py")
+    script.write_dicom(tmp_path, script.tables()[0])
     for path in twins(sample_data):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 

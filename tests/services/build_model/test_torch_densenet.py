@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from cxr_cli.errors import UsageError, WeightsFileError
 from cxr_cli.models.densenet import build_densenet
 from cxr_cli.models.pretrained import load_pretrained
 from cxr_cli.services.build_model.torch_densenet import KERAS_EPSILON, TORCH_EPSILON, arrange
+from tests.helpers import load_script
 
 ROOT = Path(__file__).parents[3]
 EXPECTED = np.load(ROOT / "tests" / "fixtures" / "torch" / "expected.npz")
@@ -18,10 +18,7 @@ EXPECTED = np.load(ROOT / "tests" / "fixtures" / "torch" / "expected.npz")
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("torch_agreement", ROOT / "benchmarks" / "torch_agreement.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "benchmarks" / "torch_agreement.py")
 
 
 @pytest.fixture(scope="module")

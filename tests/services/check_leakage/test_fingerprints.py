@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,6 +18,7 @@ from cxr_cli.services.check_leakage.fingerprints import (
 )
 from cxr_cli.services.parallel import KILLED_WORKER, Workers
 from tests.drawn_images import image_pixels, save
+from tests.helpers import die
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_a_cache_whose_names_are_none_is_refused(images, tmp_path, names):
 
 def kill_on_3(path):
     if path.name == "3.png":
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
     return fingerprint_image(path)
 
 

@@ -16,14 +16,6 @@ from tests.services.evaluate.conftest import labels_text, predictions
 from tests.services.test_model_card import card_of as make_card
 
 
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "model.keras"
-    path.write_bytes(b"weights")
-    make_card(path).write(Outputs(tmp_path), path)
-    return path
-
-
 def test_weights_are_read_from_a_model_its_card_and_files_of_weights(model, tmp_path):
     for path in (model, tmp_path / "model.keras.json"):
         found = read_weights(path)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 
 from tests.conftest import ROOT
+from tests.helpers import load_script
 
-spec = importlib.util.spec_from_file_location("coverage_script", ROOT / "benchmarks" / "coverage.py")
-script = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(script)
+script = load_script(ROOT / "benchmarks" / "coverage.py")
 
 
 def test_the_true_area_of_the_simulation():

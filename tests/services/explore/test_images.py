@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,6 +28,7 @@ from cxr_cli.services.explore.images import (
     turned_or_inverted,
 )
 from cxr_cli.services.parallel import KILLED_WORKER, Workers
+from tests.helpers import die
 
 
 def gray(pixels) -> GrayImage:
@@ -241,7 +240,7 @@ def test_no_files_no_statistics():
 
 def kill_on_b(task):
     if task.image == "b.png":
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
     return inspect_image(task)
 
 

@@ -2,7 +2,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from cxr_cli.services.preprocess.preprocess import preprocess
 from cxr_cli.services.preprocess.samples import Sample, compare_interpolations
 from cxr_cli.services.store.recipe import Recipe
 from tests.drawn_images import image_pixels, save
+from tests.helpers import die
 
 SIZE = (16, 24)
 SMALL = Recipe(image_size=SIZE)
@@ -631,7 +631,7 @@ def test_inputs_are_not_overwritten(images, tmp_path):
 def kill_on_the_fifth(task):
     """Prepare, but die over the fifth image whatever is tried."""
     if any("00000005" in path for path in task.paths):
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
     return preparation.prepare(task)
 
 
