@@ -125,7 +125,8 @@ def test_labels_of_which_nothing_can_be_learnt_are_refused(data, card):
     train = data["train"]
     with pytest.raises(UsageError, match="takes the pathologies as exclusive") as caught:
         check_labels(train, LossChoice("categorical-crossentropy", None), card)
-    assert "--loss binary-crossentropy" in str(caught.value)
+    assert "--loss binary-crossentropy" in caught.value.in_terminal()
+    assert "loss='binary-crossentropy'" in str(caught.value)
     exclusive = replace(train, labels=np.eye(3, dtype=np.float32))
     check_labels(exclusive, LossChoice("categorical-crossentropy", None), card)
     with pytest.raises(InputError, match="no pathology of the model has both"):

@@ -204,7 +204,7 @@ def test_loss_that_is_not_finite_stops_with_its_batch(drawn, tmp_path):
         CxrError, match="stage features, epoch 1, batch [23]: the loss is not a finite number"
     ) as caught:
         run(drawn, tmp_path, replace(FAST, learning_rate=(1e39,)))
-    assert "--learning-rate" in str(caught.value) and ".png" in str(caught.value)
+    assert "learning_rate" in str(caught.value) and ".png" in str(caught.value)
 
 
 def test_class_weights_change_loss_and_bias(drawn, tmp_path):
