@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from cxr_cli.data.predictions import Predictions as Predictions
     from cxr_cli.data.predictions import read_predictions as read_predictions
     from cxr_cli.errors import CxrError as CxrError
+    from cxr_cli.models.datasets import StoreDataset as StoreDataset
+    from cxr_cli.models.densenet import freeze as freeze
+    from cxr_cli.models.losses import WeightedBinaryCrossentropy as WeightedBinaryCrossentropy
+    from cxr_cli.services.build_model.build_model import assemble as assemble
     from cxr_cli.services.build_model.build_model import build_model as build_model
     from cxr_cli.services.build_model.options import ModelOptions as ModelOptions
     from cxr_cli.services.build_model.result import BuildModelResult as BuildModelResult
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from cxr_cli.services.explain.result import ExplainResult as ExplainResult
     from cxr_cli.services.explore.explore import explore as explore
     from cxr_cli.services.explore.result import ExploreResult as ExploreResult
+    from cxr_cli.services.model_card import ModelCard as ModelCard
+    from cxr_cli.services.model_card import read_model_card as read_model_card
     from cxr_cli.services.parallel import Workers as Workers
     from cxr_cli.services.predict.predict import predict as predict
     from cxr_cli.services.predict.result import PredictResult as PredictResult
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
     from cxr_cli.services.preprocess.result import PreprocessResult as PreprocessResult
     from cxr_cli.services.report.report import report as report
     from cxr_cli.services.report.result import ReportResult as ReportResult
+    from cxr_cli.services.sources import open_images as open_images
     from cxr_cli.services.split.result import SplitResult as SplitResult
     from cxr_cli.services.split.split import divide as divide
     from cxr_cli.services.split.split import split as split
@@ -107,6 +114,14 @@ _PUBLIC = {
     "ExplainResult": "services.explain.result",
     "report": "services.report.report",
     "ReportResult": "services.report.result",
+    # models
+    "assemble": "services.build_model.build_model",
+    "freeze": "models.densenet",
+    "StoreDataset": "models.datasets",
+    "WeightedBinaryCrossentropy": "models.losses",
+    "read_model_card": "services.model_card",
+    "ModelCard": "services.model_card",
+    "open_images": "services.sources",
     # what they share
     "Outputs": "data.files",
     "Workers": "services.parallel",

@@ -12,9 +12,7 @@ import argparse
 
 import keras
 
-import cxr_cli.models  # noqa: F401 - registers the loss and the metrics, so that the model can be loaded
-from cxr_cli import open_store
-from cxr_cli.models.datasets import StoreDataset
+from cxr_cli import StoreDataset, open_store  # with it, the loss and the metrics are known to Keras
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("store", help="output folder of cxr preprocess")

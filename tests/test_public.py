@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cxr_cli
-from cxr_cli import _PUBLIC
+from cxr_cli import _PUBLIC, plots
 from tests.conftest import ROOT
 
 
@@ -52,3 +53,20 @@ def test_a_session_with_public_names_only(tmp_path):
     assert cxr_cli.check_leakage(parts).verdict == "clean"
     weights = cxr_cli.compute_weights(parts["train"], scheme="balanced")
     assert weights.class_weights.pathologies == table.pathologies
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").glob("*.py"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_pages_import_public_names_only(page):
+    found = re.findall(r"^ *(?:from|import) (cxr_cli[\w.]*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(found) <= {"cxr_cli", "cxr_cli.plots"}
+
+
+def test_plots_of_results_are_public():
+    for name, module in plots._OF_RESULTS.items():
+        assert getattr(plots, name).__module__ == f"cxr_cli.plots.{module}"
+        assert name in dir(plots)
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        plots.nope  # noqa: B018

@@ -156,3 +156,37 @@ def test_commands_are_thin():
     # The console is not a command: both streams, progress and formats.
     for path in (PACKAGE / "cli").rglob("*.py"):
         assert path.name == "console.py" or len(path.read_text(encoding="utf-8").splitlines()) <= 300, path
+
+
+#: The function of each command's service.
+SERVICE_OF = {
+    "check-leakage": "check_and_remove",
+    "weights": "compute_weights",
+    **{name: name.replace("-", "_") for name in COMMANDS if name not in ("check-leakage", "weights")},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_calls_one_service_once_and_shows_once(command):
+    tree = ast.parse((PACKAGE / "cli" / f"{command.replace('-', '_')}.py").read_text(encoding="utf-8"))
+    functions = set(SERVICE_OF.values())
+    names, modules = {}, set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxr_cli.services."):
+            for alias in node.names:
+                if node.module.count(".") == 2:  # from cxr_cli.services.ROOM import MODULE
+                    modules.add(alias.asname or alias.name)
+                elif alias.name in functions:
+                    names[alias.asname or alias.name] = alias.name
+    called = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            match node.func:
+                case ast.Name(name) if name in names:
+                    called.append(names[name])
+                case ast.Attribute(ast.Name(module), name) if module in modules and name in functions:
+                    called.append(name)
+    assert called == [SERVICE_OF[command]]
+    text = ast.unparse(tree)
+    assert text.count("console.show(") == 1
+    assert "outputs.write" not in text and "savefig" not in text

@@ -197,10 +197,6 @@ def train(
         watch = _watch(stack)
         result = service(model, train_store, valid_store, outputs, options, watch=watch)
     inputs += [result.train.store, result.valid.store]
-    if result.runs and not no_plots:
-        from cxr_cli.plots.train import plot_learning_curves
-
-        outputs.write_figure("learning-curves.png", plot_learning_curves(result))
     console.show("train", result, tables_of, as_json=as_json, inputs=inputs, outputs=outputs)
     _say(result)
     if not result.learnt:

@@ -137,7 +137,12 @@ def train(
     )
     if not result.trained:
         return result
-    return _Training(path, card, data, outputs, result, watch).run()
+    result = _Training(path, card, data, outputs, result, watch).run()
+    if result.runs and outputs.plots:
+        from cxr_cli.plots.train import plot_learning_curves
+
+        outputs.write_figure("learning-curves.png", plot_learning_curves(result))
+    return result
 
 
 def _warnings(data: Mapping[str, TrainingData], shared: Overlap, card: ModelCard) -> list[str]:

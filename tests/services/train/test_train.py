@@ -39,7 +39,7 @@ def test_files_and_card_hold_what_the_result_says(trained, drawn):
     result, folder = trained
     (once,) = result.runs
     assert {path.name for path in folder.iterdir()} == {
-        "model.keras", "model.keras.json", "history.csv", "valid-predictions.csv", "cache",
+        "model.keras", "model.keras.json", "history.csv", "valid-predictions.csv", "learning-curves.png", "cache",
     }  # fmt: skip
     card = read_model_card(folder / "model.keras")
     assert card.command == "train" and card.training.initialised_from == result.model
