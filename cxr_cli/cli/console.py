@@ -287,7 +287,7 @@ def taken_as(uncertain: str) -> str:
 
 
 def note(text: str) -> None:
-    """Say something on stderr that is worth knowing and no cause for alarm."""
+    """Say something on stderr that is worth knowing and harmless."""
     _say("note: ", "cyan", text)
 
 
@@ -339,7 +339,7 @@ def _chatter() -> BinaryIO:
         import tempfile
 
         return tempfile.TemporaryFile()
-    except OSError:  # a full disk is no reason to give up here
+    except OSError:  # a full disk is not a reason to give up here
         return open(os.devnull, "r+b")
 
 
@@ -366,7 +366,7 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress_bar(description: str, unit: str = "images") -> Iterator[Progress]:
-    """Show a transient bar on stderr with count, rate and time left; nothing when stderr is no terminal.
+    """Show a transient bar on stderr with count, rate and time left; nothing when stderr is not a terminal.
 
     Yields a function to call with (done, total).
     """

@@ -122,8 +122,8 @@ def evaluate(
         str | None,
         option(
             "--rule",
-            "Threshold shown and used for subgroups: youden, best-f1, sensitivity-0.9 or specificity-0.9. "
-            "Default: youden.",
+            "Threshold shown and used for subgroups: youden, best-f1, sensitivity-0.9 or specificity-0.9.",
+            default="youden",
             panel=COMPUTE,
             metavar="RULE",
         ),
@@ -161,7 +161,7 @@ def evaluate(
     ] = "patient",
     reference: Annotated[
         bool,
-        option("--reference", "Print published results beside.", panel=COMPUTE),
+        option("--reference", "Print published results beside yours.", panel=COMPUTE),
     ] = False,
     seed: SeedOption = 0,
     output: OutputOption = None,

@@ -29,10 +29,12 @@ class _Stopped(BaseException):
 
 
 def _without_types(parameters: Sequence[Any]) -> list[Any]:
-    """Return parameters whose flags show no ``<bool>`` in the help."""
+    """Return parameters that show no types in the help: ``<bool>`` of flags, ``<path>`` of arguments."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
+        elif parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None
     return list(parameters)
 
 

@@ -106,7 +106,7 @@ def explain(
     ] = 16,
     workers: WorkersOption = None,
 ) -> None:
-    """Show where a model looks, and measure it against radiologists' boxes, beside maps that have not looked.
+    """Show where a model looks, and measure how well that fits boxes drawn by radiologists, beside control maps.
 
     Example: `cxr explain model.keras store --boxes BBox_List_2017.csv --train-labels train.csv`
     """

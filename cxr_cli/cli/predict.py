@@ -67,15 +67,15 @@ def predict(
     ] = 32,
     start_over: Annotated[
         bool,
-        option("--start-over", "Discard what an unfinished run left instead of continuing it.", panel=RUNNING),
+        option("--start-over", "Discard an unfinished run instead of continuing it.", panel=RUNNING),
     ] = False,
     workers: WorkersOption = None,
 ) -> None:
     """Predict a probability per pathology for every image, prepared as the model card says.
 
-    Example: cxr predict cxr-output/train/model.keras test.csv --images images --output test-predictions.csv
+    Example: `cxr predict cxr-output/train/model.keras test.csv --images images --output test-predictions.csv`
 
-    An interrupted run goes on when the command is repeated. Exit code 1: some images could not be read; a second
+    An interrupted run continues when the command is repeated. Exit code 1: some images could not be read; a second
     file names them.
     """
     from cxr_cli.cli.tables.predict import tables_of
@@ -123,7 +123,7 @@ def _say(card: ModelCard, source: StoreSource | FileSource, *, corrected: bool, 
     for text in getattr(source, "notes", ()):
         console.note(text)
     if card.training is None:
-        console.warn("cxr did not train this model; what its probabilities mean is not known")
+        console.warn("cxr did not train this model; the meaning of its probabilities is unknown")
     elif card.training.warnings:
         console.note("when the model was trained: " + "; ".join(card.training.warnings))
     if source.kind != "store" and card.preprocessing.interpolation is None:

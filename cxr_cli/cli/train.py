@@ -76,7 +76,9 @@ def train(
             panel=COMPUTE,
         ),
     ] = "features",
-    epochs: Annotated[int, option("--epochs", "Most epochs in a stage.", metavar="N", panel=COMPUTE, min=1)] = 50,
+    epochs: Annotated[
+        int, option("--epochs", "Train each stage for at most N epochs.", metavar="N", panel=COMPUTE, min=1)
+    ] = 50,
     patience: Annotated[
         int,
         option("--patience", "End a stage after N epochs without a better one.", metavar="N", panel=COMPUTE, min=1),
@@ -140,7 +142,7 @@ def train(
         float | None,
         option(
             "--time-limit",
-            "Begin no epoch after so many minutes; the same command goes on later.",
+            "Begin no epoch after so many minutes; the same command continues later.",
             metavar="MINUTES",
             panel=RUNNING,
         ),
@@ -158,9 +160,9 @@ def train(
 ) -> None:
     """Train a model on stored images, cheapest stage first, and judge whether it learnt anything.
 
-    Example: cxr train model.keras --train stores/train --valid stores/valid --stages features,last-block
+    Example: `cxr train model.keras --train stores/train --valid stores/valid --stages features,last-block`
 
-    An interrupted training goes on when the command is repeated. Exit code 1: both stores share patients (nothing is
+    An interrupted training continues when the command is repeated. Exit code 1: both stores share patients (nothing is
     trained), or the model did not learn.
     """
     from cxr_cli.cli.tables.train import tables_of
@@ -255,7 +257,7 @@ def _say(result: TrainResult) -> None:
                 "the head's inputs are far larger than they should be (standardization, pretrained weights)"
             )
         if run.stages[-1].stopped_by == "time limit":
-            console.note("the time limit ended the training; the same command goes on")
+            console.note("the time limit ended the training; the same command continues it")
         if not sanity.learnt:
             where = "lies below" if sanity.high < 0.5 else "holds"
             why = (
@@ -265,6 +267,6 @@ def _say(result: TrainResult) -> None:
                 else "the untrained model was kept"
             )
             console.warn(
-                f"nothing was learnt: {why}. Look at, in this order:\n"
+                f"nothing was learnt: {why}. Check, in this order:\n"
                 + "\n".join(f"{number}. {cause}" for number, cause in enumerate(sanity.look_at, 1))
             )

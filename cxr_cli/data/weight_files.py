@@ -73,7 +73,7 @@ class StoredLayer:
     path
         All the names that the file gives it, joined by "/", outermost first; "" where the format holds none.
     kind
-        "conv2d", "batch_normalization", "dense", or what else Keras calls it in lower case; "" if not known.
+        "conv2d", "batch_normalization", "dense", or what else Keras calls it in lower case; "" if unknown.
     arrays
         Its arrays by name: kernel, bias, gamma, beta, moving_mean, moving_variance, or whatever the file says.
     """

@@ -48,8 +48,7 @@ def test_options_stand_in_panels_in_order(shown):
 
 def test_metavars_are_short(shown):
     _, text = shown
-    assert "<bool>" not in text
-    assert not re.search(r"<\w+\|", text)
+    assert "<" not in text
 
 
 @pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.name)
@@ -68,7 +67,7 @@ def test_every_choice_is_named_in_the_help(command, cxr):
 
 def test_the_first_screen_lists_the_commands(cxr):
     text = cxr("--help").stdout
-    assert "<bool>" not in text
+    assert "<" not in text
     assert "Not for clinical use" in " ".join(text.split())
     places = [text.index(f"│ {name} ") for name in COMMANDS]
     assert places == sorted(places)

@@ -11,7 +11,7 @@ from cxr_cli.errors import in_terminal
 if TYPE_CHECKING:
     from cxr_cli.services.evaluate.result import EvaluateResult
 
-#: Issues that are no cause for alarm, and those whose message lists everything already.
+#: Harmless issues, and those whose message lists everything already.
 _HARMLESS = ("images-without-predictions", "unused-columns", "matched-without-folders")
 _LISTED = (
     "unused-columns",

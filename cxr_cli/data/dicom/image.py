@@ -284,7 +284,7 @@ def _has_square_pixels(dataset: Any) -> bool:
                 down, across = (float(number) for number in value)
         except MemoryError:
             raise
-        except Exception:  # no spacing is no news here
+        except Exception:  # an image without spacing is not an issue
             continue
         if down > 0 and across > 0:
             return abs(down / across - 1) <= 0.01

@@ -37,7 +37,7 @@ class Preprocessing(Result):
     std
         Standard deviation of the training images, in grey levels; None but for "featurewise".
     interpolation
-        How images are resized; None if not known.
+        How images are resized; None if unknown.
     manifest
         The manifest of ``cxr preprocess`` that this was taken from; None without one.
     channels
@@ -117,7 +117,7 @@ class StoreManifest:
     image_issues
         Assumptions made on reading images, and in how many.
     table_schema, patient_namespace
-        The schema that the label table was read as, and the numbering of its patients; None where not known.
+        The schema that the label table was read as, and the numbering of its patients; None where unknown.
     file
         The manifest itself, if it was read from a file.
     """
