@@ -29,6 +29,13 @@ def world(tmp_path_factory, sample_data) -> World:
         (data / table).write_text("".join(lines), encoding="utf-8")
         for row in csv.DictReader(lines):
             shutil.copy(sample_data / "images-small" / row["Image"], data / "images-small")
+    header, *rows = csv.reader((data / "train-small.csv").read_text(encoding="utf-8").splitlines())
+    image, names = header.index("Image"), [name for name in header if name not in ("Image", "PatientId")]
+    lines = [",".join(["Image", *names])]
+    for place, row in enumerate(rows):
+        chances = (f"{(7 * place + 3 * column) % 20 / 20 + 0.01:.2f}" for column in range(len(names)))
+        lines.append(",".join([row[image], *chances]))
+    (data / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return World(data)
 
 

@@ -42,6 +42,10 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["--labels", "TRAIN", "--image-size", "32", "--save", "model.keras", "--no-plots"],
         ["--labels", "TRAIN", "--image-size", "32", "--save", "model.keras", "--no-plots"],
     ),
+    "evaluate": (
+        ["PREDICTIONS", "--labels", "TRAIN", "--draws", "100"],
+        ["PREDICTIONS", "--labels", "TRAIN", "--draws", "100", "--no-plots"],
+    ),
 }
 #: What must never be seen: a traceback of Python's, or one of its complaints while it exits.
 NEVER = re.compile(r"Traceback|Exception ignored|bug in cxr|Error in sys\.|core dumped|Fatal Python error")
@@ -74,6 +78,7 @@ class World:
             "TRAIN": self.data / "train-small.csv",
             "VALID": self.data / "valid-small.csv",
             "IMAGES": self.data / "images-small",
+            "PREDICTIONS": self.data / "predictions.csv",
         }
         return [str(paths.get(item, item)) for item in arguments]
 
