@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cxr_cli.cli.app import app
 from tests.robustness import harness
 from tests.robustness.harness import EXAMPLES, Run, World
 
@@ -36,6 +38,8 @@ def world(tmp_path_factory, sample_data) -> World:
         chances = (f"{(7 * place + 3 * column) % 20 / 20 + 0.01:.2f}" for column in range(len(names)))
         lines.append(",".join([row[image], *chances]))
     (data / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = CliRunner().invoke(app, ["weights", str(data / "train-small.csv"), "--output", str(data / "study")])
+    assert done.exit_code == 0, done.output
     return World(data)
 
 

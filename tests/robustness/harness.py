@@ -46,6 +46,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["PREDICTIONS", "--labels", "TRAIN", "--draws", "100"],
         ["PREDICTIONS", "--labels", "TRAIN", "--draws", "100", "--no-plots"],
     ),
+    "report": (["STUDY"], ["STUDY", "--output", "report.md"]),
 }
 #: What must never be seen: a traceback of Python's, or one of its complaints while it exits.
 NEVER = re.compile(r"Traceback|Exception ignored|bug in cxr|Error in sys\.|core dumped|Fatal Python error")
@@ -79,6 +80,7 @@ class World:
             "VALID": self.data / "valid-small.csv",
             "IMAGES": self.data / "images-small",
             "PREDICTIONS": self.data / "predictions.csv",
+            "STUDY": self.data / "study",
         }
         return [str(paths.get(item, item)) for item in arguments]
 
