@@ -225,7 +225,7 @@ def table(
         caption=None if notes is None else printable(notes),
         columns=[printable(name) for name in columns],
         rows=lines[:most],
-        text_columns=text_columns,
+        text_columns=sum(place < text_columns for place in shown),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -125,12 +125,12 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
         if graded is not None and graded.n_pairs:
             yield _listed(
                 f"{title} (at most {rule[0]} of 256 bits, correlation at least {rule[1]:g})",
-                (pair.first, pair.second, "altered", "patient", "bits", "correlation"),
+                (pair.first, pair.second, "altered", "patient", "bits", "r"),
                 [
                     (
                         item.first_image,
                         item.second_image,
-                        item.alteration,
+                        None if item.alteration == "none" else item.alteration,
                         _patient(item.different_patient),
                         item.distance,
                         f"{item.correlation:.3f}",
@@ -139,6 +139,8 @@ def _render_pair(pair: PairReport, limits: Thresholds | None) -> Iterator[Render
                 ],
                 n=graded.n_pairs,
                 text_columns=4,
+                if_any=("altered",),
+                caption="r: correlation of the thumbnails (Pearson)",
             )
 
 
@@ -173,8 +175,19 @@ def _listed(
     *,
     n: int | None = None,
     text_columns: int = 1,
+    if_any: Collection[str] = (),
+    caption: str | None = None,
 ) -> RenderableType:
-    return console.table(title, columns, rows, text_columns=text_columns, most=_N_LISTED, n_rows=n)
+    return console.table(
+        title,
+        columns,
+        rows,
+        text_columns=text_columns,
+        most=_N_LISTED,
+        n_rows=n,
+        if_any=if_any,
+        caption=caption,
+    )
 
 
 def _render_removal(removal: Removal) -> Iterator[RenderableType]:

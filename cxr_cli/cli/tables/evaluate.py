@@ -51,7 +51,7 @@ def tables_of(result: EvaluateResult) -> Iterator[RenderableType]:
 def _ranking(result: EvaluateResult, model: ModelResult) -> RenderableType:
     several = model.n_runs > 1
     patients = f" of {result.n_patients:,} patients" if result.n_patients else ""
-    columns = ["pathology", "positives", "AUROC", "interval", "AUPRC", "interval", "by chance"]
+    columns = ["pathology", "positives", "AUROC", "interval", "AUPRC", "interval"]
     if several:
         columns.insert(4, "runs")
     rows = [_ranking_row(row, several) for row in model.pathologies]
@@ -60,15 +60,15 @@ def _ranking(result: EvaluateResult, model: ModelResult) -> RenderableType:
         "mean",
         "",
         _three(mean.auroc.value),
-        _interval(mean.auroc),
+        _interval(mean.auroc, dash=True),
         _three(mean.auprc.value),
-        _interval(mean.auprc),
-        "",
+        _interval(mean.auprc, dash=True),
     ]
     if several:
         last.insert(4, _spread(mean.auroc_runs))
     unit = "patients" if result.unit == "patient" else "images"
     caption = f"{100 * result.confidence:g} % intervals from {result.n_draws:,} draws of {unit}"
+    caption += "; by chance, AUROC is 0.5 and AUPRC the prevalence"
     outside = [row.pathology for row in model.pathologies if not row.in_mean]
     if outside:
         caption += f"; {', '.join(outside)} not in the mean"
@@ -89,10 +89,9 @@ def _ranking_row(row: PathologyResult, several: bool) -> list[object]:
         row.pathology,
         row.n_positive,
         _three(row.auroc.value),
-        _interval(row.auroc),
+        _interval(row.auroc, dash=True),
         _three(row.auprc.value),
-        _interval(row.auprc),
-        _three(row.prevalence),
+        _interval(row.auprc, dash=True),
     ]
     if several:
         cells.insert(4, _spread(row.auroc_runs))
@@ -254,9 +253,11 @@ def _three(value: float) -> str:
     return "–" if value != value else f"{value:.3f}"
 
 
-def _interval(found: Estimate, *, signed: bool = False) -> str:
+def _interval(found: Estimate, *, signed: bool = False, dash: bool = False) -> str:
     if found.low != found.low:
         return "–"
+    if dash:
+        return f"{found.low:.3f}–{found.high:.3f}"
     sign = "+" if signed else ""
     return f"{found.low:{sign}.3f} to {found.high:{sign}.3f}"
 

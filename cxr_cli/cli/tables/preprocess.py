@@ -35,10 +35,12 @@ def tables_of(result: PreprocessResult) -> Iterator[RenderableType]:
         rows += _two_rows(f"all {comparison.n_images:,}", shape, comparison.before, comparison.after, recipe.image_size)
         yield console.table(
             "Before and after",
-            ["image", "", "height × width", "min", "max", "mean", "std", "saturated"],
+            ["image", "", "height × width", "min", "max", "mean", "std"],
             rows,
             text_columns=2,
-            caption="before: grey levels, 255 is white; saturated: fraction of pixels at black or white",
+            caption="before: grey levels, 255 is white; at black or white are "
+            f"{console.percent(comparison.before.saturated)} of all pixels before and "
+            f"{console.percent(comparison.after.saturated)} after",
         )
     if result.image_issues:
         yield console.table("Assumed or lost on reading images", ["issue", "images"], list(result.image_issues.items()))
@@ -68,7 +70,6 @@ def _numbers(pixels: Pixels, digits: int) -> Iterator[str]:
     for value in (pixels.minimum, pixels.maximum, pixels.mean, pixels.std):
         # Adding 0.0 turns the -0.0 of a rounded trifle into 0.0.
         yield f"{round(value, digits) + 0.0:.{digits}f}"
-    yield console.percent(pixels.saturated)
 
 
 def _range(low: int, high: int) -> str:

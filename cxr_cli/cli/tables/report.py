@@ -17,9 +17,11 @@ def tables_of(result: ReportResult) -> Iterator[RenderableType]:
     """Yield the tables of a report: bad news first."""
     if result.breaks:
         rows = [(item.kind, item.path, item.message.removeprefix(f"{item.path}: ")) for item in result.breaks]
-        yield console.table("The chain of custody is broken", ("kind", "file", "problem"), rows)
-    sections = [(section.title, len(section.runs) or "–", section.fill_with or "") for section in result.sections]
-    yield console.table(f"Sections of {result.page}", ("section", "results", "would be filled by"), sections)
+        yield console.table("The chain of custody is broken", ("kind", "file", "problem"), rows, text_columns=3)
+    sections = [(section.title, section.fill_with or "", len(section.runs) or None) for section in result.sections]
+    yield console.table(
+        f"Sections of {result.page}", ("section", "would be filled by", "results"), sections, text_columns=2
+    )
     if result.checklists:
         yield console.table(
             "Checklists",

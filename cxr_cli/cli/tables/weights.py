@@ -59,27 +59,27 @@ def _balance_table(result: WeightsResult) -> RenderableType:
         }
     caption = "contribution: weight × frequency. " if contributions else "Positives and negatives contribute equally. "
     caption += (
-        "fraction of the loss: for a constant prediction of 0.5. "
+        "Fractions of the loss are those of a constant prediction of 0.5. "
         "A weighted model is not calibrated: subtract the logit shift, log(positive / negative weight), from its "
         "logits, or correct its probability q to q n / (q n + (1 - q) w), where w and n are its positive and negative "
         "weight."
     )
+    losses: dict[str, Callable[[PathologyWeights], float]] = {
+        "of weighted loss": lambda row: row.weighted_loss_fraction
+    }
+    unweighted = {console.percent(row.unweighted_loss_fraction, 2) for row in result.pathologies}
+    if len(unweighted) == 1:
+        caption = f"Each pathology has {unweighted.pop()} of the unweighted loss. {caption}"
+    else:
+        losses = {"of unweighted loss": lambda row: row.unweighted_loss_fraction, **losses}
     return console.table(
         "Balance inside each pathology and between pathologies",
-        [
-            "pathology",
-            *contributions,
-            "fraction of unweighted loss",
-            "fraction of weighted loss",
-            "logit shift",
-            "a weighted 0.5 means",
-        ],
+        ["pathology", *contributions, *losses, "logit shift", "a weighted 0.5 means"],
         [
             (
                 row.pathology,
                 *(console.three_digits(value(row)) for value in contributions.values()),
-                console.percent(row.unweighted_loss_fraction, 2),
-                console.percent(row.weighted_loss_fraction, 2),
+                *(console.percent(value(row), 2) for value in losses.values()),
                 f"{row.logit_shift:+.2f}",
                 console.percent(row.corrected_half, 2),
             )
