@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cxr_cli.cli.app import app
+from cxr_cli.data.schemas import SCHEMAS
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "cxr_cli"
@@ -190,3 +193,23 @@ def test_a_command_calls_one_service_once_and_shows_once(command):
     text = ast.unparse(tree)
     assert text.count("console.show(") == 1
     assert "outputs.write" not in text and "savefig" not in text
+
+
+def constants() -> Iterator[tuple[str, str]]:
+    """Yield (module, text) for each text in the package that is not a docstring."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+                yield path.relative_to(PACKAGE).as_posix(), node.value
+
+
+def test_what_must_agree_stands_in_one_place():
+    texts = list(constants())
+    assert {place for place, text in texts if text == "preprocess.json"} == {"data/files.py"}
+    colours = re.compile(r"#[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?$")
+    assert {place for place, text in texts if colours.match(text)} == {"plots/style.py"}
+    published = {schema.name for schema in SCHEMAS} - {"own", "course"}
+    named = {(place, text) for place, text in texts if text in published and not place.startswith("data/schemas/")}
+    assert not named
