@@ -135,10 +135,9 @@ def drawn(tmp_path_factory) -> Path:
     ``train.csv``, ``valid.csv``, ``images/``, ``stores/train``, ``stores/valid``, ``model.keras``; never write into it.
     """
     from tests.drawing import draw
+    from tests.helpers import made_once
 
-    folder = tmp_path_factory.mktemp("drawn")
-    draw(folder)
-    return folder
+    return made_once(tmp_path_factory, "drawn", draw)
 
 
 @pytest.fixture(scope="session")

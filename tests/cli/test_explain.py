@@ -8,7 +8,7 @@ import pytest
 
 from cxr_cli.services.json_schema import document_schema
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_network")]
 
 
 def explain(cxr, drawn, *more):

@@ -62,7 +62,7 @@ def test_signals(command, moment, signal_name, world, reference, tmp_path):
         assert again.out == known.run.out
 
 
-@every_command
+@light_command
 def test_closed_pipe(command, world, reference, tmp_path):
     with harness.closed_pipe() as pipe:
         done = run(arguments(world, command, quick=True), tmp_path, stdout=pipe)
@@ -174,7 +174,7 @@ def test_tables_in_an_ascii_only_locale_without_stdin(command, world, reference,
     assert "\\u" not in done.out
 
 
-@every_command
+@light_command
 def test_json_in_an_ascii_only_locale(command, world, reference, tmp_path):
     known = reference(command, quick=True)
     done = run([*arguments(world, command, quick=True), "--json"], tmp_path, env=environment(**ASCII))

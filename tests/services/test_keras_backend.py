@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ def run(code, **environment):
 def test_another_backend_is_refused_before_keras_is_imported(backend):
     code = (
         "import sys\nfrom cxr_cli.errors import UsageError\n"
-        "from cxr_cli.services.build_model.build_model import start_keras\n"
+        "from cxr_cli.services.keras_backend import start_keras\n"
         "try: start_keras()\n"
         "except UsageError as error: print(error, 'keras' in sys.modules)"
     )
@@ -41,21 +42,28 @@ def test_losses_say_which_backend_is_missing(backend, word):
     assert "cxr_cli.errors." in done.stderr
 
 
+def save_small_model(target):
+    from cxr_cli import ModelOptions, assemble
+
+    model, _ = assemble(ModelOptions(("A",), (32, 32)))  # before anything of Keras is imported
+    from cxr_cli.models.saving import save_model
+
+    save_model(model, Path(target))
+
+
 @pytest.mark.slow
 def test_keras_configuration_file_changes_nothing(tmp_path):
     (tmp_path / "keras.json").write_text(
         '{"floatx": "float16", "backend": "jax", "image_data_format": "channels_first"}'
     )
     code = (
-        "from cxr_cli.services.build_model.build_model import assemble\n"
-        "from cxr_cli.services.build_model.options import ModelOptions\n"
-        "import sys; from pathlib import Path; model, _ = assemble(ModelOptions(('A',), (32, 32)))\n"
-        "from cxr_cli.models.saving import save_model; save_model(model, Path(sys.argv[1]))"
+        "import sys; sys.path.insert(0, {root!r})\n"
+        "from tests.services.test_keras_backend import save_small_model; save_small_model({target!r})"
     )
-    for home in (tmp_path, tmp_path / "empty"):
-        target = tmp_path / f"{home.name}.keras"
-        done = run(f"import sys; sys.argv.append({str(target)!r})\n{code}", KERAS_HOME=str(home), KERAS_BACKEND="")
-        assert done.returncode == 0, done.stderr
+    code = code.format(root=str(ROOT), target=str(tmp_path / "there.keras"))
+    done = run(code, KERAS_HOME=str(tmp_path), KERAS_BACKEND="")
+    assert done.returncode == 0, done.stderr
+    save_small_model(tmp_path / "here.keras")
     documents = [zipfile.ZipFile(path).read("config.json").decode() for path in sorted(tmp_path.glob("*.keras"))]
     # The number of a shared object is its place in memory.
     configurations = [
