@@ -152,6 +152,10 @@ def _signals_unwind() -> Iterator[None]:
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if _would_be_ignored(frame):
+            signal.signal(signal.SIGALRM, lambda _, later: stop(number, later))
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
         received.append(number)
         for each in previous:
             signal.signal(each, signal.SIG_DFL)
@@ -171,8 +175,19 @@ def _signals_unwind() -> Iterator[None]:
             raise _exception_for(received[0]) from error
         raise
     finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _would_be_ignored(frame: FrameType | None) -> bool:
+    """Whether Python would only print an exception: it clears a lock of an import, in a callback of the collector."""
+    while hasattr(signal, "setitimer") and frame is not None:
+        if frame.f_code.co_name == "cb" and frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _exception_for(number: int) -> BaseException:

@@ -1,14 +1,17 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
+import weakref
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from cxr_cli import __version__
-from cxr_cli.cli import console
+from cxr_cli.cli import console, exits
 from cxr_cli.cli.exits import Commands
 from cxr_cli.errors import CxrError
 from tests.conftest import ROOT
@@ -131,3 +134,17 @@ def started(**variables: str) -> str:
 def test_linear_algebra_uses_one_thread_unless_the_user_wants_more():
     assert started() == "1"
     assert started(OPENBLAS_NUM_THREADS="2") == "2"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals")
+def test_a_signal_in_a_callback_of_an_import_is_not_lost():
+    # Python prints exceptions of such callbacks and goes on, as if nothing had been sent.
+    code = "def cb(_):\n    import os, signal\n    os.kill(os.getpid(), signal.SIGTERM)\n    sum(range(1000))\n"
+    names = {}
+    exec(compile(code, "<frozen importlib._bootstrap>", "exec"), names)
+    with pytest.raises(exits._Stopped) as caught, exits._signals_unwind():
+        lock = type("Lock", (), {})()
+        reference = weakref.ref(lock, names["cb"])
+        del lock
+        time.sleep(30)
+    assert reference() is None and caught.value.args == (signal.SIGTERM,)
