@@ -23,6 +23,7 @@ from cxr_cli.cli.options import (
     SeedOption,
     WorkersOption,
     image_size,
+    keep_results_of,
     open_outputs,
     option,
     refuse_useless,
@@ -117,6 +118,7 @@ def explain(
     given = [describe_input(path) for path in (model, boxes, train_labels) if path is not None]
     folder = images_of if images_of.is_dir() else images
     outputs = open_outputs(output, "explain", given, no_plots=no_plots, images=folder)
+    keep_results_of(outputs, images_of)
     source = folder_or_table(images_of, images, how, other_table=train_labels is not None)
     train = None if train_labels is None else read_table(train_labels, how, allow_unsafe_names=True, quiet=True)
     start_keras()

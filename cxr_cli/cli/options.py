@@ -256,6 +256,20 @@ def open_outputs(
     return outputs
 
 
+def keep_results_of(outputs: Outputs, *stores: Path) -> None:
+    """Refuse to write into a store that is read: its ``result.json`` tells how it was made.
+
+    Raises
+    ------
+    OutputError
+        The output folder is one of the stores.
+    """
+    from cxr_cli.data.files import RESULT
+
+    outputs.protect(inputs=[store / RESULT for store in stores])
+    outputs.refuse_input(outputs.folder / RESULT)
+
+
 def refuse_useless(why: str, **options: object) -> None:
     """Raise UsageError for the first of the options that is given, for `why` ("without --images") it would do nothing.
 

@@ -50,7 +50,11 @@ def report(
     from cxr_cli.data.files import Outputs
     from cxr_cli.services.report.report import report as service
 
-    outputs = Outputs(Path(), result_file=output.with_suffix(".json"))
+    document = output.with_suffix(".json")
+    outputs = Outputs(Path(), result_file=document)
+    outputs.refuse_to_replace(document)
+    if not document.exists():  # it vouches for the page, which cannot say itself that it is ours
+        outputs.refuse_to_replace(output)
     result, inputs = service(
         folders or [Path()],
         page=output,

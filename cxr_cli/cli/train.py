@@ -20,6 +20,7 @@ from cxr_cli.cli.options import (
     NoPlotsOption,
     OutputOption,
     SeedOption,
+    keep_results_of,
     open_outputs,
     option,
 )
@@ -194,6 +195,7 @@ def train(
     outputs = open_outputs(output, "train", inputs, no_plots=no_plots)
     names = [Path(f"run-{seed + n}" if runs > 1 else "") / name for n in range(runs) for name in TRAINED]
     outputs.refuse_to_replace(*names)
+    keep_results_of(outputs, train_store, valid_store)
     start_keras()
     with ExitStack() as stack:
         watch = _watch(stack)

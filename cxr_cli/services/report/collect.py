@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 
 from cxr_cli.data.documents import read_json
 from cxr_cli.data.files import InputFile, describe_input
-from cxr_cli.errors import CxrError, InputError
+from cxr_cli.errors import CxrError, InputError, shown
 from cxr_cli.services.envelope import SCHEMA_VERSION, is_intact
 from cxr_cli.services.json_schema import RESULTS, result_type
 from cxr_cli.services.result import Result, restore
@@ -136,11 +137,26 @@ def _candidates(folder: Path, depth: int) -> Iterator[Path]:
                 yield Path(entry.path)
 
 
+def _printable(value: Any) -> Any:
+    """Return a document without characters that steer a terminal or begin a line of their own on the page."""
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    steers = {
+        sign for sign in value if unicodedata.category(sign)[0] == "C" or unicodedata.category(sign) in ("Zl", "Zp")
+    }
+    return value.translate({ord(sign): shown(sign) for sign in steers})
+
+
 def _read(path: Path) -> Found:
     size = path.stat().st_size
     if size > _MOST_BYTES:
         raise ValueError(f"{size:,} bytes: too large for a result")
-    document: Any = read_json(path, remedy="Run the command again.")
+    written: Any = read_json(path, remedy="Run the command again.")
+    document = _printable(written)
     if not isinstance(document, dict) or document.get("command") not in RESULTS:
         raise ValueError("not a result of a command of cxr")
     if document["command"] == "report":
@@ -157,6 +173,6 @@ def _read(path: Path) -> Found:
         outputs={name: hashes.get(name) for name in restore(tuple[str, ...], document["outputs"], "outputs")},
         result=restore(result_type(command), document["result"], "result"),
         source=describe_input(path),
-        intact=is_intact(document),
+        intact=is_intact(written),
         arguments=restore(tuple[str, ...], document.get("arguments", []), "arguments"),
     )
