@@ -48,6 +48,11 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "report": (["STUDY"], ["STUDY", "--output", "report.md"]),
 }
+#: Of commands that run a model, on the folder of the fixture `drawn`. Loading Keras makes them slow: few tests.
+OF_MODELS: dict[str, list[str]] = {
+    "predict": ["MODEL", "VALID_STORE"],
+    "explain": ["MODEL", "VALID_STORE", "--boxes", "BOXES", "--draws", "20", "--n-images", "1"],
+}
 #: What must never be seen: a traceback of Python's, or one of its complaints while it exits.
 NEVER = re.compile(r"Traceback|Exception ignored|bug in cxr|Error in sys\.|core dumped|Fatal Python error")
 #: How long a process may take to be gone after a signal.
@@ -81,6 +86,9 @@ class World:
             "IMAGES": self.data / "images-small",
             "PREDICTIONS": self.data / "predictions.csv",
             "STUDY": self.data / "study",
+            "MODEL": self.data / "model.keras",
+            "VALID_STORE": self.data / "stores" / "valid",
+            "BOXES": self.data / "boxes.csv",
         }
         return [str(paths.get(item, item)) for item in arguments]
 

@@ -17,7 +17,7 @@ import pytest
 from cxr_cli.cli.app import app
 from tests.robustness import harness
 from tests.robustness.conftest import arguments
-from tests.robustness.harness import EXAMPLES, check, environment, run, run_and_signal
+from tests.robustness.harness import EXAMPLES, OF_MODELS, World, check, environment, run, run_and_signal
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,9 +31,27 @@ light_command = pytest.mark.parametrize("command", [name for name in COMMANDS if
 
 
 def test_every_command_has_an_example():
-    # The others read what these have written, not a label table: their tests stand with them.
-    others = {command.name for command in app.registered_commands} - set(EXAMPLES)
-    assert others == {"train", "predict", "explain"}
+    # A training that is killed has a test of its own.
+    assert {command.name for command in app.registered_commands} == {*EXAMPLES, *OF_MODELS, "train"}
+
+
+@pytest.mark.parametrize("command", OF_MODELS)
+def test_ctrl_c_while_a_model_runs(command, drawn, tmp_path):
+    world = World(drawn)
+    given = [command, *world.place(OF_MODELS[command])]
+    folders = [tmp_path / "undisturbed", tmp_path / "stopped"]
+    for folder in folders:
+        folder.mkdir()
+    known = run(given, folders[0])
+    outputs = harness.digest(folders[0])
+    check(known, world, folders[0], codes=[0, 1], whole=outputs)
+    stopped = run_and_signal(given, folders[1], signal.SIGINT, "writing", group=True)
+    assert not harness.NEVER.search(stopped.out + stopped.err), stopped.err
+    assert stopped.code in (known.code, 130), stopped.err
+    again = run(given, folders[1])
+    assert again.code == known.code, again.err
+    assert set(harness.digest(folders[1])) == set(outputs)
+    assert world.untouched()
 
 
 @light_command
