@@ -135,9 +135,10 @@ def _calibration(model: ModelResult) -> Iterator[RenderableType]:
         if rows:
             yield console.table(
                 f"{model.name}: {title[0].lower()}{title[1:]}",
-                ["pathology", "predicted", "observed", "Brier skill", "intercept", "slope", "calibration error"],
+                ["pathology", "predicted", "observed", "Brier skill", "intercept", "slope", "error"],
                 rows,
-                caption="right are skill above 0, intercept 0 and slope 1; below 20 positives no curve and no error",
+                caption="a calibrated model has skill above 0, intercept 0 and slope 1; error: expected calibration "
+                "error, from 20 positives on",
             )
 
 
