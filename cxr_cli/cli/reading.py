@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_cli.cli import console
-from cxr_cli.errors import UsageError, in_terminal
+from cxr_cli.errors import UsageError, argument, in_terminal
 
 if TYPE_CHECKING:
     from cxr_cli.cli.table_options import TableOptions
@@ -79,18 +79,25 @@ def read_splits(arguments: Sequence[Path], split_column: str | None, how: TableO
     """
     from cxr_cli.cli.arguments import find_split, refuse_same_file, split_names
 
-    paths = [find_split(argument) for argument in arguments]
+    paths = [find_split(given) for given in arguments]
     refuse_same_file(paths)
-    for argument, path in zip(arguments, paths, strict=True):
-        if argument != path or path.is_dir():
-            console.note(f"{argument} is {'the folder ' if path.is_dir() else ''}{path}")
+    for given, path in zip(arguments, paths, strict=True):
+        if given != path or path.is_dir():
+            console.note(f"{given} is {'the folder ' if path.is_dir() else ''}{path}")
     if split_column is not None:
         said = f"split={split_column}"
         how = replace(how, columns=said if how.columns is None else f"{how.columns},{said}")
-    tables = {
-        name: read_table(path, how, allow_image_list=True, quiet=True)
-        for name, path in zip(split_names(arguments), paths, strict=True)
-    }
+    try:
+        tables = {
+            name: read_table(path, how, allow_image_list=True, quiet=True)
+            for name, path in zip(split_names(arguments), paths, strict=True)
+        }
+    except UsageError as error:
+        what, expected, remedy = error.args
+        typed = argument("split_column", split_column)
+        raise UsageError(
+            what.replace(f"{argument('columns')} split={split_column}", typed), expected=expected, remedy=remedy
+        ) from error
     if len(tables) > 1:
         return tables
     (table,) = tables.values()
@@ -141,7 +148,7 @@ def folders_of(
     from cxr_cli.data.folders import find_image_folder
 
     if not images:
-        own = [find_split(argument) for argument in arguments]
+        own = [find_split(given) for given in arguments]
         folders = own if len(own) == len(tables) else own * len(tables)  # the parts of one table
         return dict(zip(tables, folders, strict=True)) if all(folder.is_dir() for folder in own) else {}
     if len(images) not in (1, len(tables)):

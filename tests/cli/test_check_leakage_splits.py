@@ -83,6 +83,10 @@ def test_the_values_of_a_column_are_splits(cxr, here):
     assert cxr("check-leakage", "mine.csv", "--split-column", "where", "--no-plots").exit_code == 1
     done = cxr("check-leakage", "mine.csv", "--no-plots")
     assert done.exit_code == 2 and "--split-column" in done.stderr
+    done = cxr("check-leakage", "mine.csv", "--split-column", "wheres", "--no-plots")
+    assert (
+        done.exit_code == 2 and "--split-column wheres: mine.csv has no such column; did you mean where?" in done.stderr
+    )
     done = cxr("check-leakage", "mine.csv", "all.csv", "--split-column", "where", "--no-plots")
     assert done.exit_code == 2 and "--split-column has no effect with several splits" in done.stderr
 

@@ -47,13 +47,15 @@ def tables_of(result: ExploreResult) -> Iterator[RenderableType]:
 
 def _overview(result: ExploreResult) -> RenderableType:
     table, labels = result.table, result.labels
-    with_nulls = sorted((column for column in table.columns if column.n_null), key=lambda column: -column.n_null)
+    with_nulls = sorted(
+        (column for column in table.columns if column.n_null and column.name), key=lambda column: -column.n_null
+    )
     nulls = ", ".join(f"{column.name}: {column.n_null:,}" for column in with_nulls[:_N_COLUMNS])
     nulls += ", …" if len(with_nulls) > _N_COLUMNS else ""
     rows: list[tuple[str, object]] = [
         ("schema", table.schema),
         ("rows × columns", f"{table.n_rows:,} × {table.n_columns:,}"),
-        *([("missing cells", f"{table.n_null_cells:,} ({nulls})")] if nulls else []),
+        *([("missing cells", f"{sum(column.n_null for column in with_nulls):,} ({nulls})")] if nulls else []),
         ("images", table.n_images),
         *_patient_rows(result.patients),
         ("pathologies", labels.n_pathologies),
