@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from cxr_cli.data.files import TRAINED, OutputFile, Outputs, describe_input, remove_abandoned
 from cxr_cli.data.predictions import Predictions
+from cxr_cli.errors import MissingPackageError, argument
 from cxr_cli.services.metrics.ranking import auroc, average_precision
 from cxr_cli.services.model_card import LossChoice, ModelCard, TrainedStage, Training, model_card_path, read_model_card
 from cxr_cli.services.result import plain
@@ -110,8 +112,15 @@ def train(
         A store does not suit the model, or the loss does not suit the labels.
     OutputError
         Something cannot be written.
+    MissingPackageError
+        TensorBoard's logs are asked for, and tensorboard is not installed.
     """
     options, watch = options or TrainOptions(), watch or Watch()
+    if options.tensorboard and find_spec("tensorboard") is None:
+        raise MissingPackageError(
+            f"{argument('tensorboard', True, option='--tensorboard')} needs the package tensorboard, which is missing",
+            remedy="Run: pip install 'cxr-cli[tensorboard]'",
+        )
     path = Path(model)
     card = read_model_card(path)
     loss = options.chosen_loss(card)
@@ -133,7 +142,7 @@ def train(
         options=options,
         loss=loss,
         learning_rates=options.rates(card),
-        warnings=tuple(_warnings(data, shared, card)),
+        warnings=tuple(_warnings(data, shared, card, allowed=options.allow_leakage)),
     )
     if not result.trained:
         return result
@@ -145,9 +154,9 @@ def train(
     return result
 
 
-def _warnings(data: Mapping[str, TrainingData], shared: Overlap, card: ModelCard) -> list[str]:
+def _warnings(data: Mapping[str, TrainingData], shared: Overlap, card: ModelCard, *, allowed: bool) -> list[str]:
     found = []
-    if shared.patients or shared.images:
+    if allowed and (shared.patients or shared.images):
         found.append(
             f"{len(shared.patients):,} patients and {len(shared.images):,} images are in both stores: validation is "
             "optimistic"

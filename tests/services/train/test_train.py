@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from cxr_cli.data.class_weights import ClassWeights
 from cxr_cli.data.files import Outputs
 from cxr_cli.data.predictions import read_predictions
-from cxr_cli.errors import CxrError, UsageError
+from cxr_cli.errors import CxrError, MissingPackageError, UsageError
 from cxr_cli.services.model_card import read_model_card
 from cxr_cli.services.train.data import best_constant, logits, open_training_data
 from cxr_cli.services.train.options import TrainOptions
@@ -152,6 +153,37 @@ def test_leakage_trains_nothing(drawn, tmp_path):
     card = read_model_card(tmp_path / "model.keras")
     assert not card.training.patients_checked
     assert "are in both stores" in card.training.warnings[0]
+
+
+def test_logs_for_tensorboard(drawn, tmp_path, monkeypatch):
+    """Values of every epoch; without the package, an error before anything is done."""
+    options = replace(FAST, epochs=2, tensorboard=True)
+    result = run(drawn, tmp_path / "a", options)
+    (log,) = (tmp_path / "a" / "tensorboard" / "features").rglob("events.out.tfevents.*")
+    assert b"epoch_valid_auroc" in log.read_bytes() and len(result.runs[0].epochs) == 3
+    monkeypatch.setattr("cxr_cli.services.train.train.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match="needs the package tensorboard"):
+        run(drawn, tmp_path / "b", options)
+    assert not (tmp_path / "b").exists()
+
+
+def test_gate_on_labels_permuted_by_patient(drawn, tmp_path):
+    """Nothing can be learnt where each patient has the labels of another one."""
+    import pandas as pd
+
+    for name in ("train", "valid"):
+        shutil.copytree(drawn / "stores" / name, tmp_path / name)
+        index = pd.read_csv(tmp_path / name / "index.csv", dtype=str, keep_default_na=False)
+        columns = ["Edema", "Cardiomegaly", "Emphysema"]
+        first = index.groupby("patient_id")[columns].first()
+        first[:] = first.to_numpy()[np.random.default_rng(1).permutation(len(first))]
+        index[columns] = first.loc[index["patient_id"]].to_numpy()
+        index.to_csv(tmp_path / name / "index.csv", index=False)
+    options = replace(FAST, n_draws=500)
+    result = train(drawn / "model.keras", tmp_path / "train", tmp_path / "valid", Outputs(tmp_path / "out"), options)
+    sanity = result.runs[0].sanity
+    assert not sanity.learnt and sanity.low < 0.5 and len(sanity.look_at) >= 5
+    assert not result.learnt
 
 
 def test_several_runs_have_seeds_and_folders_of_their_own(drawn, tmp_path):
