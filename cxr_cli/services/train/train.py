@@ -203,6 +203,8 @@ class _Training:
                 self.watch.note(f"training on {n_replicas} devices")
             for number in range(self.options.runs):
                 seed = self.options.seed + number
+                if self.options.runs > 1:
+                    self.watch.note(f"training {number + 1} of {self.options.runs}, seed {seed}")
                 start(seed)
                 runs.append(_Run(self, seed).run())
         return replace(
