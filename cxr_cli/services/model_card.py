@@ -173,7 +173,8 @@ class Training(Result):
     train, valid
         The images.
     patients_checked
-        Whether train and valid were found to share no patient; False where patients are unknown or sharing was allowed.
+        Whether train and valid were found to share no patient; False where patients are unknown,
+        numbered in different ways, or sharing was allowed.
     initialised_from
         The model that training started from, with its SHA-256.
     head_bias

@@ -183,7 +183,7 @@ class TrainResult(Result):
     shared_images
         Images in both stores, by name.
     patients_checked
-        Whether every patient is known in both stores.
+        Whether every patient is known in both stores, and both number their patients alike.
     options
         How it was trained.
     loss
