@@ -41,11 +41,24 @@ def test_failures_are_bad_news(cxr, drawn, tmp_path):
     assert first in done.stdout
 
 
+def test_a_table_is_read_with_the_options_of_tables(cxr, drawn, tmp_path):
+    header, *rows = (drawn / "valid.csv").read_text().splitlines()
+    name = header.split(",")[0]
+    (tmp_path / "odd.csv").write_text("\n".join([header.replace(name, "radiogramm"), *rows]) + "\n")
+    where = ("--images", drawn / "images", "--output")
+    assert cxr("predict", drawn / "model.keras", drawn / "valid.csv", *where, "known.csv").exit_code == 0
+    done = cxr("predict", drawn / "model.keras", "odd.csv", *where, "odd-p.csv", "--columns", "image=radiogramm")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "known.csv").read_bytes() == (tmp_path / "odd-p.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (("--rule", "youden"), "--rule has no effect without --thresholds"),
         (("--images", "x"), "--images has no effect with a folder"),
+        (("--columns", "image=x"), "--columns has no effect with a folder"),
+        (("--patient-pattern", "(a)"), "--patient-pattern has no effect with a folder"),
         (("--thresholds", "missing.json"), "missing.json"),
         (("--output", "."), "is a folder"),
     ],
