@@ -319,10 +319,10 @@ def test_the_store_of_the_other_format_stays_and_is_told(images, tmp_path):
     before = (out / "images.npy").read_bytes()
     assert starts(images, out, PNG).left_over == out / "images.npy"
     assert (out / "images.npy").read_bytes() == before
-    images = contents(out / "images")
+    pngs = contents(out / "images")
     (out / "images.npy").unlink()
     assert starts(images, out, UINT8).left_over == out / "images"
-    assert contents(out / "images") == images
+    assert contents(out / "images") == pngs
     run(images, tmp_path / "pngs", PNG)
     shutil.rmtree(tmp_path / "pngs" / "images")
     last = starts(images, tmp_path / "pngs", UINT8)
