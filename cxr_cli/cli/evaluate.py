@@ -210,7 +210,7 @@ def evaluate(
     )
     outputs = open_outputs(output, "evaluate", inputs, no_plots=no_plots)
     if outputs.keeps_result:
-        outputs.refuse_to_replace("metrics.csv", "thresholds.json")
+        outputs.refuse_to_replace("thresholds.json")
     with console.progress_bar("Drawing patients", unit="draws") as progress:
         result = service(
             models[name],

@@ -150,3 +150,16 @@ def test_only_what_cxr_wrote_is_replaced(cxr, tmp_path):
         assert done.exit_code == 2 and f"other/{name}: already exists and was not written by cxr" in done.stderr
         assert [path.name for path in (tmp_path / "other").iterdir()] == [name]
         (tmp_path / "other" / name).unlink()
+
+
+def test_what_a_killed_run_left_is_replaced_by_the_same(cxr, tmp_path):
+    line = ("evaluate", A, "--labels", LABELS, "--draws", 100, "--no-plots", "--output", "out")
+    assert cxr(*line).exit_code == 0
+    metrics = (tmp_path / "out" / "metrics.csv").read_bytes()
+    (tmp_path / "out" / "result.json").unlink()  # it comes last
+    assert cxr(*line).exit_code == 0
+    assert (tmp_path / "out" / "metrics.csv").read_bytes() == metrics
+    (tmp_path / "out" / "result.json").unlink()
+    done = cxr(*line, "--seed", 1)
+    assert done.exit_code == 2 and "metrics.csv: already exists" in done.stderr
+    assert (tmp_path / "out" / "metrics.csv").read_bytes() == metrics

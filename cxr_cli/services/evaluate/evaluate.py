@@ -36,7 +36,7 @@ from cxr_cli.services.evaluate.inputs import (
     truth_of_table,
 )
 from cxr_cli.services.evaluate.leakage import seen_in_training, seen_in_validation
-from cxr_cli.services.evaluate.metrics_table import metrics_table
+from cxr_cli.services.evaluate.metrics_table import is_left_over, metrics_table
 from cxr_cli.services.evaluate.models import ModelPart
 from cxr_cli.services.evaluate.reference import PUBLISHED
 from cxr_cli.services.evaluate.result import EvaluateResult, Issue
@@ -167,7 +167,8 @@ def evaluate(
         leakage |= seen
     rule = main_rule(rule, chosen)
     if outputs is not None:
-        names = ["metrics.csv", *(["thresholds.json"] if validation is not None else [])]
+        names = [] if is_left_over(outputs.folder / "metrics.csv") else ["metrics.csv"]
+        names += ["thresholds.json"] if validation is not None else []
         outputs.refuse_to_replace(*names, *(f"{subgroup_plot(item)}.png" for item in by if outputs.plots))
         curves |= outputs.plots
     plan = Plan(data.clusters)

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 
 from cxr_cli.services.evaluate.result import (
     Comparison,
@@ -57,6 +58,16 @@ def metrics_table(result: EvaluateResult) -> str:
     for comparison in result.comparisons:
         rows.writerows(_of_comparison(comparison))
     return text.getvalue()
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether a file begins as ``metrics.csv`` does: a run that was killed left it, and an equal one may replace it."""
+    header = (",".join(COLUMNS) + "\n").encode()
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(header)) == header
+    except OSError:
+        return False
 
 
 def _number(metric: str, value: Estimate | float, where: _Row) -> _Row:
