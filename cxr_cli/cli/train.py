@@ -168,7 +168,7 @@ def train(
     """
     from cxr_cli.cli.tables.train import tables_of
     from cxr_cli.data.class_weights import read_class_weights
-    from cxr_cli.data.files import TRAINED, describe_input
+    from cxr_cli.data.files import TRAINED, TRAINED_CARD, describe_input
     from cxr_cli.services.model_card import read_model_card
     from cxr_cli.services.train.options import TrainOptions
     from cxr_cli.services.train.train import train as service
@@ -193,7 +193,9 @@ def train(
     read_model_card(model)  # before seconds are spent on loading Keras
     inputs = [describe_input(path) for path in (model, *([] if class_weights is None else [class_weights]))]
     outputs = open_outputs(output, "train", inputs, no_plots=no_plots)
-    names = [Path(f"run-{seed + n}" if runs > 1 else "") / name for n in range(runs) for name in TRAINED]
+    names = [
+        Path(f"run-{seed + n}" if runs > 1 else "") / name for n in range(runs) for name in (*TRAINED, TRAINED_CARD)
+    ]
     outputs.refuse_to_replace(*names)
     keep_results_of(outputs, train_store, valid_store)
     start_keras()

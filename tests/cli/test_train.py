@@ -109,12 +109,14 @@ def test_wrong_files_are_named(cxr, drawn, arguments, tmp_path):
     assert done.exit_code == 2 and "preprocess.json" in done.stderr
 
 
-def test_files_of_others_are_not_replaced(cxr, arguments, tmp_path):
+@pytest.mark.parametrize("name", ["history.csv", "model.keras.json"])
+def test_files_of_others_are_not_replaced(cxr, arguments, tmp_path, name):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "history.csv").write_text("mine")
+    (tmp_path / "out" / name).write_text("mine")
     done = cxr(*arguments, "--output", "out")
     assert done.exit_code == 2 and "was not written by cxr" in done.stderr
-    assert (tmp_path / "out" / "history.csv").read_text() == "mine"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]  # seen before anything was trained
+    assert (tmp_path / "out" / name).read_text() == "mine"
 
 
 def test_learning_curves(drawn):
