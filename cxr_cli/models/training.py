@@ -62,16 +62,26 @@ def cut(model: keras.Model, stage: Stage) -> tuple[keras.Model | None, keras.Mod
     model
         From :func:`cxr_cli.models.densenet.build_densenet`.
     stage
-        Also decides which layers are trainable (:data:`FREEZE`).
+        Also decides which layers are trainable (:data:`FREEZE`). In "last-block" the batch normalisations are not:
+        they keep the statistics of the trained base, so that the stage starts from exactly what the one before ended
+        with, and small data sets do not destroy them.
 
     Returns
     -------
     front, rest
         `front` is frozen and runs in inference mode; None for "all".
+
+    References
+    ----------
+    Keras' guide to transfer learning and fine-tuning: "When you unfreeze a model that contains BatchNormalization
+    layers in order to do fine-tuning, you should keep the BatchNormalization layers in inference mode".
     """
     freeze(model, FREEZE[stage])
     if stage == "all":
         return None, model
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
     middle = model.get_layer(CUTS[stage]).output
     return keras.Model(model.inputs, middle), keras.Model(middle, model.outputs)
 

@@ -96,6 +96,33 @@ def test_head_on_cached_features_is_trained_as_end_to_end_with_a_frozen_base(tra
         np.testing.assert_allclose(one, two, atol=2e-5)
 
 
+def test_last_block_on_cached_activations_is_trained_as_end_to_end(drawn, tmp_path):
+    """Its batch normalisations keep their statistics, so that training starts where the stage before ended."""
+    import keras
+
+    from cxr_cli.models.classifier import open_classifier
+    from cxr_cli.models.training import StoredBatches, cut, keras_loss, set_head_bias
+
+    result = run(drawn, tmp_path, replace(FAST, stages=("last-block",), epochs=1, learning_rate=(1e-4,)))
+    (stage,) = result.runs[0].stages
+    assert stage.trainable_parameters > 2_100_000 and stage.best_epoch == 1
+
+    model, card = open_classifier(drawn / "model.keras")
+    data = open_training_data(drawn / "stores" / "train", card)
+    set_head_bias(model, logits(best_constant(data.labels, card.loss)))
+    before = model.get_weights()
+    cut(model, "last-block")
+    model.compile(keras.optimizers.Adam(1e-4), keras_loss(card.loss, card.pathologies))
+    model.fit(StoredBatches(data.store, data.labels, None, 8, 0), epochs=1, shuffle=False, verbose=0)
+    other, _ = open_classifier(tmp_path / "model.keras")
+    changed = 0
+    for weight, start, one, two in zip(model.weights, before, model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-5, err_msg=weight.path)
+        changed += not np.array_equal(one, start)
+        assert np.array_equal(one, start) or "moving" not in weight.path
+    assert changed == 2 * 16 + 2  # two convolutions in each of 16 layers, and the head
+
+
 class Interrupt(Exception):
     """In place of Ctrl-C."""
 
