@@ -72,8 +72,8 @@ class _Reader:
             cells = joined.cells
         self._joined_issues(joined)
         self._joined_roles(cells)
-        columns: dict[str, Any] = {"image": self._images(cells) if early is None else early}
-        names = columns["image"].tolist()
+        images, names = self._images(cells) if early is None else early
+        columns: dict[str, Any] = {"image": images}
         patients = PatientColumn(self.source, names)
         patient_codes, patient_ids, namespace = patients.read(cells)
         columns["patient_id"] = pd.Categorical.from_codes(patient_codes, pd.Index(patient_ids, dtype="str"))
@@ -92,7 +92,7 @@ class _Reader:
             patient_codes, kept = recoded(frame["patient_id"])
             patient_ids = tuple(kept)
         else:
-            self.together.check_duplicates(frame, patients.numbers, tuple(labels))
+            self.together.check_duplicates(frame, names, patients.numbers, tuple(labels))
         if links is not None and self.source.kept is not None:
             links = replace(links, records=np.flatnonzero(self.source.kept)[links.records])
         elif self.source.kept is not None:
@@ -119,10 +119,12 @@ class _Reader:
             sources=(self.source.raw.source, *joined.sources),
         )
 
-    def _images(self, cells: pd.DataFrame) -> pd.Series[Any]:
+    def _images(self, cells: pd.DataFrame) -> tuple[pd.Series[Any], list[str]]:
+        """Return the name of each row's image, as a column and as a list."""
         roles, schema = self.source.roles, self.source.schema
         if schema.name_image is not None and roles.image is None:
-            return pd.Series(schema.name_image(cells), dtype="str")
+            made = pd.Series(schema.name_image(cells), dtype="str")
+            return made, made.tolist()
         assert roles.image is not None
         column = cells[roles.image]
         names = _stripped(column) if self.source.raw.has_stray_blanks else column
@@ -153,7 +155,7 @@ class _Reader:
             )
         else:
             self.source.issue("unsafe-image-name", UNSAFE, unsafe)
-        return names
+        return names, texts
 
     def _joined_roles(self, cells: pd.DataFrame) -> None:
         """Find the columns of demographics that further files brought."""

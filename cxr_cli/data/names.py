@@ -43,12 +43,12 @@ def _is_harmless(joined: str) -> bool:
         return joined.isprintable() and " /" not in joined and ".." not in joined and not joined.startswith("/")
     import numpy as np  # the words of names are wanted where numpy is not
 
-    # The same, in a fifth of the time.
-    raw = np.frombuffer(b" " + joined.encode("ascii"), np.uint8)
+    # The same, in a fifth of the time: blanks and dots are few.
+    raw = np.frombuffer(f" {joined} ".encode("ascii"), np.uint8)
     if raw.min() < ord(" ") or raw.max() > ord("~"):
         return False
-    slashes, dots = raw[1:] == ord("/"), raw[1:] == ord(".")
-    return not bool((slashes & (raw[:-1] == ord(" "))).any() or (dots[1:] & dots[:-1]).any())
+    blanks, dots = np.flatnonzero(raw[:-1] == ord(" ")), np.flatnonzero(raw == ord("."))
+    return not ((raw[blanks + 1] == ord("/")).any() or (np.diff(dots) == 1).any())
 
 
 def is_unsafe_name(name: str) -> bool:

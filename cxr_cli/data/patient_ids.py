@@ -184,15 +184,17 @@ def _numbers_after_word(names: Sequence[str], pattern: str) -> NDArray[np.int64]
     longest = 18  # digits of an int64
     raw = np.frombuffer(f"\n{text}\n{' ' * (len(form[1]) + longest + 2)}".encode("ascii"), np.uint8)
     ends = np.flatnonzero(raw == ord("\n"))
-    places = np.sort(np.concatenate((ends[:-1], np.flatnonzero(raw == ord("/")))))
-    for step, letter in enumerate(form[1].encode(), start=1):
+    word = form[1].encode()
+    places = np.flatnonzero(raw == word[0]) - 1
+    for step, letter in enumerate(word[1:], start=2):
         places = places[raw[places + step] == letter]
+    places = places[(raw[places] == ord("/")) | (raw[places] == ord("\n"))]
     # Exactly one word in each line.
     if len(places) != len(names) or len(ends) != len(names) + 1:
         return None
     if not ((ends[:-1] <= places) & (places < ends[1:])).all():
         return None
-    places = places + len(form[1]) + 1
+    places = places + len(word) + 1
     numbers = np.zeros(len(names), np.int64)
     inside = np.ones(len(names), bool)
     for step in range(longest + 1):

@@ -28,7 +28,9 @@ class Together:
         self.source = source
         self.first: NDArray[np.int64] | None = None
 
-    def check_duplicates(self, frame: pd.DataFrame, numbers_: NDArray[np.int64], pathologies: Sequence[str]) -> None:
+    def check_duplicates(
+        self, frame: pd.DataFrame, names: Sequence[str], numbers_: NDArray[np.int64], pathologies: Sequence[str]
+    ) -> None:
         """Note images that several rows name, and rows of them that contradict each other."""
         ordered = np.sort(numbers_)
         images = frame["image"]
@@ -36,7 +38,7 @@ class Together:
         if ordered[0] >= 0 and (np.diff(ordered) > 0).all():
             return
         # So are names with distinct hashes.
-        hashes = np.sort(np.fromiter(map(hash, images.tolist()), np.int64, len(images)))
+        hashes = np.sort(np.fromiter(map(hash, names), np.int64, len(names)))
         if (np.diff(hashes) != 0).all():
             return
         repeated = images.duplicated().to_numpy()

@@ -3,12 +3,13 @@ import gzip
 import io
 import zipfile
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_cli.data.tables import read_lines, read_table
+from cxr_cli.data.tables import _count_between, read_lines, read_table
 from cxr_cli.errors import InputError, LabelTableError
 
 
@@ -129,3 +130,13 @@ def test_lines_without_header(tmp_path):
 def test_json_is_called_json(tmp_path, content):
     with pytest.raises(LabelTableError, match="looks like JSON, not a table"):
         table(tmp_path, content)
+
+
+@pytest.mark.parametrize("most", [3, 255, 256, 700])
+def test_marks_are_counted_whatever_their_number(most):
+    random = np.random.default_rng(most)
+    counts = random.integers(0, most + 1, 50)
+    counts[7] = most
+    marks = np.concatenate([[False] * 3, *(random.permutation([True] * n + [False] * 5) for n in counts)])
+    starts = 3 + np.concatenate([[0], np.cumsum(counts + 5)[:-1]])
+    assert _count_between(marks, starts).tolist() == counts.tolist()
