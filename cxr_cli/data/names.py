@@ -27,13 +27,10 @@ def unsafe_names(names: Sequence[str]) -> list[int]:
 
     Names come from outside: ``/etc/passwd``, ``C:\x.png``, ``../x.png`` and ``a/../../x.png`` must not be opened.
     """
-    joined = " ".join(names)
-    if (
-        ("\\" not in joined and ":" not in joined and _is_harmless(joined))
-        and all(names)
-        and max(map(len, names), default=0) <= LONGEST_NAME
-    ):
-        return []
+    if all(names) and max(map(len, names), default=0) <= LONGEST_NAME:
+        joined = " ".join(names)
+        if "\\" not in joined and ":" not in joined and _is_harmless(joined):
+            return []
     return [position for position, name in enumerate(names) if is_unsafe_name(name)]
 
 
