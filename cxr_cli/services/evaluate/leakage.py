@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from cxr_cli.data.labels import LabelTable, read_labels
+from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.listed_images import table_of_images
 from cxr_cli.data.patient_ids import patient_of_nih_name
 from cxr_cli.data.predictions import Predictions
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
@@ -61,14 +59,7 @@ def _as_table(data: EvaluationSet, test: LabelTable | None) -> LabelTable:
         rows = [row for row, name in enumerate(test.images) if name in wanted]
         if rows:
             return test.take(rows)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["Image", "PatientId", "Atelectasis"])
-    table.writerows([name, patient, 0] for name, patient in zip(data.images, data.patient_ids, strict=True))
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "test.csv"
-        path.write_text(text.getvalue(), encoding="utf-8")
-        return read_labels(path, allow_unsafe_names=True)
+    return table_of_images(Path("the test images"), data.images, data.patient_ids)
 
 
 def seen_in_validation(

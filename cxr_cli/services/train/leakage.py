@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from cxr_cli.data.labels import LabelTable, read_labels
+from cxr_cli.data.labels import LabelTable
+from cxr_cli.data.listed_images import table_of_images
 from cxr_cli.data.schemas import SCHEMAS
 from cxr_cli.services.check_leakage.check_leakage import check_leakage
 from cxr_cli.services.train.data import TrainingData
@@ -72,15 +69,7 @@ def _in_order(values: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
 
 def _as_table(data: TrainingData) -> LabelTable:
     """Return the images of a store as a label table that numbers patients as the table behind the store does."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["Image", "PatientId", "Atelectasis"])
-    names = data.store.index["image"]
-    table.writerows([image, patient, 0] for image, patient in zip(names, data.patients, strict=True))
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "store.csv"
-        path.write_text(text.getvalue(), encoding="utf-8")
-        read = read_labels(path, allow_unsafe_names=True)
+    read = table_of_images(data.store.folder, data.store.index["image"], data.patients)
     manifest = data.store.manifest
     if manifest.table_schema not in {schema.name for schema in SCHEMAS}:
         return read  # a store of an earlier version, or of a later one
