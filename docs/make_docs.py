@@ -415,12 +415,7 @@ def make_recordings() -> None:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as commands:
         fill_playground(Path(folder))
         make_commands(Path(commands))
-        for image, (command, width) in RECORDINGS.items():
-            print(command)
-            svg = svg_of(command, width, run_in_terminal(command, width, Path(folder), Path(commands)))
-            (IMAGES / image).write_text(svg, encoding="utf-8")
-        for image, file in PLOTS.items():
-            save_small(Path(folder) / file, IMAGES / image)
+        record(RECORDINGS, PLOTS, Path(folder), Path(commands))
         for screen, (command, page, size) in PAGES.items():
             print(command)
             run_in_terminal(command, 100, Path(folder), Path(commands))
@@ -432,12 +427,17 @@ def make_pipeline_recordings(study: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as commands:
         os.symlink(study.resolve() / "study", Path(folder) / "study")
         make_commands(Path(commands))
-        for image, (command, width) in PIPELINE_RECORDINGS.items():
-            print(command)
-            svg = svg_of(command, width, run_in_terminal(command, width, Path(folder), Path(commands)))
-            (IMAGES / image).write_text(svg, encoding="utf-8")
-        for image, file in PIPELINE_PLOTS.items():
-            save_small(Path(folder) / file, IMAGES / image)
+        record(PIPELINE_RECORDINGS, PIPELINE_PLOTS, Path(folder), Path(commands))
+
+
+def record(recordings: dict[str, tuple[str, int]], plots: dict[str, str], folder: Path, commands: Path) -> None:
+    """Run commands in a folder; write an image of what each prints, and the plots that pages show."""
+    for image, (command, width) in recordings.items():
+        print(command)
+        svg = svg_of(command, width, run_in_terminal(command, width, folder, commands))
+        (IMAGES / image).write_text(svg, encoding="utf-8")
+    for image, file in plots.items():
+        save_small(folder / file, IMAGES / image)
 
 
 def screenshot(page: Path, size: tuple[int, int], target: Path) -> None:

@@ -35,12 +35,8 @@ def auroc_contributions(labels: ArrayLike, scores: ArrayLike, clusters: ArrayLik
 
     Parameters
     ----------
-    labels
-        Shape (n_images, n_pathologies); 1 present, 0 absent, NaN unknown (left out).
-    scores
-        The same shape; higher means more likely present.
-    clusters
-        Shape (n_images,), integers from 0: the patient of each image.
+    labels, scores, clusters
+        As for `cxr_cli.services.metrics.bootstrap.RankStatistics`.
 
     Returns
     -------
