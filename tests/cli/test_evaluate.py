@@ -60,6 +60,7 @@ def test_tables_say_what_they_must(cxr):
     done = cxr(*BASE, "--name", "A", "--compare", f"B={B}", "--valid", VALID, "--by", "sex", "--no-plots")
     out = done.stdout
     assert "A: 863 images of 240 patients" in out and "95 % intervals from 100 draws of patients" in out
+    assert "67 (.078)" in out  # AUPRC stands beside the prevalence
     assert "A above B" in out and "no difference shown: with 6 positives a difference below" in out
     assert "too small (3 positives)" in out
     assert "At the thresholds by youden" in out

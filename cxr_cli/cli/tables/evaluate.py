@@ -68,7 +68,7 @@ def _ranking(result: EvaluateResult, model: ModelResult) -> RenderableType:
         last.insert(4, _spread(mean.auroc_runs))
     unit = "patients" if result.unit == "patient" else "images"
     caption = f"{100 * result.confidence:g} % intervals from {result.n_draws:,} draws of {unit}"
-    caption += "; by chance, AUROC is 0.5 and AUPRC the prevalence"
+    caption += "; beside positives: their prevalence, which is the AUPRC by chance"
     outside = [row.pathology for row in model.pathologies if not row.in_mean]
     if outside:
         caption += f"; {', '.join(outside)} not in the mean"
@@ -87,7 +87,8 @@ def _ranking(result: EvaluateResult, model: ModelResult) -> RenderableType:
 def _ranking_row(row: PathologyResult, several: bool) -> list[object]:
     cells: list[object] = [
         row.pathology,
-        row.n_positive,
+        # Without comma and leading 0, so that the table of a large data set fits into 80 columns.
+        f"{row.n_positive} ({f'{row.prevalence:.2g}'.removeprefix('0')})",
         _three(row.auroc.value),
         _interval(row.auroc, dash=True),
         _three(row.auprc.value),
